@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `damoscope`."""
+
+from pipeline.cli import main
+
+main()

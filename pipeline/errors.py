@@ -1,0 +1,146 @@
+"""Every error that damoscope raises on purpose.
+
+Between processes only an error's `code` and its message travel (never a
+pickle); `from_code` turns them back into the class on the other side.
+"""
+
+from __future__ import annotations
+
+
+class DamoscopeError(Exception):
+    """Root of all errors raised on purpose; its message is fit for a user's eyes."""
+
+    #: HTTP status the frontend answers with.
+    status = 500
+    #: Stable name of the kind of error; `error.type` in spans, `type` in problem documents.
+    code = "internal"
+    #: Short title of a problem document (RFC 9457).
+    title = "Internal error"
+    #: The `outcome` under which the request is counted.
+    outcome = "failed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        #: Response headers that go with this error.
+        self.headers: dict[str, str] = {}
+
+
+class ConfigurationError(DamoscopeError):
+    """A setting, a port or a file is unusable; the command ends with exit code 2."""
+
+    code = "configuration"
+    title = "Configuration error"
+
+
+class ModelError(ConfigurationError):
+    """The model file is missing, broken, or not a DAMO-YOLO export that we can run."""
+
+    code = "model"
+    title = "Model cannot be used"
+
+
+class InvalidImage(DamoscopeError):
+    """The bytes are not an image, or they end before the image does."""
+
+    status = 400
+    code = "invalid_image"
+    title = "Not an image, or cut short"
+    outcome = "invalid"
+
+
+class ImageTooLarge(DamoscopeError):
+    """More bytes or more pixels than the limits allow."""
+
+    status = 413
+    code = "too_large"
+    title = "Image too large"
+    outcome = "invalid"
+
+
+class UnsupportedImage(DamoscopeError):
+    """An image, or a request body, of a format that we do not take."""
+
+    status = 415
+    code = "unsupported_format"
+    title = "Format not supported"
+    outcome = "invalid"
+
+
+class InvalidParameter(DamoscopeError):
+    """A query parameter is missing, out of range or of the wrong kind."""
+
+    status = 422
+    code = "invalid_parameter"
+    title = "Invalid parameter"
+    outcome = "invalid"
+
+
+class RateLimited(DamoscopeError):
+    """This client sends faster than the limit set for one client."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+    outcome = "rejected"
+
+
+class Unavailable(DamoscopeError):
+    """The queue is full, no worker is ready, Redis is away, or the service is stopping."""
+
+    status = 503
+    code = "unavailable"
+    title = "Service not available"
+    outcome = "rejected"
+
+
+class DetectionTimeout(DamoscopeError):
+    """No result within the caller's `timeout`; the job itself goes on."""
+
+    status = 504
+    code = "timeout"
+    title = "Not done in time"
+    outcome = "timeout"
+
+
+class JobExpired(DamoscopeError):
+    """The job was older than its deadline when a worker took it, so it was not run."""
+
+    status = 504
+    code = "expired"
+    title = "Job expired in the queue"
+    outcome = "timeout"
+
+
+class NotFound(DamoscopeError):
+    """No such job or trace: it never existed, or it has outlived its time to live."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+    outcome = "invalid"
+
+
+class WorkerLost(DamoscopeError):
+    """Every worker that took the job died over it."""
+
+    code = "worker_lost"
+    title = "Worker lost"
+
+
+class InferenceFailed(DamoscopeError):
+    """The model raised an error on this image."""
+
+    code = "inference_failed"
+    title = "Inference failed"
+
+
+def _classes(root: type[DamoscopeError]) -> dict[str, type[DamoscopeError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_classes(child))
+    return found
+
+
+def from_code(code: str, message: str) -> DamoscopeError:
+    """The error that another process reported as `code` and `message`."""
+    return _classes(DamoscopeError).get(code, DamoscopeError)(message)

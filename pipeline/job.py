@@ -1,0 +1,111 @@
+"""One job: what is asked of a worker, and what comes back.
+
+These models are the wire format between frontend and worker (as JSON) and the
+schema that the HTTP API documents.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+#: Upper bound on `max_detections`; DAMO-YOLO's own post-processing keeps 500 at most.
+MAX_DETECTIONS = 500
+
+Threshold = Annotated[float, Field(ge=0, le=1)]
+JobStatus = Literal["queued", "started", "finished", "failed", "expired"]
+Priority = Literal["high", "normal", "low"]
+
+
+class DetectOptions(BaseModel):
+    """What a request may choose; None stands for the model's own default."""
+
+    model_config = ConfigDict(frozen=True)
+
+    score_threshold: Threshold | None = None
+    iou_threshold: Threshold | None = None
+    max_detections: Annotated[int, Field(ge=1, le=MAX_DETECTIONS)] = 100
+    labels: tuple[str, ...] | None = None
+
+
+class ImageInfo(BaseModel):
+    """An image as a person sees it: width and height in pixels after EXIF orientation."""
+
+    model_config = ConfigDict(frozen=True)
+
+    width: int
+    height: int
+    format: str
+    bytes: int
+
+
+class DetectJob(BaseModel):
+    """The single argument of the RQ job. The image itself lies under its own key."""
+
+    model_config = ConfigDict(frozen=True)
+
+    options: DetectOptions
+    image: ImageInfo
+    #: Unix time after which a worker drops the job unrun.
+    deadline_s: float
+    #: How long the upload stage took; the worker copies it into the result.
+    upload_ms: float
+
+
+class Box(BaseModel):
+    """Corners in pixels of the uploaded image as a person sees it; x2 > x1, y2 > y1."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Detection(BaseModel):
+    label: str
+    score: float
+    box: Box
+
+
+class Timings(BaseModel):
+    """Milliseconds spent in each stage; `total` runs from first byte to answer."""
+
+    upload: float
+    queue_wait: float
+    preprocess: float
+    inference: float
+    nms: float
+    total: float
+
+
+class DetectionResult(BaseModel):
+    """The answer to one image; detections are sorted by score, highest first."""
+
+    job_id: str
+    trace_id: str
+    status: Literal["finished"] = "finished"
+    model: str
+    provider: str
+    image: ImageInfo
+    detections: list[Detection]
+    timings_ms: Timings
+    batch_size: int
+    worker: str
+
+
+class JobError(BaseModel):
+    """Why a job failed: a `DamoscopeError.code` and its message."""
+
+    code: str
+    message: str
+
+
+class JobState(BaseModel):
+    """What `GET /api/v1/jobs/{job_id}` answers."""
+
+    job_id: str
+    status: JobStatus
+    trace_id: str | None = None
+    result: DetectionResult | None = None
+    error: JobError | None = None

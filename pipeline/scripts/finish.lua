@@ -1,0 +1,35 @@
+-- Store the outcome of one execution, unless the job was taken away from it meanwhile:
+-- the first result of a job stands.
+-- KEYS: started registry, registry of the outcome, job hash, results stream, worker hash, image
+-- ARGV: key prefix, job id, execution id, worker name, 'finished' or 'failed', ISO time,
+--       seconds the outcome lives, seconds of work, reply channel, reply,
+--       then the fields and values of the RQ result
+-- Returns 1 when stored, 0 when it came too late.
+local prefix, id, execution, worker, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local iso, ttl = ARGV[6], ARGV[7]
+local composite = id .. ':' .. execution
+if redis.call('ZREM', KEYS[1], composite) == 0 then
+  -- Asked again, because the answer to the first time was lost with the connection?
+  local last = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
+  for i = 1, last and #last[2] or 0, 2 do
+    if last[2][i] == 'execution_id' and last[2][i + 1] == execution then return 1 end
+  end
+  return 0
+end
+redis.call('DEL', prefix .. ':execution:' .. composite)
+redis.call('ZREM', prefix .. ':executions:' .. id, execution)
+redis.call('SREM', prefix .. ':worker:' .. worker .. ':executions', composite)
+redis.call('HSET', KEYS[3], 'status', status, 'ended_at', iso, 'last_heartbeat', iso)
+redis.call('EXPIRE', KEYS[3], ttl)
+redis.call('XADD', KEYS[4], 'MAXLEN', 10, '*', unpack(ARGV, 11))
+redis.call('EXPIRE', KEYS[4], ttl)
+redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ttl, id)
+if status == 'finished' then
+  redis.call('DEL', KEYS[6])
+  redis.call('HINCRBY', KEYS[5], 'successful_job_count', 1)
+else
+  redis.call('HINCRBY', KEYS[5], 'failed_job_count', 1)
+end
+redis.call('HINCRBYFLOAT', KEYS[5], 'total_working_time', ARGV[8])
+if ARGV[9] ~= '' then redis.call('PUBLISH', ARGV[9], ARGV[10]) end
+return 1

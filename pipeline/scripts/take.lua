@@ -1,0 +1,76 @@
+-- Move up to a batch of jobs from the queues to the started registry, in one atomic step:
+-- a job is always either waiting or registered to a worker, whenever that worker dies.
+-- KEYS: doorbell, worker hash, set of workers, then the queues, highest priority first
+-- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
+--       then one execution id for each job that may be taken
+-- Returns a list of {job id, execution id, queue key, data, meta, enqueued_at, how often it was
+--                    taken before, reply channel, 1 when nothing else waits or is being worked on}.
+local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local ids = 6
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+
+local depth = 0
+for i = 4, #KEYS do depth = depth + redis.call('LLEN', KEYS[i]) end
+local workers = math.max(1, redis.call('SCARD', KEYS[3]))
+-- A fair share, so that one worker does not hold a batch while others have nothing.
+local most = math.min(tonumber(ARGV[5]), math.ceil(depth / workers))
+-- A worker that takes ahead of need leaves one job for each of the others.
+if ARGV[6] == '1' then most = math.min(most, depth - (workers - 1)) end
+
+local taken = {}
+local function take(queue)
+  local id = redis.call('LINDEX', queue, 0)
+  if not id then return false end
+  local key = prefix .. ':job:' .. id
+  local job = redis.call('HMGET', key, 'data', 'meta', 'enqueued_at', 'damoscope_taken',
+    'damoscope_reply')
+  -- Counted here, because RQ's own recovery of lost jobs does not count.
+  local before = tonumber(job[4] or '0') or 0
+  -- An image over which a worker may have died runs alone, and is not taken while another
+  -- batch is in hand: it costs no other image a try.
+  if before > 0 and (#taken > 0 or ARGV[6] == '1') then most = #taken return false end
+  redis.call('LPOP', queue)
+  if not job[1] then return true end  -- the job outlived its time to live
+  local execution = ARGV[ids + #taken + 1]
+  local composite = id .. ':' .. execution
+  local name = string.sub(queue, #prefix + 8)  -- after '<prefix>:queue:'
+  redis.call('HSET', key, 'status', 'started', 'started_at', iso, 'last_heartbeat', iso,
+    'worker_name', worker, 'damoscope_taken', before + 1)
+  redis.call('ZADD', prefix .. ':wip:' .. name, now + lease, composite)
+  redis.call('HSET', prefix .. ':execution:' .. composite, 'id', execution, 'job_id', id,
+    'created_at', now, 'last_heartbeat', now, 'worker_name', worker)
+  redis.call('EXPIRE', prefix .. ':execution:' .. composite, lease + 60)
+  redis.call('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
+  redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
+  redis.call('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
+  taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', job[3] or '', before,
+    job[5] or ''}
+  if before > 0 then most = #taken end
+  return true
+end
+
+for i = 4, #KEYS do
+  while #taken < most do
+    if not take(KEYS[i]) then break end
+  end
+end
+if #taken > 0 then
+  redis.call('EXPIRE', prefix .. ':worker:' .. worker .. ':executions', lease + 60)
+  redis.call('HSET', KEYS[2], 'state', 'busy')
+end
+-- Doorbell rings left over by jobs that are gone would only wake workers for nothing.
+local left = 0
+for i = 4, #KEYS do left = left + redis.call('LLEN', KEYS[i]) end
+if left == 0 then redis.call('DEL', KEYS[1]) end
+-- A lone image may have all cores.
+if #taken == 1 then
+  local others = left - 1  -- the image itself is registered by now
+  for i = 4, #KEYS do
+    others = others + redis.call('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
+  end
+  taken[1][9] = others == 0 and 1 or 0
+elseif #taken > 1 then
+  for i = 1, #taken do taken[i][9] = 0 end
+end
+return taken

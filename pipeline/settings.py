@@ -1,0 +1,184 @@
+"""All settings, as one frozen object that is built once when a command starts.
+
+Precedence, highest first: command-line options, environment variables
+(`DAMOSCOPE_<NAME>`), the file `damoscope.toml` in the working folder, defaults.
+The OpenTelemetry SDK's own variables (`OTEL_*`) are read by `telemetry.setup`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from limits import parse as parse_rate
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from pipeline.errors import ConfigurationError
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG_FILE = "damoscope.toml"
+
+Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
+
+
+class Settings(BaseSettings):
+    """Typed settings; each field's description is what docs/settings.md prints."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DAMOSCOPE_",
+        env_ignore_empty=True,  # `DAMOSCOPE_X=` in a .env or Compose file means unset
+        toml_file=CONFIG_FILE,
+        frozen=True,
+        extra="ignore",
+    )
+
+    # where things are
+    home: Path = Field(Path("var"), description="Data folder: Redis files, telemetry store, logs.")
+    host: str = Field("127.0.0.1", description="Address the frontend listens on.")
+    port: int = Field(7860, ge=1, le=65535, description="Port the frontend listens on.")
+    redis_url: str | None = Field(
+        None,
+        # The first choice wins. Names of variables have no case: the second is REDIS_URL too.
+        validation_alias=AliasChoices("DAMOSCOPE_REDIS_URL", "redis_url"),
+        description="Redis to use (also read from REDIS_URL). Unset: `damoscope up` starts one.",
+    )
+
+    # the model and who runs it
+    model: Path = Field(
+        ROOT / "models" / "damoyolo_ns_phone.onnx", description="DAMO-YOLO model, an ONNX file."
+    )
+    labels: Path | None = Field(
+        None, description="Class names, one a line, for a model that does not carry them."
+    )
+    provider: Provider = Field("auto", description="ONNX Runtime provider to run on.")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=256,
+        description="Worker processes of `damoscope up`. Default: one per core.",
+    )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Threads of one inference; 0: a share of the cores, and all for a lone image.",
+    )
+    batch_max: int = Field(
+        0, ge=0, le=256, description="Images in one inference at most; 0: 1 on CPU, 16 on a GPU."
+    )
+    batch_wait_ms: float = Field(
+        0.0, ge=0, le=1000, description="Longest wait for a batch to fill once it has one image."
+    )
+
+    # what a request may ask for
+    max_upload_bytes: int = Field(20 * 2**20, ge=1024, description="Largest image file, in bytes.")
+    # Pillow, which reads the headers, refuses anything above 178 million by itself.
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=178_000_000, description="Largest image, in pixels."
+    )
+    score_threshold: float | None = Field(
+        None, ge=0, le=1, description="Default score threshold. Unset: the model's own."
+    )
+    iou_threshold: float | None = Field(
+        None, ge=0, le=1, description="Default IoU threshold of NMS. Unset: the model's own."
+    )
+    rate_limit: str | None = Field(
+        None, description="Requests per client address, such as `100/minute`. Unset: no limit."
+    )
+
+    # the queue
+    queue_max: int = Field(1000, ge=1, description="Jobs waiting at most; more are refused (503).")
+    job_ttl_s: int = Field(600, ge=1, description="A job that waited longer is dropped unrun.")
+    result_ttl_s: int = Field(3600, ge=1, description="How long results can be fetched.")
+    attempts_max: int = Field(
+        3, ge=1, le=10, description="How often an image is tried when workers die over it."
+    )
+
+    # telemetry
+    telemetry_days: float = Field(
+        30.0, gt=0, description="Age at which the embedded store drops traces and metrics."
+    )
+    telemetry_max_mb: int = Field(
+        1024, ge=16, description="Size above which the embedded store drops its oldest traces."
+    )
+    prometheus_url: str | None = Field(
+        None, description="Read metrics from this Prometheus instead of the embedded store."
+    )
+    jaeger_url: str | None = Field(
+        None, description="Read traces from this Jaeger (query API) instead of the embedded store."
+    )
+    jaeger_ui_url: str | None = Field(
+        None, description="Jaeger as a browser reaches it: where the pages' trace links lead."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line that is printed."
+    )
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _known_rate(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                parse_rate(value)
+            except ValueError as error:
+                raise ValueError("write it like 100/minute or 5/second") from error
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def inference_threads(self) -> int:
+        """Threads of one inference: `threads`, or this worker's share of the cores."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+
+    @property
+    def base_url(self) -> str:
+        """The frontend's address as a client on this machine reaches it."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """These settings as environment variables, for the processes a command starts."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        return {f"DAMOSCOPE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def load(**overrides: Any) -> Settings:
+    """Build the settings; `overrides` that are None count as not given.
+
+    Raises ConfigurationError naming the setting, its value and what is wrong.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{CONFIG_FILE} cannot be read: {error}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else "settings"
+        name = name.removeprefix("DAMOSCOPE_").upper()
+        reason = item["msg"].removeprefix("Value error, ")
+        reason = reason[:1].lower() + reason[1:]
+        lines.append(f"DAMOSCOPE_{name}={item['input']}: {reason}")
+    return "; ".join(lines)

@@ -1,0 +1,107 @@
+"""`damoscope up` with what cannot work: one line that says what to change, nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Service, damoscope, eventually, free_port, left_running
+
+
+def assert_refused(answer: subprocess.CompletedProcess[str], folder: Path, *said: str) -> None:
+    """Exit code 2, one line of ours on stderr that holds `said`, no process left.
+
+    Beside it stands at most what processes log that were up already.
+    """
+    assert answer.returncode == 2, answer.stderr
+    (line,) = (line for line in answer.stderr.splitlines() if line.startswith("damoscope: "))
+    assert "Traceback" not in answer.stderr
+    for text in said:
+        assert text in line
+    assert left_running(folder) == []
+
+
+def up(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    given = {"DAMOSCOPE_PORT": str(free_port()), "DAMOSCOPE_WORKERS": "1"} | env
+    return damoscope("up", folder=folder, **given)
+
+
+def test_a_busy_port(tmp_path: Path) -> None:
+    """A port that something else listens on is named, and what to set instead."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        answer = up(tmp_path, DAMOSCOPE_PORT=port)
+    assert_refused(answer, tmp_path, f"DAMOSCOPE_PORT={port}", "set another one")
+
+
+def test_a_missing_model(tmp_path: Path) -> None:
+    """A model file that is not there is named."""
+    answer = up(tmp_path, DAMOSCOPE_MODEL="none.onnx", DAMOSCOPE_WORKERS="3")
+    assert_refused(answer, tmp_path, "DAMOSCOPE_MODEL=none.onnx")
+
+
+def test_a_file_that_is_no_model(tmp_path: Path) -> None:
+    """A file that is no ONNX model is named."""
+    (tmp_path / "text.onnx").write_text("hello")
+    assert_refused(up(tmp_path, DAMOSCOPE_MODEL="text.onnx"), tmp_path, "text.onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DAMOSCOPE_PORT", "http"), ("DAMOSCOPE_WORKERS", "0"), ("DAMOSCOPE_PROVIDER", "abacus"),
+        ("DAMOSCOPE_SCORE_THRESHOLD", "2"), ("DAMOSCOPE_HOST", "no.such.host.invalid"),
+        ("DAMOSCOPE_RATE_LIMIT", "often"), ("REDIS_URL", "http://localhost"),
+    ],
+)  # fmt: skip
+def test_a_setting_that_cannot_be(tmp_path: Path, name: str, value: str) -> None:
+    """A setting out of range or of the wrong kind is named with its value."""
+    answer = up(tmp_path, **{name: value})
+    setting = "DAMOSCOPE_PORT" if name == "DAMOSCOPE_HOST" else name
+    assert_refused(answer, tmp_path, setting, value)
+
+
+def test_a_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """damoscope.toml with a mistake in it is named."""
+    (tmp_path / "damoscope.toml").write_text("port = = 1")
+    assert_refused(up(tmp_path), tmp_path, "damoscope.toml")
+
+
+def test_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    """A data folder that cannot be made is named."""
+    (tmp_path / "file").write_text("in the way")
+    answer = up(tmp_path, DAMOSCOPE_HOME=str(tmp_path / "file" / "home"))
+    assert_refused(answer, tmp_path, "DAMOSCOPE_HOME=", "home")
+
+
+@pytest.mark.parametrize("kind", ["tcp", "socket"])
+def test_a_redis_that_does_not_answer(tmp_path: Path, kind: str) -> None:
+    """REDIS_URL without a Redis behind it is named, its password is not."""
+    url = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    if kind == "socket":
+        url = f"unix://{tmp_path}/none.sock"
+    answer = up(tmp_path, REDIS_URL=url)
+    assert_refused(answer, tmp_path, "REDIS_URL=", "does not answer")
+    assert "secret" not in answer.stderr
+
+
+def test_something_else_listens_at_redis_url(tmp_path: Path) -> None:
+    """A server at REDIS_URL that is no Redis does not hold the start up forever."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        answer = up(tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}/0")
+    assert_refused(answer, tmp_path, "REDIS_URL=")
+
+
+def test_stopping_before_it_is_ready(tmp_path: Path) -> None:
+    """Ctrl-C during the start stops everything, too, with exit code 0."""
+    with Service(tmp_path / "home") as service:
+        service.wait_for("starting 1 worker(s)")
+        service.send(signal.SIGINT)
+        assert service.wait() == 0
+        eventually(lambda: not left_running(tmp_path), "everything to stop")
+        assert "Traceback" not in service.output
