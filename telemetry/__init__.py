@@ -1,0 +1,1 @@
+"""Writing telemetry: spans, metrics, trace context, resources."""

@@ -1,0 +1,45 @@
+"""Gauges of the GPUs of this host, by NVML; nothing where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pynvml
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from telemetry import names
+
+
+def observe(meter: Meter) -> int:
+    """Register utilisation (0..1) and memory in use (bytes) of each GPU. Returns how many."""
+    try:
+        pynvml.nvmlInit()
+        count = int(pynvml.nvmlDeviceGetCount())
+        gpus = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+    except pynvml.NVMLError:
+        return 0  # no driver, or no GPU
+
+    def utilization(_: CallbackOptions) -> Iterable[Observation]:
+        return _each(gpus, lambda gpu: pynvml.nvmlDeviceGetUtilizationRates(gpu).gpu / 100)
+
+    def memory(_: CallbackOptions) -> Iterable[Observation]:
+        return _each(gpus, lambda gpu: float(pynvml.nvmlDeviceGetMemoryInfo(gpu).used))
+
+    if gpus:
+        meter.create_observable_gauge(
+            names.M_GPU_UTILIZATION, [utilization], unit="1", description="Share of time busy."
+        )
+        meter.create_observable_gauge(
+            names.M_GPU_MEMORY, [memory], unit="By", description="GPU memory in use."
+        )
+    return len(gpus)
+
+
+def _each(gpus: list[object], read: Callable[[object], float]) -> list[Observation]:
+    found = []
+    for index, gpu in enumerate(gpus):
+        try:
+            found.append(Observation(read(gpu), {"gpu": str(index)}))
+        except pynvml.NVMLError:  # a GPU that fell off the bus is not in the answer
+            continue
+    return found

@@ -1,0 +1,47 @@
+"""Spans whose beginning and end were measured before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
+
+from telemetry import names
+
+
+def record(
+    tracer: Tracer,
+    name: str,
+    parent: Context,
+    start_ns: int,
+    end_ns: int,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    attributes: Mapping[str, AttributeValue] | None = None,
+    links: Sequence[Link] = (),
+    error: BaseException | None = None,
+) -> Span:
+    """Make a finished span from Unix times in nanoseconds.
+
+    `error` is recorded as the span's exception, at its end, and sets its status.
+    """
+    span = tracer.start_span(
+        name, parent, kind, attributes=attributes, links=links, start_time=start_ns
+    )
+    if error is not None:
+        fail(span, error, record_exception=True, at_ns=end_ns)
+    span.end(end_ns)
+    return span
+
+
+def fail(
+    span: Span, error: BaseException, *, record_exception: bool = False, at_ns: int | None = None
+) -> None:
+    """Mark a span as failed. An error is recorded as an exception once, where it happened."""
+    code = getattr(error, "code", type(error).__name__)
+    span.set_attribute(names.ERROR_TYPE, code)
+    span.set_status(Status(StatusCode.ERROR, str(error)))
+    if record_exception:
+        span.record_exception(error, timestamp=at_ns)

@@ -1,0 +1,161 @@
+"""Small collectors to send to, and a process that sends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import grpc
+from opentelemetry.proto.collector.metrics.v1 import (
+    metrics_service_pb2,
+    metrics_service_pb2_grpc,
+)
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
+
+from pipeline.settings import ROOT
+
+
+@dataclass
+class Collected:
+    """What a collector has received."""
+
+    endpoint: str
+    #: Paths that were posted to; empty for gRPC.
+    paths: set[str] = field(default_factory=set)
+    traces: list[ExportTraceServiceRequest] = field(default_factory=list)
+    metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
+
+    @property
+    def span_names(self) -> list[str]:
+        return [
+            span.name
+            for request in self.traces
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """Attributes of the process that sent the spans."""
+        return _plain(self.traces[0].resource_spans[0].resource.attributes)
+
+    def metric(self, name: str) -> Any:
+        """The last that was received of a metric."""
+        found = [
+            metric
+            for request in self.metrics
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        ]
+        return found[-1]
+
+
+def _plain(attributes: Any) -> dict[str, Any]:
+    def value(item: KeyValue) -> Any:
+        return getattr(item.value, item.value.WhichOneof("value") or "string_value")
+
+    return {item.key: value(item) for item in attributes}
+
+
+@contextmanager
+def http_collector() -> Iterator[Collected]:
+    """A collector that takes OTLP/HTTP on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            collected.paths.add(self.path)
+            if "traces" in self.path:
+                collected.traces.append(ExportTraceServiceRequest.FromString(body))
+            else:
+                collected.metrics.append(ExportMetricsServiceRequest.FromString(body))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        collected = Collected(f"http://127.0.0.1:{server.server_port}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield collected
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
+def grpc_collector() -> Iterator[Collected]:
+    """A collector that takes OTLP/gRPC on a free port."""
+
+    class Traces(trace_service_pb2_grpc.TraceServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802, gRPC's name
+            collected.traces.append(request)
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802, gRPC's name
+            collected.metrics.append(request)
+            return metrics_service_pb2.ExportMetricsServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
+    collected = Collected(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    server.start()
+    yield collected
+    server.stop(None).wait()
+
+
+@contextmanager
+def silent_collector() -> Iterator[str]:
+    """The address of a collector that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+#: Makes one span with one measurement in it, and ends.
+PROGRAM = """
+from opentelemetry.trace import get_current_span
+from telemetry import setup
+
+telemetry = setup.start("damoscope-worker")
+with telemetry.tracer.start_as_current_span("work") as span:
+    telemetry.instruments.batch_size.record(3)
+telemetry.shutdown(30)
+print(format(span.get_span_context().trace_id, "032x"))
+"""
+
+
+def run(program: str = PROGRAM, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own, under these `OTEL_*` variables and no others."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environ | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
