@@ -1,0 +1,16 @@
+"""The bundled model, loaded once for all tests of the worker."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.settings import ROOT, Settings
+from worker.inference import Detector
+
+BUNDLED = ROOT / "models" / "damoyolo_ns_phone.onnx"
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Detector:
+    """The bundled model, which may take four images at once."""
+    return Detector(Settings(model=BUNDLED, provider="cpu", threads=1, batch_max=4))

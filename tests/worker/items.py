@@ -1,0 +1,37 @@
+"""Jobs as a worker has them in hand, without a queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.job import DetectJob, DetectOptions, ImageInfo
+from pipeline.queue import Taken
+from worker.item import Item
+
+
+def item(image: bytes | None, **changes: Any) -> Item:
+    """One image, enqueued 50 ms before it was taken; `changes` are fields of Taken."""
+    now_ns = time.time_ns()
+    fields: dict[str, Any] = {
+        "job_id": "job-1",
+        "execution_id": "execution-1",
+        "queue": "detections",
+        "meta": {},
+        "enqueued_ns": now_ns - 50_000_000,
+        "taken_ns": now_ns,
+        "attempt": 1,
+        "reply_to": "replies",
+        "job": job(),
+        "image": image,
+    }
+    return Item(Taken(**{**fields, **changes}))
+
+
+def job(deadline_in_s: float = 60, **options: Any) -> DetectJob:
+    return DetectJob(
+        options=DetectOptions(**options),
+        image=ImageInfo(width=90, height=60, format="PNG", bytes=1234),
+        deadline_s=time.time() + deadline_in_s,
+        upload_ms=12.5,
+    )

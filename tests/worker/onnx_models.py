@@ -1,0 +1,153 @@
+"""Tiny ONNX files that imitate the exports of DAMO-YOLO, and files that are not.
+
+Each pools the image to the three feature maps and makes scores and boxes of them, so that
+outputs follow the pixels and have the shapes of a real export.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+#: A small input that keeps the strides of DAMO-YOLO: 84 anchors.
+SIZE = 64
+
+
+@dataclass
+class Export:
+    """How a model is exported; the defaults are upstream's, with a free batch axis."""
+
+    classes: int = 3
+    #: None for a free axis.
+    batch: int | None = None
+    height: int | None = SIZE
+    width: int | None = SIZE
+    input_type: int = TensorProto.FLOAT
+    names: tuple[str, str] = ("output", "1021")
+    boxes_first: bool = False
+    #: Without it the scores are what the sigmoid would have been given.
+    sigmoid: bool = True
+    strides: tuple[int, ...] = (8, 16, 32)
+    metadata: dict[str, str] = field(default_factory=dict)
+    #: Fails on images whose brightest pixel is above 250, as a broken kernel might.
+    fails_on_white: bool = False
+    #: Outputs 1 x (N * A) x C, as exports do whose batch axis is free in name only.
+    ignores_batch: bool = False
+
+    def model(self) -> onnx.ModelProto:
+        nodes: list[onnx.NodeProto] = []
+        constants: dict[str, np.ndarray[Any, Any]] = {}
+        outputs = ["scores", "boxes"]
+        channels = {"scores": self.classes, "boxes": 4}
+        rng = np.random.default_rng(7)
+
+        def add(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+            nodes.append(helper.make_node(op, inputs, [output], **attributes))
+            return output
+
+        def constant(name: str, value: np.ndarray[Any, Any]) -> str:
+            constants[name] = value
+            return name
+
+        image = add("Cast", ["images"], "float_images", to=TensorProto.FLOAT)
+        if self.fails_on_white:
+            image = self._failing(add, constant, image)
+        for name in outputs:
+            weights = rng.uniform(0, 1, (channels[name], 3, 1, 1))
+            if name == "boxes":  # within the input, with the second corner beyond the first
+                weights = weights * 0.02 + np.array([0, 0, 0.04, 0.04]).reshape(4, 1, 1, 1)
+            kernel = constant(f"{name}_weights", weights.astype(np.float32))
+            levels = []
+            for stride in self.strides:
+                pooled = add(
+                    "AveragePool",
+                    [image],
+                    f"{name}_{stride}",
+                    kernel_shape=[stride, stride],
+                    strides=[stride, stride],
+                )
+                mixed = add("Conv", [pooled, kernel], f"{pooled}_mixed")
+                shape = [1 if self.ignores_batch else 0, channels[name], -1]
+                flat = constant(f"{pooled}_shape", np.array(shape, np.int64))
+                levels.append(add("Reshape", [mixed, flat], f"{pooled}_flat"))
+            joined = add("Concat", levels, f"{name}_joined", axis=2)
+            add("Transpose", [joined], f"{name}_raw", perm=[0, 2, 1])
+        add("Add", ["scores_raw", constant("middle", np.array(-100, np.float32))], "centred")
+        add("Mul", ["centred", constant("slope", np.array(0.02, np.float32))], "logits")
+        add("Sigmoid" if self.sigmoid else "Identity", ["logits"], "scores")
+        add("Add", ["boxes_raw", constant("corner", np.array(10, np.float32))], "boxes")
+        if self.boxes_first:
+            outputs.reverse()
+        for inner, outer in zip(outputs, self.names, strict=True):
+            add("Identity", [inner], outer)
+        shape_in = [self.batch or "batch", 3, self.height or "height", self.width or "width"]
+        graph = helper.make_graph(
+            nodes,
+            "tiny",
+            [helper.make_tensor_value_info("images", self.input_type, shape_in)],
+            [
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 3)
+                for name in self.names
+            ],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        )
+        return finish(graph, self.metadata)
+
+    def save(self, path: Path) -> Path:
+        onnx.save(self.model(), str(path))
+        return path
+
+    @staticmethod
+    def _failing(add: Any, constant: Any, image: str) -> str:
+        """Look up row 1 of a table of one row when the brightest pixel is above 250."""
+        brightest = add("ReduceMax", [image], "brightest", keepdims=0)
+        above = add("Greater", [brightest, constant("limit", np.array(250, np.float32))], "above")
+        row = add("Cast", [above], "row", to=TensorProto.INT64)
+        zero = add("Gather", [constant("table", np.zeros(1, np.float32)), row], "zero")
+        return str(add("Add", [image, zero], "checked"))
+
+
+def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
+    """A model of a graph, of versions that every ONNX Runtime in use can load."""
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return model
+
+
+def labelled(*labels: str) -> dict[str, str]:
+    """Metadata that names the classes."""
+    return {"damoscope.labels": json.dumps(labels)}
+
+
+def classifier(path: Path) -> Path:
+    """A classification network: one row of class scores for each image."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["scores"]),
+    ]
+    return _save(path, nodes, ["scores"], rank=2)
+
+
+def end_to_end(path: Path) -> Path:
+    """An export with NMS inside: number, boxes, scores and classes of the detections."""
+    outputs = ["num_dets", "det_boxes", "det_scores", "det_classes"]
+    return _save(path, [helper.make_node("Identity", ["images"], [name]) for name in outputs],
+                 outputs, rank=4)  # fmt: skip
+
+
+def _save(path: Path, nodes: list[onnx.NodeProto], outputs: list[str], rank: int) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, SIZE, SIZE])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * rank) for name in outputs],
+    )
+    onnx.save(finish(graph, {}), str(path))
+    return path

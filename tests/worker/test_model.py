@@ -1,0 +1,328 @@
+"""worker.model: which ONNX files run, what is read from them, and how others are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto
+
+from pipeline.errors import ConfigurationError, ModelError
+from pipeline.settings import ROOT, Settings
+from tests.worker import onnx_models
+from tests.worker.onnx_models import SIZE, Export
+from worker import model
+from worker.coco import COCO
+from worker.inference import Detector
+
+
+def detector(path: Path, **settings: Any) -> Detector:
+    return Detector(Settings(model=path, provider="cpu", threads=1, **settings))
+
+
+def shades(count: int, size: tuple[int, int] = (SIZE, SIZE)) -> list[np.ndarray]:
+    """Images that differ from each other and from pixel to pixel."""
+    rng = np.random.default_rng(3)
+    return [rng.integers(0, 200, (*size, 3), dtype=np.uint8) for _ in range(count)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.onnx"
+
+
+# -- kinds that run -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("export", "free"),
+    [
+        pytest.param(Export(), True, id="free batch"),
+        pytest.param(Export(batch=1), False, id="batch of 1"),
+        pytest.param(Export(names=("a", "b"), boxes_first=True), True, id="boxes first"),
+        pytest.param(Export(input_type=TensorProto.FLOAT16), True, id="half precision input"),
+        pytest.param(Export(height=96, width=160), True, id="not square"),
+        pytest.param(Export(classes=1), True, id="one class"),
+        pytest.param(
+            Export(height=None, width=None, metadata={"damoscope.input_size": "[64, 96]"}),
+            True,
+            id="free size, named in the metadata",
+        ),
+    ],
+)
+def test_kinds_of_exports(path: Path, export: Export, free: bool) -> None:
+    """Every kind of export loads; scores and boxes are told apart and follow the pixels."""
+    loaded = detector(export.save(path), batch_max=2)
+    spec = loaded.spec
+    height, width = export.height or 64, export.width or 96
+    assert (spec.height, spec.width) == (height, width)
+    assert loaded.batch_max == (2 if free else 1)
+    images = shades(loaded.batch_max, (height, width))
+    scores, boxes = loaded.run(images)
+    anchors = model.anchor_count(height, width)
+    assert scores.shape == (len(images), anchors, export.classes)
+    assert boxes.shape == (len(images), anchors, 4)
+    assert scores.dtype == boxes.dtype == np.float32
+    assert 0 <= scores.min() <= scores.max() <= 1 < boxes.max()
+    # The first cell of the first map averages the top left 8 x 8 pixels, colours weighted.
+    mean = images[0][:8, :8].mean(axis=(0, 1))
+    weights = np.random.default_rng(7).uniform(0, 1, (export.classes, 3, 1, 1))[:, :, 0, 0]
+    expected = 1 / (1 + np.exp(-0.02 * (weights @ mean - 100)))
+    assert scores[0, 0] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("boxes_first", [False, True])
+def test_four_classes_are_told_from_boxes_by_order(path: Path, boxes_first: bool) -> None:
+    """With four classes both outputs end in 4: scores come first, or the file is refused."""
+    export = Export(classes=4, boxes_first=boxes_first)
+    if boxes_first:
+        with pytest.raises(ModelError, match=r"scores leave 0\.\.1"):
+            detector(export.save(path))
+    else:
+        spec = detector(export.save(path)).spec
+        assert (spec.scores_output, spec.boxes_output) == (0, 1)
+
+
+@pytest.mark.parametrize(("height", "width", "anchors"), [(640, 640, 8400), (416, 416, 3549)])
+def test_anchor_count(height: int, width: int, anchors: int) -> None:
+    """The counts of the published sizes."""
+    assert model.anchor_count(height, width) == anchors
+
+
+# -- labels and thresholds ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [80, 81])
+def test_coco_without_labels(path: Path, classes: int) -> None:
+    """80 scores, or 81 of a legacy checkpoint, are COCO's classes where none are named."""
+    spec = detector(Export(classes=classes).save(path)).spec
+    assert spec.labels == COCO
+    assert len(spec.labels) == 80
+
+
+def test_coco_names_are_distinct() -> None:
+    """No class is listed twice or forgotten."""
+    assert len(set(COCO)) == 80
+    assert (COCO[0], COCO[67], COCO[79]) == ("person", "cell phone", "toothbrush")
+
+
+def test_labels_and_thresholds_from_the_metadata(path: Path) -> None:
+    """A file that carries its name, labels and thresholds needs no settings."""
+    metadata = {
+        **onnx_models.labelled("phone", "calculator"),
+        "damoscope.name": "exam",
+        "damoscope.score_threshold": "0.25",
+        "damoscope.iou_threshold": "0.5",
+    }
+    loaded = detector(Export(classes=2, metadata=metadata).save(path))
+    assert loaded.spec.name == "exam"
+    assert loaded.spec.labels == ("phone", "calculator")
+    assert (loaded.score_threshold, loaded.iou_threshold) == (0.25, 0.5)
+    chosen = detector(path, score_threshold=0.0, iou_threshold=1.0)
+    assert (chosen.score_threshold, chosen.iou_threshold) == (0.0, 1.0)
+
+
+def test_defaults_of_a_bare_file(path: Path) -> None:
+    """A file that carries nothing is named after itself, its classes are numbered."""
+    loaded = detector(Export(classes=2).save(path))
+    assert loaded.spec.name == "model"
+    assert loaded.spec.labels == ("class 0", "class 1")
+    assert loaded.score_threshold == model.SCORE_THRESHOLD
+    assert loaded.iou_threshold == model.IOU_THRESHOLD
+
+
+def test_legacy_export_with_labels(path: Path) -> None:
+    """One score more than labels is a legacy checkpoint; its last score has no label."""
+    export = Export(classes=3, metadata=onnx_models.labelled("phone", "book"))
+    assert detector(export.save(path)).spec.labels == ("phone", "book")
+
+
+def test_labels_file(path: Path, tmp_path: Path) -> None:
+    """The labels file wins over the metadata; empty lines and a byte order mark don't count."""
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\ufeffphone\n\n  手机 \nbook\n", encoding="utf-8")
+    export = Export(classes=3, metadata=onnx_models.labelled("a", "b", "c"))
+    assert detector(export.save(path), labels=labels).spec.labels == ("phone", "手机", "book")
+
+
+@pytest.mark.parametrize("content", [b"phone\nbook", b"a\nb\nc\nd\ne", b""])
+def test_wrong_number_of_labels(path: Path, tmp_path: Path, content: bytes) -> None:
+    """Labels that do not fit the scores are refused, with both numbers."""
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes(content)
+    count = len(content.split())
+    with pytest.raises(ModelError, match=f"scores 4 classes, but {count} labels"):
+        detector(Export(classes=4).save(path), labels=labels)
+
+
+def test_empty_labels_file_of_a_model_with_one_class(path: Path, tmp_path: Path) -> None:
+    """No labels at all is not a legacy checkpoint."""
+    labels = tmp_path / "labels.txt"
+    labels.touch()
+    with pytest.raises(ModelError, match="scores 1 classes, but 0 labels"):
+        detector(Export(classes=1).save(path), labels=labels)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_unreadable_labels_file(path: Path, tmp_path: Path, content: bytes | None) -> None:
+    """A labels file that is missing or is not text is named, with its setting."""
+    labels = tmp_path / "labels.txt"
+    if content is not None:
+        labels.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"DAMOSCOPE_LABELS=.*labels\.txt"):
+        detector(Export().save(path), labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("damoscope.labels", "phone"),
+        ("damoscope.labels", '"phone"'),
+        ("damoscope.labels", "[1, 2, 3]"),
+        ("damoscope.score_threshold", "high"),
+        ("damoscope.score_threshold", "1.5"),
+        ("damoscope.iou_threshold", "nan"),
+        ("damoscope.input_size", "640"),
+        ("damoscope.input_size", "[64]"),
+        ("damoscope.input_size", "[-64, 64]"),
+    ],
+)
+def test_unreadable_metadata(path: Path, key: str, value: str) -> None:
+    """Metadata that cannot be read is refused by its key, not with a traceback."""
+    free = None if key == "damoscope.input_size" else SIZE
+    with pytest.raises(ModelError, match=f"metadata {key}="):
+        detector(Export(height=free, width=free, metadata={key: value}).save(path))
+
+
+# -- files that are refused ---------------------------------------------------------------
+
+
+def test_missing_file(path: Path) -> None:
+    """A path that leads nowhere is named together with the setting to change."""
+    with pytest.raises(ModelError, match=r"model\.onnx: no such model file.*DAMOSCOPE_MODEL"):
+        model.load(path)
+
+
+def test_folder(tmp_path: Path) -> None:
+    """A folder is not a model file."""
+    with pytest.raises(ModelError, match="no such model file"):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"just some words\n", b"<html>404</html>", bytes(1000), b"PK\x03\x04" * 9]
+)
+def test_not_onnx(path: Path, content: bytes) -> None:
+    """Whatever is not ONNX, such as a checkpoint or a download page, is refused by name."""
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.onnx: not a"):
+        model.load(path)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_truncated_file(path: Path, part: float) -> None:
+    """A download that broke off is refused."""
+    whole = (ROOT / "models" / "damoyolo_ns_phone.onnx").read_bytes()
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(ModelError, match="not a"):
+        detector(path)
+
+
+@pytest.mark.parametrize(
+    ("export", "message"),
+    [
+        (Export(batch=4), "batch axis is fixed at 4"),
+        (Export(input_type=TensorProto.INT64), "its input is INT64, not FLOAT"),
+        (Export(input_type=TensorProto.UINT8), "its input is UINT8, not FLOAT"),
+        (Export(sigmoid=False), r"scores leave 0\.\.1; export them after the sigmoid"),
+        (Export(height=None), "height and width are free"),
+        (Export(width=None), "height and width are free"),
+        (Export(height=80), "80 x 64 is not a multiple of 32"),
+        (Export(strides=(8, 16)), "an output is 1 x 80 x 3, not N x 84"),
+        (Export(strides=(4, 8, 16)), "not N x 84"),
+    ],
+)
+def test_other_exports_are_refused(path: Path, export: Export, message: str) -> None:
+    """What does not fit is said in the numbers of the file, and what to do about it."""
+    with pytest.raises(ModelError, match=message):
+        detector(export.save(path))
+
+
+def test_wrong_channels(path: Path) -> None:
+    """A model of grey images is refused."""
+    exported = Export().model()
+    exported.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(exported, str(path))
+    with pytest.raises(ModelError, match=r"its input is . x 1 x 64 x 64, not N x 3 x H x W"):
+        detector(path)
+
+
+def test_two_inputs(path: Path) -> None:
+    """A model that wants more than the image is refused."""
+    exported = Export().model()
+    other = exported.graph.input.add()
+    other.CopyFrom(exported.graph.input[0])
+    other.name = "scale_factor"
+    onnx.save(exported, str(path))
+    with pytest.raises(ModelError, match="it has 2 inputs, not one"):
+        detector(path)
+
+
+def test_end_to_end_export(path: Path) -> None:
+    """An export with NMS inside is refused with what to do."""
+    with pytest.raises(ModelError, match=r"4 outputs, not two.*export it without NMS"):
+        detector(onnx_models.end_to_end(path))
+
+
+def test_classifier(path: Path) -> None:
+    """A network of another kind is refused."""
+    with pytest.raises(ModelError, match="1 outputs, not two"):
+        detector(onnx_models.classifier(path))
+
+
+def test_batch_axis_that_is_free_in_name_only(path: Path) -> None:
+    """An export that mixes up its images is refused for batches and runs one by one."""
+    export = Export(ignores_batch=True)
+    with pytest.raises(ModelError, match=r"not N x \.\.\. for 2 images.*DAMOSCOPE_BATCH_MAX=1"):
+        detector(export.save(path), batch_max=2)
+    assert detector(path, batch_max=1).batch_max == 1
+
+
+# -- the uint8 input ----------------------------------------------------------------------
+
+
+def test_uint8_input_changes_nothing() -> None:
+    """uint8 images in rows give bit by bit what float32 RGB planes of 0..255 give upstream."""
+    source = onnx.load(str(ROOT / "models" / "damoyolo_ns_phone.onnx"))
+    height, width = json.loads(
+        next(p.value for p in source.metadata_props if p.key == "damoscope.input_size")
+    )
+    images = np.stack(shades(2, (height, width)))
+    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+
+    def run(serialized: bytes, name: str, value: np.ndarray) -> list[np.ndarray]:
+        session = ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+        outputs: list[np.ndarray] = session.run(None, {name: value})
+        return outputs
+
+    plain = run(source.SerializeToString(), source.graph.input[0].name, planes)
+    ours = run(model.with_uint8_input(source).SerializeToString(), model.IMAGE_INPUT, images)
+    for expected, given in zip(plain, ours, strict=True):
+        np.testing.assert_array_equal(given, expected)
+
+
+def test_uint8_input_leaves_the_model_as_it_was() -> None:
+    """The graph given is not changed, and the new one takes N x H x W x 3."""
+    exported = Export().model()
+    before = exported.SerializeToString(deterministic=True)
+    adapted = model.with_uint8_input(exported)
+    onnx.checker.check_model(adapted, full_check=True)
+    assert exported.SerializeToString(deterministic=True) == before
+    assert [value.name for value in adapted.graph.input] == [model.IMAGE_INPUT]

@@ -1,0 +1,230 @@
+"""worker.preprocess: pixel by pixel against a plain reference, for every kind of file."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.errors import InvalidImage
+from pipeline.job import ImageInfo
+from tests.worker.pictures import Pixels, encode, gradient, turned
+from worker.preprocess import Prepared, preprocess
+
+
+def prepare(data: bytes, kind: str = "PNG", size: tuple[int, int] = (60, 90)) -> Prepared:
+    info = ImageInfo(width=0, height=0, format=kind, bytes=len(data))
+    return preprocess(data, info, *size)
+
+
+def stretched(image: Pixels, height: int, width: int) -> np.ndarray:
+    """Bilinear interpolation at the centres of the new pixels, borders repeated."""
+    rows = np.clip((np.arange(height) + 0.5) * image.shape[0] / height - 0.5, 0, None)
+    columns = np.clip((np.arange(width) + 0.5) * image.shape[1] / width - 0.5, 0, None)
+    top, left = rows.astype(int), columns.astype(int)
+    bottom = np.minimum(top + 1, image.shape[0] - 1)
+    right = np.minimum(left + 1, image.shape[1] - 1)
+    down, along = (rows - top)[:, None, None], (columns - left)[None, :, None]
+    source = image.astype(np.float64)
+    upper = source[top][:, left] * (1 - along) + source[top][:, right] * along
+    lower = source[bottom][:, left] * (1 - along) + source[bottom][:, right] * along
+    blended: np.ndarray = upper * (1 - down) + lower * down
+    return blended
+
+
+def oriented(image: Pixels, orientation: int) -> Pixels:
+    """What a person sees of pixels stored under an EXIF orientation."""
+    return {
+        1: image,
+        2: image[:, ::-1],
+        3: image[::-1, ::-1],
+        4: image[::-1],
+        5: image.transpose(1, 0, 2),
+        6: image[::-1].transpose(1, 0, 2),
+        7: image[::-1, ::-1].transpose(1, 0, 2),
+        8: image[:, ::-1].transpose(1, 0, 2),
+    }[orientation]
+
+
+def assert_same(given_: Pixels, expected: np.ndarray, levels: float = 0) -> None:
+    difference = np.abs(given_.astype(np.float64) - expected.astype(np.float64))
+    assert difference.max() <= levels
+
+
+#: How formats are written that would lose more than they must.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "MPO": {"quality": 98, "subsampling": 0},
+    "WEBP": {"lossless": True},
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    source=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    target=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_stretch(source: tuple[int, int], target: tuple[int, int], seed: int) -> None:
+    """Any image is stretched to any size by bilinear interpolation, to one grey level."""
+    image = np.random.default_rng(seed).integers(0, 256, (*source, 3), dtype=np.uint8)
+    prepared = prepare(encode(image, "PNG"), size=target)
+    assert prepared.pixels.shape == (*target, 3)
+    assert prepared.pixels.dtype == np.uint8
+    assert prepared.pixels.flags.c_contiguous
+    assert (prepared.height, prepared.width) == source
+    assert_same(prepared.pixels, stretched(image, *target), levels=1)
+
+
+def test_model_input_of_a_photograph() -> None:
+    """A photograph-sized JPEG gives what decoding with Pillow and stretching gives."""
+    data = encode(gradient(1600, 1200), "JPEG", quality=95)
+    with Image.open(io.BytesIO(data)) as opened:
+        decoded = np.asarray(opened.convert("RGB"))
+    expected = cv2.resize(decoded, (320, 256), interpolation=cv2.INTER_LINEAR)
+    prepared = prepare(data, "JPEG", (256, 320))
+    assert (prepared.width, prepared.height) == (1600, 1200)
+    assert_same(prepared.pixels, expected, levels=2)
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_colour_order(kind: str, channel: int) -> None:
+    """Red is the first channel, blue the last, in every format."""
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[..., channel] = 255
+    mean = prepare(encode(image, kind), kind).pixels.mean(axis=(0, 1))
+    assert mean[channel] > 250
+    assert np.delete(mean, channel).max() < 5
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation(kind: str, orientation: int) -> None:
+    """A rotated or mirrored photograph comes out upright, and so does its size."""
+    image = gradient()
+    options = OPTIONS.get(kind, {})
+    data = encode(image, kind, exif=turned(orientation), **options)
+    expected = oriented(image, orientation)
+    height, width = expected.shape[:2]
+    prepared = prepare(data, kind, (height, width))
+    assert (prepared.width, prepared.height) == (width, height)
+    assert_same(prepared.pixels, expected, levels=6 if kind == "JPEG" else 0)
+
+
+GREY = np.repeat(gradient()[..., :1], 3, axis=2)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_grey(kind: str) -> None:
+    """Grey images become RGB of equal channels."""
+    data = encode(GREY[..., 0], kind, **({"lossless": True} if kind == "WEBP" else {}))
+    assert_same(prepare(data, kind).pixels, GREY, levels=2)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "TIFF"])
+def test_palette(kind: str) -> None:
+    """Palette images become the colours of their palette."""
+    image = Image.fromarray(gradient()).quantize(200)
+    assert_same(prepare(encode(image, kind), kind).pixels, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_one_bit(kind: str) -> None:
+    """Images of one bit a pixel become black and white."""
+    image = Image.fromarray(gradient()).convert("1")
+    assert_same(prepare(encode(image, kind), kind).pixels, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True})])
+def test_transparency_is_dropped(kind: str, options: dict[str, object]) -> None:
+    """The colours under the alpha channel are what the model sees."""
+    image = Image.fromarray(gradient())
+    image.putalpha(Image.fromarray(gradient()[..., 1]))
+    data = encode(image, kind, exact=True, **options)
+    assert_same(prepare(data, kind).pixels, gradient())
+
+
+def test_grey_with_transparency() -> None:
+    """Grey with alpha becomes grey."""
+    image = Image.fromarray(GREY[..., 0])
+    image.putalpha(128)
+    assert image.mode == "LA"
+    assert_same(prepare(encode(image, "PNG")).pixels, GREY)
+
+
+def test_cmyk_jpeg() -> None:
+    """CMYK JPEGs, which are stored inverted, come out in the colours that were put in."""
+    image = Image.fromarray(gradient()).convert("CMYK")
+    assert_same(prepare(encode(image, "JPEG", quality=98), "JPEG").pixels, gradient(), levels=6)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_grey(kind: str) -> None:
+    """16-bit images keep their brightness: the upper eight bits are what is left."""
+    image = GREY[..., 0].astype(np.uint16) * 257
+    assert_same(prepare(encode(Image.fromarray(image), kind), kind).pixels, GREY, levels=1)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_sixteen_bit_colour(suffix: str) -> None:
+    """16-bit colour keeps its brightness and its order of channels."""
+    _, data = cv2.imencode(suffix, gradient()[..., ::-1].astype(np.uint16) * 257)
+    assert_same(prepare(data.tobytes()).pixels, gradient(), levels=1)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+def test_first_of_several_frames(kind: str) -> None:
+    """Of animations, multi-page and multi-picture files the first image is taken."""
+    first = Image.fromarray(gradient()).quantize(200).convert("RGB")
+    options = OPTIONS.get(kind, {})
+    others = [Image.new("RGB", first.size, "white"), Image.new("RGB", first.size, "black")]
+    data = encode(first, kind, save_all=True, append_images=others, **options)
+    levels = 20 if kind == "MPO" else 0
+    assert_same(prepare(data, kind).pixels, np.asarray(first), levels)
+
+
+def test_progressive_jpeg() -> None:
+    """Progressive JPEGs give the pixels of sequential ones."""
+    options = {"quality": 95, "subsampling": 0}
+    plain = prepare(encode(gradient(), "JPEG", **options), "JPEG")
+    progressive = prepare(encode(gradient(), "JPEG", progressive=True, **options), "JPEG")
+    assert_same(progressive.pixels, plain.pixels)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_compressions(compression: str) -> None:
+    """The lossless compressions of TIFF are all read."""
+    data = encode(gradient(), "TIFF", compression=compression)
+    assert_same(prepare(data, "TIFF").pixels, gradient())
+
+
+def test_one_pixel() -> None:
+    """The smallest image becomes an even field."""
+    prepared = prepare(encode(np.full((1, 1, 3), 77, np.uint8), "PNG"), size=(32, 64))
+    assert (prepared.width, prepared.height) == (1, 1)
+    assert_same(prepared.pixels, np.full((32, 64, 3), 77))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"words", bytes(500), encode(gradient(), "PNG")[:20], b"\xff\xd8\xff\xe0\x00\x10"]
+)
+def test_what_is_no_image(data: bytes) -> None:
+    """What cannot be decoded is an InvalidImage that names the format."""
+    with pytest.raises(InvalidImage, match="the PNG cannot be decoded"):
+        prepare(data)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP"])
+def test_damaged_data(kind: str) -> None:
+    """A file that looks right and ends too early is an InvalidImage."""
+    noise = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encode(noise, kind)
+    with pytest.raises(InvalidImage, match=f"the {kind} cannot be decoded"):
+        prepare(data[: len(data) // 2], kind)

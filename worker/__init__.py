@@ -1,0 +1,1 @@
+"""The RQ worker that runs DAMO-YOLO on batches of jobs."""

@@ -1,0 +1,72 @@
+"""`damoscope detect`: the same stages on files, without queue or service."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import cv2
+
+from pipeline import draw
+from pipeline.errors import DamoscopeError
+from pipeline.job import DetectJob, DetectOptions, ImageInfo
+from pipeline.queue import Taken
+from pipeline.settings import Settings
+from worker.inference import Detector
+from worker.item import Item
+from worker.stages import Stages
+
+
+def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | None) -> bool:
+    """Detect in each file and print what is found. Returns whether all could be read."""
+    cv2.setNumThreads(settings.inference_threads)
+    detector = Detector(settings)
+    stages = Stages(detector, settings.inference_threads)
+    if save is not None:
+        save.mkdir(parents=True, exist_ok=True)
+    good = True
+    for number, path in enumerate(images, 1):
+        if not as_json and len(images) > 1:
+            print(f"[{number}/{len(images)}] ", end="")
+        try:
+            item = _detect(stages, path)
+        except (DamoscopeError, OSError) as error:
+            good = False
+            print(f"{path}: {error}", file=sys.stderr)
+            continue
+        _show(path, item, as_json)
+        if save is not None:
+            draw.save(path, item.detections, save / f"{path.stem}.jpg")
+    stages.close()
+    return good
+
+
+def _detect(stages: Stages, path: Path) -> Item:
+    now_ns = time.time_ns()
+    info = ImageInfo(width=0, height=0, format=path.suffix.lstrip(".").upper(), bytes=0)
+    job = DetectJob(options=DetectOptions(), image=info, deadline_s=time.time() + 3600, upload_ms=0)
+    taken = Taken(
+        job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=now_ns,
+        taken_ns=now_ns, attempt=1, reply_to="", job=job, image=path.read_bytes(),
+    )  # fmt: skip
+    item = Item(taken)
+    stages.run(item)
+    return item
+
+
+def _show(path: Path, item: Item, as_json: bool) -> None:
+    timings = {stage: item.stage_ms(stage) for stage in item.stages}
+    if as_json:
+        found = [detection.model_dump() for detection in item.detections]
+        print(json.dumps({"image": str(path), "detections": found, "timings_ms": timings}))
+        return
+    spent = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in timings.items())
+    print(f"{path}: {len(item.detections)} found ({spent})")
+    for detection in item.detections:
+        box = detection.box
+        print(
+            f"  {detection.label} {detection.score:.2f} at "
+            f"{box.x1:.0f},{box.y1:.0f} to {box.x2:.0f},{box.y2:.0f}"
+        )

@@ -1,0 +1,52 @@
+"""One image on its way through the worker: the job, what each stage made, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DamoscopeError
+from pipeline.job import Detection
+from pipeline.queue import Taken
+from worker.preprocess import Prepared
+
+#: Beginning and end in Unix nanoseconds.
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call of ONNX Runtime, shared by the images of its batch."""
+
+    interval: Interval
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class Item:
+    """Filled in by the stages in turn; a stage that failed leaves `error` and `failed_stage`."""
+
+    taken: Taken
+    prepared: Prepared | None = None
+    #: A x C and A x 4, of this image.
+    raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    call: Call | None = None
+    detections: list[Detection] = field(default_factory=list)
+    candidates: int = 0
+    #: Stage name -> when it ran.
+    stages: dict[str, Interval] = field(default_factory=dict)
+    error: DamoscopeError | None = None
+    failed_stage: str | None = None
+    #: Unix nanoseconds at which the outcome was stored.
+    stored_ns: int = 0
+
+    def fail(self, error: DamoscopeError, stage: str | None = None) -> None:
+        """Give this image up; the others of its batch go on."""
+        self.error, self.failed_stage = error, stage
+
+    def stage_ms(self, stage: str) -> float:
+        """How long a stage took, in milliseconds; 0 when it did not run."""
+        start, end = self.stages.get(stage, (0, 0))
+        return round((end - start) / 1e6, 3)

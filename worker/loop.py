@@ -1,0 +1,252 @@
+"""The worker's loop: take a batch, run its stages, answer, and begin again.
+
+While one batch is in inference the next is taken and decoded, so that a GPU does not
+wait for JPEGs. RQ's worker keeps the registration that `rq info` shows; its job-by-job
+loop is replaced, because its bookkeeping costs more than an inference (rq issue 928).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import FrameType
+from uuid import uuid4
+
+from opentelemetry.trace import format_trace_id, get_current_span
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq.suspension import is_suspended
+from rq.worker import BaseWorker
+from rq.worker_registration import clean_worker_registry
+
+from pipeline.errors import DamoscopeError
+from pipeline.queue import QUEUES, Consumer, Taken
+from pipeline.settings import Settings
+from telemetry.context import extract
+from telemetry.setup import Telemetry
+from worker.inference import Detector
+from worker.item import Item
+from worker.stages import Stages
+from worker.trace import WorkerTrace
+
+log = logging.getLogger("damoscope.worker")
+
+#: Seconds between heartbeats; a few must fit into pipeline.queue.LEASE_S.
+HEARTBEAT_S = 2.0
+#: Seconds after the last heartbeat at which a worker counts as gone.
+WORKER_TTL_S = 12
+#: Seconds an idle worker sleeps at most before it looks at its queues unasked.
+IDLE_WAIT_S = 1.0
+#: Tries, one a second, to store a batch's outcomes while Redis is away.
+FINISH_TRIES = 30
+
+LOST_REDIS = (RedisConnectionError, RedisTimeoutError)
+
+
+class BatchWorker(BaseWorker):
+    """A resident worker with a loaded model. `work` returns after a stop signal."""
+
+    def __init__(self, settings: Settings, detector: Detector, telemetry: Telemetry,
+                 connection: Redis) -> None:  # fmt: skip
+        name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:4]}"
+        super().__init__(list(QUEUES.values()), name=name, connection=connection, serializer="json")
+        self._settings = settings
+        self._detector = detector
+        self._consumer = Consumer(connection, name, result_ttl_s=settings.result_ttl_s)
+        spec = detector.spec
+        self._trace = WorkerTrace(
+            telemetry, worker=name, model=spec.name, provider=detector.provider
+        )
+        self._stopping = threading.Event()
+        self._suspended = False
+        self._in_hand: dict[str, Taken] = {}
+        self._stages = Stages(detector, settings.inference_threads)
+
+    # -- life -----------------------------------------------------------------------------
+
+    def work(self, *_: object, **__: object) -> bool:
+        """Work until SIGTERM or SIGINT; what is in hand is finished first."""
+        self._install_signal_handlers()
+        self._until_redis_answers(self._register)
+        beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        beating.start()
+        try:
+            self._loop()
+        finally:
+            self._stopping.set()
+            self._stages.close()
+            beating.join(HEARTBEAT_S)
+            try:
+                self.register_death()
+            except LOST_REDIS:
+                log.warning("Redis is away: this worker's registration will expire by itself")
+        return True
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Finish what is in hand, then stop. (RQ calls this name on its signals.)"""
+        self._stopping.set()
+
+    def _install_signal_handlers(self) -> None:
+        signal.signal(signal.SIGINT, self.request_stop)
+        signal.signal(signal.SIGTERM, self.request_stop)
+
+    def _register(self) -> None:
+        self.register_birth()
+        spec = self._detector.spec
+        facts: dict[str, str | float] = {
+            "state": "idle",
+            "damoscope_model": spec.name,
+            "damoscope_provider": self._detector.provider,
+            "damoscope_labels": "\n".join(spec.labels),
+            "damoscope_score_threshold": self._detector.score_threshold,
+            "damoscope_iou_threshold": self._detector.iou_threshold,
+        }
+        self.connection.hset(self.key, mapping=facts)  # type: ignore[arg-type]
+        self.heartbeat(WORKER_TTL_S)
+
+    def _until_redis_answers(self, action: Callable[[], object]) -> None:
+        warned = False
+        while not self._stopping.is_set():
+            try:
+                action()
+                return
+            except LOST_REDIS as error:
+                if not warned:
+                    log.warning("Redis does not answer (%s); trying until it does", error)
+                warned = True
+                self._stopping.wait(1.0)
+
+    # -- the heartbeat thread -------------------------------------------------------------
+
+    def _beat(self) -> None:
+        beats = 0
+        while not self._stopping.wait(HEARTBEAT_S) or self._in_hand:
+            beats += 1
+            try:
+                self._consumer.heartbeat(list(self._in_hand.values()))
+                if not self.connection.exists(self.key):  # Redis lost it, or we were cut off
+                    self._register()
+                self.heartbeat(WORKER_TTL_S)
+                self._recover()
+                self._suspended = is_suspended(self.connection)
+                if beats % 5 == 0:
+                    for queue in self.queues:
+                        clean_worker_registry(queue)
+                if beats % 30 == 0:
+                    self.clean_registries()
+            except LOST_REDIS:
+                pass  # the loop says so, once
+            if self._stopping.is_set():
+                time.sleep(0.1)  # only until the batch in hand is done
+
+    def _recover(self) -> None:
+        back, failed = self._consumer.recover()
+        if back:
+            log.warning("%d image(s) of a silent worker are queued again", back)
+        if failed:
+            log.error("%d image(s) failed: every worker that took them died", failed)
+
+    # -- the loop -------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        ahead: Future[list[Item]] | None = None
+        with ThreadPoolExecutor(1, "ahead") as pool:
+            while True:
+                try:
+                    future, ahead = ahead, None
+                    items = future.result() if future else []
+                    if not items and self._stopping.is_set():
+                        return
+                    items = items or self._wait_for_batch()
+                    if items:
+                        # An image over which a worker died keeps no other company (take.lua).
+                        if not self._stopping.is_set() and items[0].taken.attempt == 1:
+                            ahead = pool.submit(self._take, ahead=True)
+                        self._run(items)
+                except LOST_REDIS as error:
+                    log.warning("Redis does not answer (%s); trying until it does", error)
+                    self._until_redis_answers(self.connection.ping)
+
+    def _wait_for_batch(self) -> list[Item]:
+        if self._suspended:
+            self._stopping.wait(IDLE_WAIT_S)
+            return []
+        items = self._take()
+        if not items:
+            self._consumer.wait(IDLE_WAIT_S)
+            if not self._stopping.is_set():
+                items = self._take()
+        return items
+
+    def _take(self, ahead: bool = False) -> list[Item]:
+        """Take and preprocess the next batch; empty when nothing waits for this worker."""
+        if self._suspended:
+            return []
+        most = self._detector.batch_max
+        jobs = self._consumer.take(most, ahead=ahead)
+        if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
+            jobs += self._fill(most - len(jobs))
+        self._in_hand.update((job.execution_id, job) for job in jobs)
+        items = [Item(job) for job in jobs]
+        self._stages.preprocess(items)
+        return items
+
+    def _fill(self, room: int) -> list[Taken]:
+        """Wait up to `batch_wait_ms` for more images."""
+        more: list[Taken] = []
+        deadline = time.monotonic() + self._settings.batch_wait_ms / 1000
+        while len(more) < room and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, 0.001))
+            more += self._consumer.take(room - len(more))
+        return more
+
+    def _run(self, items: list[Item]) -> None:
+        """Inference and NMS of one batch; then answers; then telemetry."""
+        started = time.perf_counter()
+        ready = [item for item in items if item.error is None]
+        if ready:
+            self._stages.infer(ready)
+        for item in ready:
+            if item.error is None:
+                self._stages.nms(item)
+        stored = self._finish(items, time.perf_counter() - started)
+        self._trace.batch(stored)
+
+    def _finish(self, items: list[Item], work_s: float) -> list[Item]:
+        """Store the outcomes. Returns the items whose outcome stands."""
+        outcomes = [(item.taken, self._outcome(item)) for item in items]
+        try:
+            stored = self._store(outcomes, work_s)
+        finally:  # what cannot be stored is not kept from others any longer
+            for item in items:
+                self._in_hand.pop(item.taken.execution_id, None)
+        now_ns = time.time_ns()
+        for item in items:
+            item.stored_ns = now_ns
+        if not all(stored):
+            log.warning("%d result(s) came too late: others did the work", stored.count(False))
+        return [item for item, stands in zip(items, stored, strict=True) if stands]
+
+    def _store(self, outcomes: list[tuple[Taken, bytes | DamoscopeError]],
+               work_s: float) -> list[bool]:  # fmt: skip
+        for _ in range(FINISH_TRIES - 1):
+            try:
+                return self._consumer.finish(outcomes, work_s)
+            except LOST_REDIS:
+                log.warning("Redis is away: results are kept and stored when it is back")
+                time.sleep(1.0)
+        return self._consumer.finish(outcomes, work_s)
+
+    def _outcome(self, item: Item) -> bytes | DamoscopeError:
+        if item.error is not None:
+            return item.error
+        context = get_current_span(extract(item.taken.meta)).get_span_context()
+        result = self._stages.result(item, self.name, format_trace_id(context.trace_id))
+        return result.model_dump_json().encode()

@@ -1,0 +1,58 @@
+"""One worker process, from start to end."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+from redis import Redis
+
+from pipeline.connection import connect
+from pipeline.settings import Settings
+from telemetry import gpu, names, setup
+from telemetry.setup import Telemetry
+from worker.inference import Detector
+from worker.loop import LOST_REDIS, BatchWorker, log
+
+
+def run(settings: Settings) -> None:
+    """Load the model, then work until SIGTERM or SIGINT.
+
+    Raises ConfigurationError, before anything is registered, when model, provider or
+    Redis address cannot be used.
+    """
+    connection = connect(settings)
+    # Decoding shares the cores with inference; OpenCV would otherwise take all of them.
+    cv2.setNumThreads(settings.inference_threads)
+    cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
+    detector = Detector(settings)
+    telemetry = setup.start(names.SERVICE_WORKER)
+    gpu.observe(telemetry.meter_provider.get_meter(setup.SCOPE))
+    try:
+        worker = _worker(settings, detector, telemetry, connection)
+        log.info(
+            "ready: %s on %s, %d thread(s), up to %d image(s) a batch",
+            detector.spec.name,
+            detector.provider,
+            settings.inference_threads,
+            detector.batch_max,
+        )
+        worker.work()
+    finally:
+        telemetry.shutdown()
+        connection.close()
+
+
+def _worker(
+    settings: Settings, detector: Detector, telemetry: Telemetry, connection: Redis
+) -> BatchWorker:
+    """Make the worker as soon as Redis answers: RQ asks it for this host's address."""
+    warned = False
+    while True:
+        try:
+            return BatchWorker(settings, detector, telemetry, connection)
+        except LOST_REDIS as error:
+            if not warned:
+                log.warning("Redis does not answer (%s); trying until it does", error)
+            warned = True
+            time.sleep(1.0)

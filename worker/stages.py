@@ -1,0 +1,146 @@
+"""The three stages in order, over the items of a batch. Nothing here knows of Redis.
+
+A stage that fails on one image gives up that image only; the rest of the batch goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.errors import DamoscopeError, InferenceFailed, JobExpired
+from pipeline.job import DetectionResult, Timings
+from telemetry.names import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
+from worker.inference import Detector
+from worker.item import Call, Item
+from worker.nms import detections
+from worker.preprocess import preprocess
+
+log = logging.getLogger("damoscope.worker")
+
+
+class Stages:
+    """Runs the stages with one detector; `threads` images are decoded at a time."""
+
+    def __init__(self, detector: Detector, threads: int) -> None:
+        self._detector = detector
+        self._decoders = ThreadPoolExecutor(threads, "decode")
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._decoders.shutdown()
+
+    def run(self, item: Item) -> None:
+        """All stages on one image. Raises the DamoscopeError that it failed with."""
+        self.preprocess([item])
+        if item.error is None:
+            self.infer([item])
+        if item.error is None:
+            self.nms(item)
+        if item.error is not None:
+            raise item.error
+
+    def preprocess(self, items: list[Item]) -> None:
+        """Decode and resize; jobs that are too old or not ours fail here."""
+        if len(items) == 1:
+            self._preprocess(items[0])
+        else:
+            list(self._decoders.map(self._preprocess, items))
+
+    def _preprocess(self, item: Item) -> None:
+        taken = item.taken
+        if taken.job is None:
+            item.fail(InferenceFailed(taken.refusal))
+            return
+        if taken.image is None or time.time() > taken.job.deadline_s:
+            item.fail(JobExpired("it waited in the queue for longer than jobs are kept"))
+            return
+        spec = self._detector.spec
+        started = time.time_ns()
+        try:
+            item.prepared = preprocess(taken.image, taken.job.image, spec.height, spec.width)
+        except Exception as error:  # whatever one image does must not stop a worker
+            item.fail(_purposeful(error, taken.job_id), SPAN_PREPROCESS)
+        item.stages[SPAN_PREPROCESS] = (started, time.time_ns())
+        taken.image = None  # only the pixels are needed from here on
+
+    def infer(self, items: list[Item]) -> None:
+        """One call for all items; when it fails, one each, to find the image that it fails on."""
+        images = [item.prepared.pixels for item in items if item.prepared is not None]
+        started = time.time_ns()
+        try:
+            alone = len(items) == 1 and items[0].taken.alone
+            scores, boxes = self._detector.run(images, alone=alone)
+        except InferenceFailed as error:
+            if len(items) > 1:
+                for item in items:
+                    self.infer([item])
+                return
+            items[0].fail(error, SPAN_INFERENCE)
+            items[0].stages[SPAN_INFERENCE] = (started, time.time_ns())
+            return
+        call = Call((started, time.time_ns()), len(items))
+        for index, item in enumerate(items):
+            item.raw, item.call = (scores[index], boxes[index]), call
+            item.stages[SPAN_INFERENCE] = call.interval
+
+    def nms(self, item: Item) -> None:
+        """Choose among the raw boxes of one image."""
+        assert item.raw
+        assert item.prepared
+        assert item.taken.job
+        options, spec = item.taken.job.options, self._detector.spec
+        score, iou = options.score_threshold, options.iou_threshold
+        started = time.time_ns()
+        try:
+            item.detections, item.candidates = detections(
+                *item.raw,
+                spec.labels,
+                input_size=(spec.width, spec.height),
+                image_size=(item.prepared.width, item.prepared.height),
+                score_threshold=self._detector.score_threshold if score is None else score,
+                iou_threshold=self._detector.iou_threshold if iou is None else iou,
+                most=options.max_detections,
+                wanted=options.labels,
+            )
+        except Exception as error:  # whatever one image does must not stop a worker
+            item.fail(_purposeful(error, item.taken.job_id), SPAN_NMS)
+        item.stages[SPAN_NMS] = (started, time.time_ns())
+        item.raw = None
+
+    def result(self, item: Item, worker: str, trace_id: str) -> DetectionResult:
+        """The answer to one image, as of now."""
+        taken, prepared = item.taken, item.prepared
+        assert taken.job
+        assert prepared
+        assert item.call
+        upload_ms = taken.job.upload_ms
+        since_enqueued_ms = (time.time_ns() - taken.enqueued_ns) / 1e6
+        size = {"width": prepared.width, "height": prepared.height}
+        return DetectionResult(
+            job_id=taken.job_id,
+            trace_id=trace_id,
+            model=self._detector.spec.name,
+            provider=self._detector.provider,
+            image=taken.job.image.model_copy(update=size),
+            detections=item.detections,
+            timings_ms=Timings(
+                upload=upload_ms,
+                queue_wait=round(max(0, taken.taken_ns - taken.enqueued_ns) / 1e6, 3),
+                preprocess=item.stage_ms(SPAN_PREPROCESS),
+                inference=item.stage_ms(SPAN_INFERENCE),
+                nms=item.stage_ms(SPAN_NMS),
+                total=round(upload_ms + max(0.0, since_enqueued_ms), 3),
+            ),
+            batch_size=item.call.size,
+            worker=worker,
+        )
+
+
+def _purposeful(error: Exception, job_id: str) -> DamoscopeError:
+    """The error as one of ours; those that nobody foresaw are logged with their traceback."""
+    if isinstance(error, DamoscopeError):
+        return error
+    log.error("job %s failed unexpectedly", job_id, exc_info=error)
+    return InferenceFailed(f"{type(error).__name__}: {error}")

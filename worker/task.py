@@ -1,0 +1,59 @@
+"""The RQ job function, for a stock `rq worker` that drains the same queues.
+
+    rq worker --serializer json detections-high detections detections-low
+
+It runs one image at a time with RQ's own bookkeeping; the model is loaded once in each
+process. damoscope's own workers never call this: they only know it by name.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, cast
+
+import orjson
+from opentelemetry.trace import format_trace_id, get_current_span
+from rq import get_current_job
+
+from pipeline.errors import DamoscopeError
+from pipeline.job import JobError
+from pipeline.queue import image_key, reply, taken_from_rq
+from pipeline.settings import load
+from telemetry.context import extract
+from worker.inference import Detector
+from worker.item import Item
+from worker.stages import Stages
+
+
+@lru_cache(maxsize=1)
+def _stages() -> Stages:
+    return Stages(Detector(load()), threads=1)
+
+
+def detect(payload: dict[str, Any]) -> dict[str, Any]:
+    """Run one job and reply to its frontend. Returns the `DetectionResult` as plain data."""
+    job = get_current_job()
+    assert job is not None, "detect runs inside an RQ worker only"
+    redis = job.connection
+    image = cast(bytes | None, redis.get(image_key(job.id)))
+    reply_to = cast(bytes | None, redis.hget(job.key, "damoscope_reply"))
+    item = Item(taken_from_rq(job, payload, image, reply_to))
+    try:
+        result = _run(item, str(job.worker_name))
+    except DamoscopeError as error:
+        job.retries_left = 0  # the same image would fail the same way
+        message = reply(job.id, error=JobError(code=error.code, message=str(error)))
+        redis.publish(item.taken.reply_to, message)
+        raise
+    redis.publish(item.taken.reply_to, reply(job.id, result=result))
+    redis.delete(image_key(job.id))
+    plain: dict[str, Any] = orjson.loads(result)
+    return plain
+
+
+def _run(item: Item, worker: str) -> bytes:
+    stages = _stages()
+    stages.run(item)
+    context = get_current_span(extract(item.taken.meta)).get_span_context()
+    trace_id = format_trace_id(context.trace_id)
+    return stages.result(item, worker, trace_id).model_dump_json().encode()

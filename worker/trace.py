@@ -1,0 +1,133 @@
+"""The worker's part of an image's trace, and its metrics, made once the result is stored.
+
+Stages are measured where they run and become spans afterwards, so that a client never
+waits for telemetry and a stage's span is as long as the stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.util.types import AttributeValue
+
+from telemetry import names, spans
+from telemetry.context import extract
+from telemetry.setup import Telemetry
+from worker.item import Call, Interval, Item
+
+
+class WorkerTrace:
+    """Emits spans and metrics for what one worker process has done."""
+
+    def __init__(self, telemetry: Telemetry, *, worker: str, model: str, provider: str) -> None:
+        self._tracer = telemetry.tracer
+        self._instruments = telemetry.instruments
+        self._worker, self._model, self._provider = worker, model, provider
+
+    def batch(self, items: Sequence[Item]) -> None:
+        """Everything about the items of one batch, whose outcomes are stored."""
+        links = {
+            call: self._call(call, [item for item in items if item.call is call])
+            for call in dict.fromkeys(item.call for item in items if item.call)
+        }
+        for item in items:
+            self._image(item, links[item.call] if item.call else None)
+
+    def _call(self, call: Call, items: Sequence[Item]) -> Link:
+        """One call of ONNX Runtime, as a span in a trace of its own. Returns the link to it."""
+        sources = [get_current_span(extract(item.taken.meta)).get_span_context() for item in items]
+        span = spans.record(
+            self._tracer,
+            names.SPAN_BATCH,
+            Context(),
+            *call.interval,
+            attributes=self._inference_attributes(call),
+            links=[Link(source) for source in sources if source.is_valid],
+        )
+        here = set_span_in_context(span, Context())
+        busy_s = (call.interval[1] - call.interval[0]) / 1e9
+        self._instruments.batch_size.record(call.size, context=here)
+        self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
+        return Link(span.get_span_context())
+
+    def _image(self, item: Item, call: Link | None) -> None:
+        """`queue_wait`, and `process` with its stages, for one image."""
+        enqueue = extract(item.taken.meta)
+        self._queue_wait(item, enqueue)
+        process = self._tracer.start_span(
+            names.SPAN_PROCESS,
+            enqueue,
+            SpanKind.CONSUMER,
+            attributes=self._process_attributes(item),
+            start_time=item.taken.taken_ns,
+        )
+        if item.error is not None:
+            # Recorded once, where it happened: on the stage, or here when no stage had begun.
+            spans.fail(
+                process,
+                item.error,
+                record_exception=item.failed_stage is None,
+                at_ns=item.stored_ns,
+            )
+        inside = set_span_in_context(process, Context())
+        for stage, interval in item.stages.items():
+            spans.record(
+                self._tracer,
+                stage,
+                inside,
+                *interval,
+                attributes=self._stage_attributes(stage, item),
+                links=[call] if call and stage == names.SPAN_INFERENCE else (),
+                error=item.error if stage == item.failed_stage else None,
+            )
+            self._stage_duration(stage, interval, inside)
+        for found in item.detections:
+            label = {"label": found.label}
+            self._instruments.detections.add(1, label, context=inside)
+            self._instruments.detection_score.record(found.score, label, context=inside)
+        process.end(item.stored_ns)
+
+    def _queue_wait(self, item: Item, enqueue: Context) -> None:
+        start, end = item.taken.enqueued_ns, item.taken.taken_ns
+        attributes: dict[str, AttributeValue] = {}
+        if start > end:  # the clocks of two hosts disagree by more than the job waited
+            attributes[names.CLOCK_SKEW] = (start - end) / 1e6
+            start = end
+        span = spans.record(
+            self._tracer, names.SPAN_QUEUE_WAIT, enqueue, start, end, attributes=attributes
+        )
+        self._stage_duration("queue_wait", (start, end), set_span_in_context(span, Context()))
+
+    def _stage_duration(self, stage: str, interval: Interval, context: Context) -> None:
+        duration_s = (interval[1] - interval[0]) / 1e9
+        self._instruments.stage_duration.record(duration_s, {"stage": stage}, context=context)
+
+    def _process_attributes(self, item: Item) -> dict[str, AttributeValue]:
+        return {
+            names.MESSAGING_SYSTEM: "rq",
+            names.MESSAGING_OPERATION_NAME: "process",
+            names.MESSAGING_OPERATION_TYPE: "process",
+            names.MESSAGING_DESTINATION: item.taken.queue,
+            names.MESSAGING_MESSAGE_ID: item.taken.job_id,
+            names.ATTEMPT: item.taken.attempt,
+            names.WORKER: self._worker,
+            names.MODEL: self._model,
+            names.DETECTIONS: len(item.detections),
+            names.LABELS: sorted({found.label for found in item.detections}),
+        }
+
+    def _stage_attributes(self, stage: str, item: Item) -> dict[str, AttributeValue]:
+        if stage == names.SPAN_INFERENCE and item.call:
+            return self._inference_attributes(item.call)
+        if stage == names.SPAN_NMS:
+            return {names.CANDIDATES: item.candidates, names.DETECTIONS: len(item.detections)}
+        return {}
+
+    def _inference_attributes(self, call: Call) -> dict[str, AttributeValue]:
+        return {
+            names.BATCH_SIZE: call.size,
+            names.PROVIDER: self._provider,
+            names.MODEL: self._model,
+        }
