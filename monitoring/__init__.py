@@ -1,0 +1,1 @@
+"""Reading metrics and traces, and what is made of them."""

@@ -1,0 +1,1 @@
+"""The embedded telemetry store: OTLP in, one SQLite file, traces and metrics out."""

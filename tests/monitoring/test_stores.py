@@ -1,0 +1,43 @@
+"""monitoring.stores: which stores the settings choose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from monitoring.embedded.metrics import EmbeddedMetrics
+from monitoring.embedded.traces import EmbeddedTraces
+from monitoring.jaeger import JaegerTraces
+from monitoring.prometheus import PrometheusMetrics
+from monitoring.stores import open_stores, telemetry_file
+from pipeline.settings import Settings
+
+PROMETHEUS, JAEGER = "http://prometheus:9090", "http://jaeger:16686"
+
+
+@pytest.mark.parametrize(
+    ("prometheus_url", "jaeger_url", "metrics", "traces"),
+    [
+        (None, None, EmbeddedMetrics, EmbeddedTraces),
+        (PROMETHEUS, None, PrometheusMetrics, EmbeddedTraces),
+        (None, JAEGER, EmbeddedMetrics, JaegerTraces),
+        (PROMETHEUS, JAEGER, PrometheusMetrics, JaegerTraces),
+    ],
+)
+def test_chosen_by_the_settings(
+    tmp_path: Path,
+    prometheus_url: str | None,
+    jaeger_url: str | None,
+    metrics: type,
+    traces: type,
+) -> None:
+    """A server that is named is read from; what is not named is kept in the data folder."""
+    settings = Settings(home=tmp_path, prometheus_url=prometheus_url, jaeger_url=jaeger_url)
+    stores = open_stores(settings)
+    assert isinstance(stores.metrics, metrics)
+    assert isinstance(stores.traces, traces)
+    both = prometheus_url is not None and jaeger_url is not None
+    assert (stores.receiver is None) is both
+    assert telemetry_file(settings).exists() is not both
+    stores.close()
