@@ -1,0 +1,127 @@
+"""Reading the image out of a request's body, in memory, with a bound."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from frontend.images import check_bytes
+from pipeline.errors import ImageTooLarge, InvalidImage, InvalidParameter, UnsupportedImage
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
+
+#: Name of the multipart field that holds the image.
+FIELD = "image"
+#: What a multipart body may hold besides the image: boundaries, headers, small fields.
+MULTIPART_EXTRA_BYTES = 64 * 1024
+
+
+async def read_image(request: Request, max_bytes: int) -> bytes:
+    """The encoded image: multipart field `image`, or the raw body.
+
+    Raises UnsupportedImage for another content type, ImageTooLarge beyond `max_bytes`,
+    InvalidImage when the body ends early, InvalidParameter when the field is missing.
+    """
+    content_type, options = parse_options_header(request.headers.get("content-type", ""))
+    multipart = content_type == b"multipart/form-data"
+    if not multipart and not content_type.startswith((b"image/", b"application/octet-stream")):
+        given = content_type.decode("latin-1") or "no content type"
+        raise UnsupportedImage(
+            f"{given} is not supported; send the image's bytes as image/*, or as the field "
+            f"'{FIELD}' of multipart/form-data"
+        )
+    most = max_bytes + (MULTIPART_EXTRA_BYTES if multipart else 0)
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > most:
+        check_bytes(int(declared), max_bytes)
+        raise ImageTooLarge(f"the upload has more than the {max_bytes:,} bytes allowed")
+    try:
+        chunks = _bounded(request.stream(), most, max_bytes)
+        if not multipart:
+            return b"".join([chunk async for chunk in chunks])
+        return await _multipart(chunks, options.get(b"boundary", b""))
+    except ClientDisconnect:
+        raise InvalidImage("the client went away before the upload was complete") from None
+
+
+async def _bounded(stream: AsyncIterator[bytes], most: int, max_bytes: int) -> AsyncIterator[bytes]:
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > most:
+            raise ImageTooLarge(f"the upload has more than the {max_bytes:,} bytes allowed")
+        yield chunk
+
+
+async def _multipart(chunks: AsyncIterator[bytes], boundary: bytes) -> bytes:
+    if not boundary:
+        raise InvalidParameter("multipart/form-data without a boundary")
+    part = _ImagePart()
+    try:
+        parser = MultipartParser(boundary, part.callbacks())
+        async for chunk in chunks:
+            parser.write(chunk)
+        parser.finalize()
+    except FormParserError as error:
+        raise InvalidImage(f"the multipart body is damaged: {error}") from error
+    if not part.ended:
+        raise InvalidImage("the multipart body ends before its last boundary")
+    if part.data is None:
+        raise InvalidParameter(f"the multipart body has no field '{FIELD}'")
+    return bytes(part.data)
+
+
+class _ImagePart:
+    """Collects the data of the one part that is the image, and skips the others."""
+
+    def __init__(self) -> None:
+        self.data: bytearray | None = None
+        self.ended = False
+        self._header_name = b""
+        self._header_value = b""
+        self._disposition = b""
+        self._wanted = False
+
+    def callbacks(self) -> MultipartCallbacks:
+        return {
+            "on_part_begin": self._begin,
+            "on_header_field": self._field,
+            "on_header_value": self._value,
+            "on_header_end": self._header,
+            "on_headers_finished": self._headers_finished,
+            "on_part_data": self._data,
+            "on_end": self._end,
+        }
+
+    def _end(self) -> None:
+        self.ended = True
+
+    def _begin(self) -> None:
+        self._disposition, self._wanted = b"", False
+
+    def _field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _header(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = self._header_value
+        self._header_name = self._header_value = b""
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._wanted = self.data is None and options.get(b"name") == FIELD.encode()
+        if self._wanted:
+            self.data = bytearray()
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        if self._wanted and self.data is not None:
+            self.data += memoryview(data)[start:end]

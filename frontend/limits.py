@@ -1,0 +1,30 @@
+"""The rate limit per client, counted in Redis so that all frontends share it."""
+
+from __future__ import annotations
+
+from limits import parse
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from pipeline.connection import redis_url
+from pipeline.errors import RateLimited
+from pipeline.settings import Settings
+
+
+class Limiter:
+    """Refuses clients that send faster than `DAMOSCOPE_RATE_LIMIT` allows; unset, nobody."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._rate = settings.rate_limit
+        if not self._rate:
+            return
+        self._item = parse(self._rate)
+        # `limits` chooses its Redis client by the scheme of the address.
+        address = redis_url(settings).replace("unix://", "redis+unix://", 1)
+        storage = RedisStorage(f"async+{address}", implementation="redispy")
+        self._strategy = SlidingWindowCounterRateLimiter(storage)
+
+    async def check(self, client: str) -> None:
+        """Count one request of this client. Raises RateLimited."""
+        if self._rate and not await self._strategy.hit(self._item, "detect", client):
+            raise RateLimited(f"this address sends more than {self._rate}")

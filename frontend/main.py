@@ -1,0 +1,81 @@
+"""One frontend process, from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from frontend.app import build
+from frontend.images import warm_up
+from monitoring.stores import open_stores
+from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
+from telemetry import names, setup
+from telemetry.setup import Telemetry
+
+#: Seconds that open connections (a page's event stream) are given when the service stops.
+GRACE_S = 1
+#: Seconds for the answers to those who wait, and so for the ends of their spans.
+ANSWERS_S = 0.1
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that answers waiting requests and sends its telemetry before it stops listening.
+
+    The order matters on a single machine, where the receiver of the telemetry is this
+    very process.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, telemetry: Telemetry) -> None:
+        super().__init__(config)
+        self._app, self._telemetry = app, telemetry
+        self._leaving = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._leaving:
+            super().handle_exit(sig, frame)
+            return
+        self._leaving = True
+        threading.Thread(target=self._leave, args=(asyncio.get_event_loop(),)).start()
+
+    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._app.state.detection.stop)
+        time.sleep(ANSWERS_S)
+        self._telemetry.shutdown(timeout_s=1.5)
+        self.should_exit = True
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
+    if settings.prometheus_url is None:
+        # The embedded store is fed like any other: over OTLP, by default by ourselves.
+        os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
+    stores = open_stores(settings)
+    telemetry = setup.start(names.SERVICE_FRONTEND)
+    warm_up()
+    app = build(settings, telemetry, stores)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_S,
+        # A camera may pause between frames for longer than uvicorn's default of 5 s.
+        timeout_keep_alive=75,
+    )
+    server = Server(config, app, telemetry)
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's answer to a port that cannot be bound
+        raise ConfigurationError(
+            f"DAMOSCOPE_PORT={settings.port}: cannot listen on {settings.host}:{settings.port}"
+        ) from error
+    finally:
+        telemetry.shutdown(timeout_s=0.5)

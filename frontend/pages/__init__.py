@@ -1,0 +1,99 @@
+"""The pages: Detect and Traces, made with Gradio and mounted on the API's application."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.routing import Mount
+
+from frontend.pages import header, results, theme, traces
+from frontend.pages.detect import DetectPage
+from frontend.pages.fence import Fence
+from frontend.pages.i18n import EN, ZH, Texts
+from frontend.pages.links import Links
+from frontend.pages.results import Results
+from frontend.pages.run import Runner
+from frontend.pages.uploads import Uploads, UploadWatch
+from pipeline.settings import ROOT, Settings
+from telemetry.setup import Telemetry
+
+EXAMPLES = ROOT / "examples"
+#: Seconds that uploaded files are kept, and between two clearings.
+KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
+#: Files larger than an image may be, up to this many times, still reach the service, which
+#: says what is wrong and leaves a trace; beyond it the browser refuses them.
+OVERSIZE = 5
+#: Our texts in Gradio's table of texts, apart from its own.
+LABEL = "damoscope.{}"
+
+
+def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
+    """Put the pages at `/`. Call it last: the mount takes every address not taken before."""
+    os.environ["GRADIO_TEMP_DIR"] = str((settings.home / "uploads").resolve())
+    uploads, kept, links = Uploads(), Results(), Links(settings.jaeger_ui_url)
+    i18n = gr.I18n(
+        **{"en": _labels(EN), "zh": _labels(ZH), "zh-CN": _labels(ZH), "zh-TW": _labels(ZH)}
+    )
+    runner = Runner(app.state.detection, uploads, telemetry.tracer, settings.max_upload_bytes)
+    page = DetectPage(
+        runner=runner,
+        results=kept,
+        links=links,
+        snapshot=lambda: app.state.status.snapshot,
+        examples=sorted(EXAMPLES.glob("*.jpg")),
+        label=lambda key: i18n(LABEL.format(key)),
+    )
+    app.include_router(header.router())
+    app.include_router(results.router(kept))
+    app.include_router(traces.router(app.state.stores.traces, links))
+    app.add_middleware(UploadWatch, uploads=uploads)
+    blocks = _blocks(page)
+    with warnings.catch_warnings():
+        # It warns that pages cannot be rendered by a Node server, which was not asked for.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        _mount(app, blocks, settings, i18n)
+    gradio = next(r for r in reversed(app.router.routes) if isinstance(r, Mount))
+    gradio.app = Fence(gradio.app, app)
+
+
+def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -> None:
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        # FastAPI's own tracing is on by default, in Gradio's application too.
+        app_kwargs={"telemetry": {"tracing": False}, "docs_url": None, "redoc_url": None},
+        allowed_paths=[str(EXAMPLES)],
+        max_file_size=OVERSIZE * settings.max_upload_bytes,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        ssr_mode=False,
+        pwa=False,
+        show_error=False,
+        i18n=i18n,
+        theme=theme.theme(),
+        head=theme.head(),
+    )
+
+
+def _labels(words: Texts) -> dict[str, str]:
+    return {LABEL.format(key): text for key, text in words.items()}
+
+
+def _blocks(page: DetectPage) -> gr.Blocks:
+    blocks = gr.Blocks(
+        title="damoscope",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(CLEAR_EVERY_S, KEEP_FILES_S),
+    )
+    with blocks:
+        page.build(blocks)
+    with blocks.route("Traces", "/traces"):
+        traces.build()
+    return blocks

@@ -1,0 +1,28 @@
+// Keeps the header's line about the service fresh while the page is seen.
+const line = element.querySelector(".ds-state");
+const zh = document.documentElement.dataset.lang === "zh";
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const answer = await fetch("pages/status");
+    const state = await answer.json();
+    line.textContent = state.text;
+    line.dataset.ready = state.ready;
+  } catch {
+    line.textContent = zh ? "服务无响应" : "the service does not answer";
+    line.dataset.ready = false;
+  }
+}
+refresh();
+setInterval(refresh, 3000);
+document.addEventListener("visibilitychange", refresh);
+
+// A row of a table and its box in the image light up together.
+document.addEventListener("mouseover", (event) => {
+  const part = event.target.closest?.("[data-box]");
+  document.querySelectorAll("[data-box].lit").forEach((lit) => lit.classList.remove("lit"));
+  const result = part?.closest(".ds-result");
+  result?.querySelectorAll(`[data-box="${part.dataset.box}"]`)
+    .forEach((same) => same.classList.add("lit"));
+});

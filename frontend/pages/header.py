@@ -1,0 +1,66 @@
+"""The line above every page: name, pages, and the state of the service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import gradio as gr
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel
+
+from frontend.pages.i18n import both, texts
+from frontend.pages.theme import script
+from frontend.status import Snapshot
+
+PAGES = {"detect": "./", "traces": "traces"}
+
+
+class State(BaseModel):
+    """The state of the service as one line."""
+
+    ready: bool
+    text: str
+
+
+def header(page: str) -> None:
+    """Add the header to the page that is being built."""
+    links = "".join(
+        f'<a href="{address}"{" aria-current=page" if name == page else ""}>'
+        f"{both('nav.' + name)}</a>"
+        for name, address in PAGES.items()
+    )
+    gr.HTML(
+        '<header class="ds-header"><a class="ds-name" href="./"><i></i>damoscope</a>'
+        f'<nav>{links}<a href="docs">{both("nav.api")}</a></nav>'
+        '<p class="ds-state" role="status">&nbsp;</p></header>',
+        js_on_load=script("header"),
+        apply_default_css=False,
+        elem_classes="ds-header-block",
+    )
+
+
+def router() -> APIRouter:
+    """What the header asks for every few seconds. Nothing is read for it."""
+    routes = APIRouter(prefix="/pages", include_in_schema=False)
+
+    @routes.get("/status")
+    async def status(
+        request: Request, accept_language: Annotated[str | None, Header()] = None
+    ) -> State:
+        return state(request.app.state.status.snapshot, accept_language)
+
+    return routes
+
+
+def state(snapshot: Snapshot, accept_language: str | None) -> State:
+    """One line about workers, model and queue."""
+    words = texts(accept_language)
+    if snapshot.problem:
+        return State(ready=False, text=words["status.redis"])
+    queue = words["status.queue"].format(depth=sum(snapshot.depth.values()))
+    if not snapshot.workers:
+        return State(ready=False, text=f"{words['status.none']} · {queue}")
+    count, first = len(snapshot.workers), snapshot.workers[0]
+    workers = words["status.workers.one" if count == 1 else "status.workers"].format(count=count)
+    model = words["status.model"].format(model=first.model, provider=first.provider)
+    return State(ready=True, text=f"{workers} · {model} · {queue}")

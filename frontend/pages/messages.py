@@ -1,0 +1,62 @@
+"""An error as one sentence in the page's language.
+
+The service words its errors in English. Chinese pages say the same by these rules, and
+by the kind of error where a message is of another make.
+"""
+
+from __future__ import annotations
+
+import re
+
+from frontend.pages.i18n import ZH, Texts
+from pipeline.errors import DamoscopeError
+
+#: What an English message looks like, and its Chinese with the same groups.
+_CHINESE = (
+    (r"the upload is empty", "文件是空的"),
+    (r"this is a PDF, not a photograph", "这是 PDF 文件，不是照片"),
+    (r"this is an SVG.*", "这是 SVG 或其他 XML 文件，不是照片"),
+    (r"this is not an image of a format that we know", "无法识别这个文件的图片格式"),
+    (r"the (\w+) is cut short: .*", r"这个 {0} 文件不完整，末尾缺失"),
+    (r"the (\w+) cannot be decoded: .*", r"这个 {0} 文件已损坏，无法解码"),
+    (r"the image's header is damaged: .*", "图片文件头已损坏"),
+    (r"the uploaded file is kept no longer.*", "上传的文件已过保留期，请重新选择"),
+    (r"(\w+) files \(HEIC, AVIF, video\) are not supported", "不支持 {0} 格式（HEIC、AVIF、视频）"),
+    (r"(\w+) is not supported; send (.*)", "不支持 {0} 格式，请使用 {1}"),
+    (r"the upload has more than the ([\d,]+) bytes allowed", "文件超过 {0} 字节的上限"),
+    (r"the image has more than the ([\d,]+) pixels allowed", "图片超过 {0} 像素的上限"),
+    (
+        r"the image is (\d+) x (\d+), more than the ([\d,]+) pixels allowed",
+        "图片为 {0} × {1}，超过 {2} 像素的上限",
+    ),
+    (r"the queue is full \((\d+) images waiting\).*", "队列已满（{0} 张图片在等待），请稍后再试"),
+    (r"no worker is ready.*", "没有就绪的工作进程，请稍后再试"),
+    (r"Redis does not answer.*", "Redis 无响应，请稍后再试"),
+    (r"the service stops.*", "服务正在停止"),
+    (r"no result within ([\d.]+) s.*", "{0} 秒内没有结果，图片仍在队列中"),
+    (r"this address sends more than (.*)", "此地址的请求超过了限额（{0}）"),
+    (r"every worker that took this image died over it", "处理这张图片的工作进程都异常退出了"),
+)
+_CHINESE_KINDS = {
+    "invalid_image": "不是图片，或文件不完整",
+    "too_large": "图片过大",
+    "unsupported_format": "不支持的图片格式",
+    "rate_limited": "请求过于频繁，请稍后再试",
+    "unavailable": "服务暂不可用，请稍后再试",
+    "timeout": "未能及时完成",
+    "expired": "图片在队列中等待过久，已被放弃",
+    "worker_lost": "处理这张图片的工作进程异常退出",
+    "inference_failed": "模型推理出错",
+}
+_CHINESE_UNKNOWN = "处理出错，详情见服务日志"
+
+
+def sentence(error: DamoscopeError, texts: Texts) -> str:
+    """What went wrong, as plain text."""
+    message = str(error)
+    if texts is not ZH:
+        return f"{message[:1].upper()}{message[1:]}."
+    for pattern, chinese in _CHINESE:
+        if found := re.fullmatch(pattern, message):
+            return f"{chinese.format(*found.groups())}。"
+    return f"{_CHINESE_KINDS.get(error.code, _CHINESE_UNKNOWN)}。"

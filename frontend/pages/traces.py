@@ -1,0 +1,135 @@
+"""The Traces page: recent images, and the waterfall of the one that is chosen.
+
+The page's script asks for both as HTML; what is shown is in the page's address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Annotated, Literal
+
+import gradio as gr
+from fastapi import APIRouter, Header, Path, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import HTMLResponse
+
+from frontend.pages import waterfall
+from frontend.pages.header import header
+from frontend.pages.i18n import Texts, both, texts
+from frontend.pages.links import Links
+from frontend.pages.theme import script
+from frontend.pages.timings import bar, milliseconds
+from monitoring.model import TraceStore, TraceSummary
+from pipeline.errors import Unavailable
+
+#: Images listed.
+LIMIT = 100
+STATUSES = ("", "ok", "error")
+
+
+def build() -> None:
+    """Lay the page out in the Blocks that is being built."""
+    header("traces")
+    statuses = "".join(
+        f'<button type="button" value="{status}" aria-pressed="{str(not status).lower()}">'
+        f"{both('traces.status.' + (status or 'all'))}</button>"
+        for status in STATUSES
+    )
+    gr.HTML(
+        '<div class="ds-traces"><section class="ds-list"><form class="ds-filter">'
+        f'<div class="ds-choice" role="group">{statuses}</div>'
+        f'<label>{both("traces.slower")} <input name="min" type="number" min="0" step="10" '
+        'placeholder="0" inputmode="numeric"> ms</label>'
+        f'<label class="ds-auto"><input name="auto" type="checkbox" checked> '
+        f"{both('traces.auto')}</label>"
+        f'<button type="submit" class="ds-refresh">{both("traces.refresh")}</button></form>'
+        '<div class="ds-rows" aria-live="off"></div></section>'
+        '<section class="ds-detail"></section></div>',
+        js_on_load=script("traces"),
+        apply_default_css=False,
+        elem_classes="ds-traces-block",
+    )
+
+
+def router(store: TraceStore, links: Links) -> APIRouter:
+    """What the page's script asks for."""
+    routes = APIRouter(prefix="/pages/traces", include_in_schema=False)
+
+    @routes.get("")
+    async def recent(
+        min_duration_ms: Annotated[float | None, Query(ge=0)] = None,
+        status: Literal["ok", "error"] | None = None,
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> HTMLResponse:
+        words = texts(accept_language)
+        try:
+            found = await run_in_threadpool(
+                store.search, limit=LIMIT, min_duration_ms=min_duration_ms, status=status
+            )
+        except Unavailable as error:
+            return HTMLResponse(_unreadable(error, words))
+        filtered = min_duration_ms is not None or status is not None
+        return HTMLResponse(rows(found, words, filtered=filtered))
+
+    @routes.get("/{trace_id}")
+    async def one(
+        trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> HTMLResponse:
+        words = texts(accept_language)
+        try:
+            spans = await run_in_threadpool(store.get, trace_id)
+        except Unavailable as error:
+            return HTMLResponse(_unreadable(error, words))
+        return HTMLResponse(waterfall.view(trace_id, spans, words, links))
+
+    return routes
+
+
+def rows(found: Sequence[TraceSummary], words: Texts, *, filtered: bool = False) -> str:
+    """The list, newest first; `filtered` tells which of two reasons it may be empty for."""
+    if not found:
+        if filtered:
+            return f'<div class="ds-empty"><p>{escape(words["traces.empty.filter"])}</p></div>'
+        return (
+            f'<div class="ds-empty"><p>{escape(words["traces.empty"])}</p>'
+            f'<p class="ds-muted">{escape(words["traces.empty.hint"])}</p></div>'
+        )
+    slowest = max(item.duration_ms for item in found)
+    body = "".join(_row(item, slowest, words) for item in found)
+    titles = ("time", "outcome", "found", "duration", "stages")
+    head = "".join(f"<th>{escape(words['traces.' + title])}</th>" for title in titles)
+    return (
+        f'<div class="ds-table"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(item: TraceSummary, slowest_ms: float, words: Texts) -> str:
+    route = words.get(f"route.{item.route}", item.route)
+    found = "–" if item.detections is None else str(item.detections)
+    outcome = words.get(f"outcome.{item.outcome}", item.outcome)
+    why = item.error_message or item.error_type or ""
+    width = 100 * item.duration_ms / slowest_ms if slowest_ms else 0
+    return (
+        f'<tr data-trace="{escape(item.trace_id)}">'
+        f'<td><a href="traces?trace={escape(item.trace_id)}">{moment(item.start_unix_ns)}</a>'
+        f'<span class="ds-muted"> {escape(route)}</span></td>'
+        f'<td><span class="ds-chip {"bad" if item.status == "error" else "good"}" '
+        f'title="{escape(why)}">{escape(outcome)}</span></td>'
+        f"<td>{escape(found)}</td><td>{milliseconds(item.duration_ms)}</td>"
+        f'<td><div style="width:{width:.1f}%">{bar(item.stages_ms, words)}</div></td></tr>'
+    )
+
+
+def moment(unix_ns: int) -> str:
+    """A point in time, which the page's script writes in the browser's own time zone."""
+    utc = datetime.fromtimestamp(unix_ns / 1e9, UTC)
+    return f'<time datetime="{utc.isoformat()}">{utc:%Y-%m-%d %H:%M:%S} UTC</time>'
+
+
+def _unreadable(error: Unavailable, words: Texts) -> str:
+    text = words["traces.unreadable"].format(reason=error)
+    return f'<p class="ds-error" role="alert"><span>{escape(text)}</span></p>'

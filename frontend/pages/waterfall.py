@@ -1,0 +1,180 @@
+"""One trace as a waterfall: its spans by parent and time, drawn to scale."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from frontend.pages.i18n import Texts
+from frontend.pages.links import Links
+from frontend.pages.timings import milliseconds
+from monitoring.model import Event, Link, Span
+from telemetry import names
+
+#: Parts that the time axis is divided into.
+TICKS = 4
+#: A span without which an image's trace is still on its way, unless the request has failed.
+LAST = names.SPAN_PROCESS
+
+
+def view(trace_id: str, spans: Sequence[Span], words: Texts, links: Links) -> str:
+    """The waterfall. `data-complete` says whether more spans are to be expected."""
+    if not spans:
+        return (
+            '<div class="ds-waterfall" data-complete="0"><div class="ds-empty">'
+            f"<p data-waiting>{escape(words['trace.waiting'])}</p>"
+            f"<p data-missing hidden>{escape(words['trace.missing'])}</p></div></div>"
+        )
+    start = min(span.start_unix_ns for span in spans)
+    total_ms = max((span.start_unix_ns - start) / 1e6 + span.duration_ms for span in spans)
+    body = "".join(_span(span, depth, start, total_ms, words) for span, depth in tree(spans))
+    return (
+        f'<div class="ds-waterfall" data-complete="{int(_is_complete(spans))}" '
+        f'data-trace="{escape(trace_id)}">{_head(trace_id, spans, total_ms, words, links)}'
+        f'<div class="ds-spans">{_axis(total_ms)}{body}</div></div>'
+    )
+
+
+def tree(spans: Sequence[Span]) -> Iterator[tuple[Span, int]]:
+    """Every span once, parents before children, with its depth; siblings by start.
+
+    A span whose parent is not here (a caller's, or not yet arrived) is a root.
+    """
+    known = {span.span_id for span in spans}
+    children: dict[str | None, list[Span]] = defaultdict(list)
+    for span in sorted(spans, key=lambda span: span.start_unix_ns):
+        parent = span.parent_span_id if span.parent_span_id in known else None
+        children[parent].append(span)
+    waiting = [(span, 0) for span in reversed(children[None])]
+    while waiting:
+        span, depth = waiting.pop()
+        yield span, depth
+        waiting += [(child, depth + 1) for child in reversed(children.pop(span.span_id, []))]
+
+
+def _is_complete(spans: Sequence[Span]) -> bool:
+    found = {span.name for span in spans}
+    failed = any(span.kind == "SERVER" and span.status == "error" for span in spans)
+    served = bool(found & {names.SPAN_REQUEST_UI, names.SPAN_REQUEST_API})
+    return (served and (LAST in found or failed)) or names.SPAN_BATCH in found
+
+
+def _head(trace_id: str, spans: Sequence[Span], total_ms: float, words: Texts, links: Links) -> str:
+    services = "".join(
+        f'<li><i class="{_service_class(service)}"></i>{escape(_service(service, words))}</li>'
+        for service in sorted({span.service for span in spans})
+    )
+    jaeger = links.jaeger(trace_id)
+    jaeger_link = (
+        f'<a href="{escape(jaeger)}" target="_blank" rel="noopener">'
+        f"{escape(words['trace.jaeger'])}</a>"
+        if jaeger
+        else ""
+    )
+    count = words["trace.spans"].format(count=len(spans))
+    return (
+        f'<header><h2>{milliseconds(total_ms)}<span class="ds-muted">{escape(count)}</span></h2>'
+        f'<ul class="ds-legend">{services}</ul><p class="ds-links">{jaeger_link}'
+        f'<a href="api/v1/traces/{escape(trace_id)}" target="_blank">'
+        f"{escape(words['trace.json'])}</a>"
+        f'<a href="traces" data-close>{escape(words["trace.close"])}</a></p>'
+        f"<code>{escape(trace_id)}</code></header>"
+    )
+
+
+def _axis(total_ms: float) -> str:
+    ticks = '<span style="left:0">0</span>' + "".join(
+        f'<span style="left:{100 * i / TICKS:.0f}%">{milliseconds(total_ms * i / TICKS)}</span>'
+        for i in range(1, TICKS + 1)
+    )
+    return f'<div class="ds-axis" aria-hidden="true"><div>{ticks}</div></div>'
+
+
+def _span(span: Span, depth: int, start: int, total_ms: float, words: Texts) -> str:
+    offset_ms = (span.start_unix_ns - start) / 1e6
+    scale = 100 / total_ms if total_ms else 0
+    left, width = offset_ms * scale, span.duration_ms * scale
+    # The figure stands where there is room: behind the bar, or before it near the right edge.
+    side = "before" if left + width > 78 and left > 22 else "over" if width > 78 else "after"
+    at = {
+        "after": f"left:{left + width:.3f}%",
+        "before": f"right:{100 - left:.3f}%",
+        "over": f"right:{100 - left - width:.3f}%",
+    }[side]
+    failed = " failed" if span.status == "error" else ""
+    return (
+        f'<details class="ds-span{failed}" data-name="{escape(span.name)}" data-depth="{depth}">'
+        f'<summary><span class="name" style="padding-left:{depth * 14}px">'
+        f'<i class="{_service_class(span.service)}"></i><span>{escape(span.name)}</span></span>'
+        f'<span class="lane"><i class="{_service_class(span.service)}" '
+        f'style="left:{left:.3f}%;width:{width:.3f}%"></i>'
+        f'<b class="{side}" style="{at}">{milliseconds(span.duration_ms)}</b></span></summary>'
+        f"{_details(span, offset_ms, start, words)}</details>"
+    )
+
+
+def _details(span: Span, offset_ms: float, start: int, words: Texts) -> str:
+    facts = {
+        "service.name": span.service,
+        "kind": span.kind,
+        "offset": f"+{milliseconds(offset_ms)}",
+        "duration": milliseconds(span.duration_ms),
+        "span_id": span.span_id,
+    }
+    status = (
+        f'<p class="ds-failure">{escape(span.status_message or "error")}</p>'
+        if span.status == "error"
+        else ""
+    )
+    attributes = dict(sorted(span.attributes.items()))
+    events = "".join(_event(event, start, words) for event in span.events)
+    return (
+        f'<div class="ds-details">{status}{_facts(facts)}{_facts(attributes)}'
+        f"{events}{_links(span.links, words)}</div>"
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    items = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>{escape(_plain(value))}</dd>"
+        for name, value in facts.items()
+    )
+    return f"<dl>{items}</dl>" if items else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return str(value)
+
+
+def _event(event: Event, start: int, words: Texts) -> str:
+    offset_ms = (event.time_unix_ns - start) / 1e6
+    plain = {name: value for name, value in event.attributes.items() if "stacktrace" not in name}
+    stack = event.attributes.get("exception.stacktrace")
+    trace = f"<pre>{escape(str(stack))}</pre>" if stack else ""
+    return (
+        f'<div class="ds-event"><h4>{escape(words["trace.event"])} {escape(event.name)} '
+        f'<span class="ds-muted">+{milliseconds(offset_ms)}</span></h4>{_facts(plain)}{trace}</div>'
+    )
+
+
+def _links(links: Sequence[Link], words: Texts) -> str:
+    items = "".join(
+        f'<li><a href="traces?trace={escape(link.trace_id)}">'
+        + escape(words["trace.link"].format(span=link.span_id, trace=link.trace_id[:8] + "…"))
+        + "</a></li>"
+        for link in links
+    )
+    return f"<h4>{escape(words['trace.links'])}</h4><ul>{items}</ul>" if items else ""
+
+
+def _service(service: str, words: Texts) -> str:
+    return words.get(f"service.{service}", service)
+
+
+def _service_class(service: str) -> str:
+    known = {names.SERVICE_FRONTEND: "frontend", names.SERVICE_WORKER: "worker"}
+    return f"service-{known.get(service, 'other')}"

@@ -1,0 +1,117 @@
+"""Waiting for results: one subscription per frontend process, no polling per request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from itertools import islice
+
+import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from pipeline import errors
+from pipeline.job import JobState
+from pipeline.queue import REPLY_CHANNEL
+
+log = logging.getLogger("damoscope.frontend")
+
+#: Seconds after which a silent job's state is looked up, in case its reply was lost.
+SWEEP_AFTER_S = 2.0
+SWEEP_EVERY_S = 1.0
+SWEEP_MOST = 256
+
+#: A job's reply: `{"result": ...}` or `{"error": {"code", "message"}}`, as plain data.
+Reply = dict[str, dict[str, object]]
+
+
+class Replies:
+    """Futures of the jobs that this process waits for.
+
+    Redis may drop a published reply (a lost connection); jobs that stay silent are looked
+    up once a second, all in a row, so that none waits for a reply that was given.
+    """
+
+    def __init__(
+        self, redis: Redis, instance: str, lookup: Callable[[str], Awaitable[JobState]]
+    ) -> None:
+        self.channel = REPLY_CHANNEL.format(instance)
+        self._redis = redis
+        self._lookup = lookup
+        self._waiting: dict[str, tuple[asyncio.Future[Reply], float]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Subscribe, and begin to listen."""
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="replies"),
+            asyncio.create_task(self._sweep(), name="replies-sweep"),
+        ]
+
+    async def close(self) -> None:
+        """Stop listening; who still waits is told that the service stops."""
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    def expect(self, job_id: str) -> asyncio.Future[Reply]:
+        """A future for a job's reply; call it before the job is enqueued."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[job_id] = (future, time.monotonic())
+        return future
+
+    def forget(self, job_id: str) -> None:
+        """Nobody waits for this job any more."""
+        self._waiting.pop(job_id, None)
+
+    def abandon(self, error: errors.DamoscopeError) -> None:
+        """Give every waiting request this error."""
+        for future, _ in self._waiting.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def _resolve(self, job_id: str, reply: Reply) -> None:
+        waiting = self._waiting.pop(job_id, None)
+        if waiting and not waiting[0].done():
+            waiting[0].set_result(reply)
+
+    async def _listen(self) -> None:
+        while True:
+            pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            try:
+                await pubsub.subscribe(self.channel)
+                while True:
+                    message = await pubsub.get_message(timeout=None)
+                    if message is not None:
+                        job_id, _, body = message["data"].partition(b" ")
+                        self._resolve(job_id.decode(), orjson.loads(body))
+            except (RedisError, OSError) as error:
+                log.warning("the reply channel is interrupted (%s); subscribing again", error)
+                await asyncio.sleep(1.0)
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            silent_since = time.monotonic() - SWEEP_AFTER_S
+            silent = (job for job, (_, since) in self._waiting.items() if since < silent_since)
+            for job_id in list(islice(silent, SWEEP_MOST)):
+                try:
+                    self._settle(await self._lookup(job_id))
+                except errors.NotFound as error:
+                    gone = {"code": errors.JobExpired.code, "message": str(error)}
+                    self._resolve(job_id, {"error": dict(gone)})
+                except (RedisError, OSError):
+                    break  # Redis is away; the listener says so
+
+    def _settle(self, state: JobState) -> None:
+        if state.result is not None:
+            self._resolve(state.job_id, {"result": state.result.model_dump()})
+        elif state.error is not None:
+            self._resolve(state.job_id, {"error": state.error.model_dump()})

@@ -1,0 +1,93 @@
+"""A real Chromium and a real service. The browser is the system's own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from pipeline.settings import ROOT
+from tests.integration import pictures
+from tests.servers import Service
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+#: Seconds are generous: CI machines are busy.
+expect.set_options(timeout=30_000)
+
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="package")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`damoscope up` with the bundled model, which shows whatever it holds for possible."""
+    folder = tmp_path_factory.mktemp("pages")
+    with Service(folder / "home", DAMOSCOPE_SCORE_THRESHOLD="0.02") as running:
+        yield running.wait_until_ready()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. It ends with these tests: while it is open, Playwright keeps an event
+    loop running in this thread."""
+    if not CHROMIUM.exists():
+        reason = f"{CHROMIUM} is missing: install Debian's package `chromium`"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser, service: Service) -> Iterator[OpenPage]:
+    """Opens an address of the service in a fresh browser profile.
+
+    Afterwards no script may have failed and nothing have been fetched from elsewhere.
+    """
+    wrong: list[str] = []
+    contexts = []
+
+    def opened(path: str = "/", **options: Any) -> Page:
+        options.setdefault("viewport", {"width": 1400, "height": 900})
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((service.url, "data:", "blob:"))
+                else wrong.append(f"fetched from elsewhere: {request.url}")
+            ),
+        )
+        page.goto(service.url + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="session")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An example that ships with the project, or a picture of a phone where there is none."""
+    examples = sorted((ROOT / "examples").glob("*.jpg"))
+    if examples:
+        return examples[0]
+    path = tmp_path_factory.mktemp("photos") / "phone.jpg"
+    path.write_bytes(pictures.phone())
+    return path

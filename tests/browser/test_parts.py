@@ -1,0 +1,154 @@
+"""The parts that the pages are made of, without a browser."""
+
+from __future__ import annotations
+
+import string
+import time
+from typing import Any
+
+import pytest
+from opentelemetry.context import Context
+from opentelemetry.trace import format_trace_id, get_current_span
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from frontend.pages import messages, waterfall
+from frontend.pages.i18n import EN, ZH, language
+from frontend.pages.links import Links
+from frontend.pages.timings import milliseconds
+from frontend.pages.uploads import Arrival, Uploads, UploadWatch
+from monitoring.model import Event, Span
+from pipeline import errors
+
+
+def span(name: str, span_id: str, parent: str | None, start_ms: float, **more: Any) -> Span:
+    start_ns = 10**18 + int(start_ms * 1e6)
+    given = {"kind": "INTERNAL", "service": "damoscope-worker", "duration_ms": 1.0} | more
+    return Span("t" * 32, span_id, parent, name, start_unix_ns=start_ns, **given)
+
+
+def test_both_languages_say_the_same() -> None:
+    """Every text exists in both languages, with the same figures in it."""
+    assert set(EN) == set(ZH)
+    for key in EN:
+        fields = [{f for _, f, _, _ in string.Formatter().parse(t[key])} for t in (EN, ZH)]
+        assert fields[0] - {None} == fields[1] - {None}, key
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"),
+    [("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("zh", "zh"), ("ZH-tw", "zh"), ("en-US,zh", "en"),
+     ("fr", "en"), ("", "en"), (None, "en"), ("zha", "en")],
+)  # fmt: skip
+def test_the_language_of_a_browser(accepted: str | None, expected: str) -> None:
+    """The browser's first language decides, as it does in the browser itself."""
+    assert language(accepted) == expected
+
+
+def test_an_arrival_is_given_once() -> None:
+    """A file's second run is not its upload's any more; equal files keep their order."""
+    uploads = Uploads()
+    for first_byte_ns in (1, 2):
+        uploads.note(Arrival("/a", first_byte_ns, Context()))
+    taken = [uploads.take("/a"), uploads.take("/a"), uploads.take("/a")]
+    assert [arrival and arrival.first_byte_ns for arrival in taken] == [1, 2, None]
+
+
+def test_an_old_arrival_is_forgotten() -> None:
+    """An image that is run long after its upload begins a trace of its own."""
+    uploads = Uploads(fresh_s=0)
+    uploads.note(Arrival("/a", 1, Context()))
+    assert uploads.take("/a") is None
+
+
+def test_arrivals_are_bounded() -> None:
+    """Uploads that nobody asks for do not pile up."""
+    uploads = Uploads(most=2)
+    for number in range(5):
+        uploads.note(Arrival(f"/{number}", number, Context()))
+    assert [bool(uploads.take(f"/{number}")) for number in range(5)] == [False] * 3 + [True] * 2
+
+
+@pytest.mark.parametrize(("status", "noted"), [(200, True), (413, False)])
+def test_the_watch_notes_what_is_stored(status: int, noted: bool) -> None:
+    """Paths in the answer of an upload are noted, whatever parts it comes in; refusals are not."""
+
+    async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
+        assert b"accept-encoding" not in dict(scope["headers"])
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b'["/', "more_body": True})
+        await send({"type": "http.response.body", "body": b'a"]'})
+
+    uploads = Uploads()
+    client = TestClient(UploadWatch(gradio, uploads))
+    before_ns = time.time_ns()
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    client.post("/gradio_api/upload", content=b"x", headers={"traceparent": traceparent})
+    arrival = uploads.take("/a")
+    assert (arrival is not None) is noted
+    if arrival is not None:
+        assert before_ns < arrival.first_byte_ns < time.time_ns()
+        parent = get_current_span(arrival.parent).get_span_context()
+        assert format_trace_id(parent.trace_id) == "a" * 32
+
+
+def test_the_tree_of_spans() -> None:
+    """Every span once, children below parents by start; one with an unknown parent is a root."""
+    spans = [
+        span("late child", "c", "a", 5), span("root", "a", None, 0), span("child", "b", "a", 1),
+        span("grandchild", "d", "b", 2), span("of a caller", "e", "gone", 9),
+    ]  # fmt: skip
+    assert [(found.name, depth) for found, depth in waterfall.tree(spans)] == [
+        ("root", 0), ("child", 1), ("grandchild", 2), ("late child", 1), ("of a caller", 0),
+    ]  # fmt: skip
+
+
+def test_nothing_in_a_span_is_markup() -> None:
+    """Names, attributes, events and messages come from elsewhere and are shown as text."""
+    evil = "<script>alert(1)</script>"
+    event = Event(evil, 10**18, {"exception.message": evil, "exception.stacktrace": evil})
+    given = span(
+        evil, evil, None, 0, service=evil, status="error", status_message=evil,
+        attributes={evil: evil}, events=(event,),
+    )  # fmt: skip
+    html = waterfall.view("t" * 32, [given], EN, Links("https://jaeger.example/"))
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "https://jaeger.example/trace/" in html
+
+
+def test_a_trace_on_its_way_is_not_complete() -> None:
+    """The page asks again until the worker's spans are there, unless the request has failed."""
+    server = span("detect (page)", "a", None, 0, kind="SERVER")
+    done = span("process detections", "b", "a", 1)
+    failed = span("detect (page)", "a", None, 0, kind="SERVER", status="error")
+    for complete, spans in ((0, []), (0, [server]), (1, [server, done]), (1, [failed])):
+        assert f'data-complete="{complete}"' in waterfall.view("t", spans, EN, Links(None))
+
+
+@pytest.mark.parametrize(
+    ("error", "english", "chinese"),
+    [
+        (errors.InvalidImage("the upload is empty"), "The upload is empty.", "文件是空的。"),
+        (errors.ImageTooLarge("the image is 9 x 8, more than the 50 pixels allowed"),
+         "The image is 9 x 8, more than the 50 pixels allowed.",
+         "图片为 9 × 8，超过 50 像素的上限。"),
+        (errors.InferenceFailed("of a new kind"), "Of a new kind.", "模型推理出错。"),
+        (errors.DamoscopeError("whatever"), "Whatever.", "处理出错，详情见服务日志。"),
+    ],
+)  # fmt: skip
+def test_an_error_as_a_sentence(error: errors.DamoscopeError, english: str, chinese: str) -> None:
+    """Errors are worded in the page's language; unknown ones by their kind."""
+    assert messages.sentence(error, EN) == english
+    assert messages.sentence(error, ZH) == chinese
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 ms"), (0.424, "0.42 ms"), (8.34, "8.3 ms"), (74.2, "74 ms"), (1250, "1.25 s")],
+)
+def test_a_duration_is_readable(value: float, text: str) -> None:
+    """As many digits as are of use."""
+    assert milliseconds(value) == text

@@ -1,0 +1,150 @@
+"""One image of a page, one trace: recorded so, and shown so."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from monitoring.stores import FILE_NAME
+from tests.browser.conftest import OpenPage
+from tests.browser.test_detect import choose, trace_of
+from tests.integration import pictures
+from tests.servers import Service, eventually
+
+SERVER = "detect (page)"
+#: Span -> (kind, service, parent span), in the order of the waterfall.
+SPANS = {
+    SERVER: ("SERVER", "damoscope-frontend", None),
+    "upload": ("INTERNAL", "damoscope-frontend", SERVER),
+    "enqueue detections": ("PRODUCER", "damoscope-frontend", SERVER),
+    "queue_wait": ("INTERNAL", "damoscope-worker", "enqueue detections"),
+    "process detections": ("CONSUMER", "damoscope-worker", "enqueue detections"),
+    "preprocess": ("INTERNAL", "damoscope-worker", "process detections"),
+    "inference": ("INTERNAL", "damoscope-worker", "process detections"),
+    "nms": ("INTERNAL", "damoscope-worker", "process detections"),
+}
+
+
+def recorded(service: Service) -> set[str]:
+    """Ids of all traces in the store, images' or not."""
+    with contextlib.closing(sqlite3.connect(service.home / FILE_NAME)) as database:
+        return {row[0] for row in database.execute("SELECT lower(hex(trace_id)) FROM chunk")}
+
+
+def test_an_upload_is_one_trace_with_exactly_its_spans(
+    open_page: OpenPage, service: Service, photo: Path
+) -> None:
+    """From the upload's first byte to NMS: one trace id, the spans of the design, no other."""
+    before = recorded(service)
+    page = open_page()
+    choose(page, photo)
+    trace_id = trace_of(page)
+    spans = {span["name"]: span for span in service.spans(trace_id, len(SPANS))}
+    assert set(spans) == set(SPANS)
+    for name, (kind, of, parent) in SPANS.items():
+        span = spans[name]
+        assert (span["kind"], span["service"]) == (kind, of), name
+        assert span["parent_span_id"] == (spans[parent]["span_id"] if parent else None), name
+        assert span["status"] in ("unset", "ok"), name
+    attributes = spans[SERVER]["attributes"]
+    assert (attributes["damoscope.route"], attributes["damoscope.outcome"]) == ("ui", "ok")
+    assert spans["upload"]["start_unix_ns"] == spans[SERVER]["start_unix_ns"]
+    # The bytes that the browser sent, not an image that Gradio made of them.
+    assert spans["upload"]["attributes"]["damoscope.image.bytes"] == photo.stat().st_size
+    # Besides it there is only the model's call, to which the trace's `inference` links.
+    (batch,) = {link["trace_id"] for link in spans["inference"]["links"]}
+    eventually(lambda: batch in recorded(service), "the batch's trace")
+    assert recorded(service) - before == {trace_id, batch}
+
+
+def test_the_browsers_own_trace_is_continued(
+    open_page: OpenPage, service: Service, photo: Path
+) -> None:
+    """An upload that comes with a traceparent belongs to that trace."""
+    trace_id, span_id = "c3" * 16, "d4" * 8
+    page = open_page(extra_http_headers={"traceparent": f"00-{trace_id}-{span_id}-01"})
+    choose(page, photo)
+    assert trace_of(page) == trace_id
+    spans = {span["name"]: span for span in service.spans(trace_id, len(SPANS))}
+    assert set(spans) == set(SPANS)
+    assert spans[SERVER]["parent_span_id"] == span_id
+
+
+def test_the_trace_is_opened_from_its_link(
+    open_page: OpenPage, service: Service, photo: Path
+) -> None:
+    """The result's link opens the waterfall: spans in order, indented, with their attributes."""
+    page = open_page()
+    choose(page, photo)
+    trace_id = trace_of(page)
+    page.locator("#result .ds-trace").click()
+    expect(page).to_have_url(f"{service.url}/traces?trace={trace_id}")
+    expect(page.locator('.ds-waterfall[data-complete="1"]')).to_be_visible()
+    rows = page.locator(".ds-span")
+    assert [row.get_attribute("data-name") for row in rows.all()] == list(SPANS)
+    depths = [row.get_attribute("data-depth") for row in rows.all()]
+    assert depths == ["0", "1", "1", "2", "2", "3", "3", "3"]
+    inference = page.locator('.ds-span[data-name="inference"]')
+    inference.locator("summary").click()
+    expect(inference.locator("dl").last).to_contain_text("damoscope.provider")
+    inference.get_by_role("link").click()  # to the model's call for the whole batch
+    expect(page.locator('.ds-span[data-name="batch"]')).to_be_visible()
+    page.go_back()
+    expect(page.locator(f'.ds-waterfall[data-trace="{trace_id}"]')).to_be_visible()
+
+
+def test_the_list_is_filtered(open_page: OpenPage, service: Service, tmp_path: Path) -> None:
+    """Failed images are found by their status; the address keeps what is chosen."""
+    bad, good = tmp_path / "bad.jpg", tmp_path / "good.jpg"
+    bad.write_bytes(b"no image")
+    good.write_bytes(pictures.jpeg(seed=7))
+    page = open_page()
+    choose(page, bad)
+    expect(page.locator("#result .ds-error")).to_be_visible()
+    failed = re.sub(r".*trace=", "", str(page.locator("#result a").get_attribute("href")))
+    page.get_by_role("button", name="Remove Image").click()
+    choose(page, good)
+    passed = trace_of(page)
+    eventually(lambda: service.summary(passed) and service.summary(failed), "both in the list")
+    page.get_by_role("link", name="Traces").click()
+    row = 'tr[data-trace="{}"]'
+    expect(page.locator(row.format(passed))).to_be_visible()
+    page.get_by_role("button", name="Failed").click()
+    expect(page.locator(row.format(passed))).to_have_count(0)
+    expect(page).to_have_url(f"{service.url}/traces?status=error")
+    page.locator(row.format(failed)).click()
+    expect(page.locator(".ds-span.failed")).to_have_count(2)
+    page.locator(".ds-filter input[name=min]").fill("3600000")
+    page.keyboard.press("Tab")
+    expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
+    page.reload()
+    expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
+    expect(page.locator(f'.ds-waterfall[data-trace="{failed}"]')).to_be_visible()
+
+
+def test_a_trace_that_does_not_exist(open_page: OpenPage) -> None:
+    """A link to a trace that is gone says so, after it has waited for one on its way."""
+    page = open_page(f"/traces?trace={'0' * 31}1")
+    expect(page.get_by_text("This trace is not here yet.")).to_be_visible()
+    expect(page.get_by_text("There is no such trace")).to_be_visible()
+
+
+def test_what_of_gradio_is_closed(service: Service) -> None:
+    """Gradio's own tools are not offered, and the API's unknown addresses answer as the API."""
+    with service.client() as client:
+        for path in (
+            "monitoring",
+            "monitoring/summary",
+            "gradio_api/info",
+            "gradio_api/vibe-code/",
+        ):
+            assert client.get(f"/{path}").status_code == 404, path
+        unknown = client.get("/api/v1/unknown")
+        assert unknown.status_code == 404
+        assert unknown.headers["content-type"] == "application/problem+json"
+        assert client.get("/api/v1/detect").status_code == 405
+        assert client.get("/docs").status_code == 200

@@ -1,0 +1,23 @@
+"""One running service for all tests that leave it as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.servers import Service
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`damoscope up` with the bundled model, ready."""
+    with Service(tmp_path_factory.mktemp("service") / "home") as running:
+        yield running.wait_until_ready()
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as opened:
+        yield opened
