@@ -1,0 +1,1 @@
+"""How the bundled model was made. Nothing else in the project imports this package."""

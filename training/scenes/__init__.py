@@ -1,0 +1,1 @@
+"""Synthetic scenes with phones and look-alikes, and the boxes of the phones in them."""
