@@ -1,0 +1,1 @@
+"""The service and the full stack's servers together, as a person runs them."""

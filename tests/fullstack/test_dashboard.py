@@ -1,0 +1,92 @@
+"""What a person sees in Grafana and in Jaeger's Monitor tab, while images come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.metrics import NoOpMeter
+
+from stack.native import ROOT
+from telemetry import gpu, names
+from tests.fullstack.service import ARRIVAL_S, Load, Service
+from tests.stack.servers_api import eventually
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+BOARD = ROOT / "grafana" / "dashboards" / "damoscope.json"
+
+
+@pytest.fixture(scope="module")
+def busy(load: Load, service: Service) -> Iterator[Service]:
+    """The service with images coming in all the time."""
+    with service.traffic():
+        yield service
+
+
+def panels() -> list[tuple[str, str]]:
+    """Title and expression of every target of every panel."""
+    board = json.loads(BOARD.read_text(encoding="utf-8"))
+    return [
+        (panel["title"], target["expr"].replace("$__rate_interval", "1m"))
+        for row in board["panels"]
+        for panel in (row, *row.get("panels", []))
+        for target in panel.get("targets", [])
+    ]
+
+
+def test_every_panel_has_data(busy: Service) -> None:
+    """Each expression of the dashboard returns data; the GPU's only where there is one."""
+    asked = panels()
+    assert len(asked) > 30
+    without = set() if gpu.observe(NoOpMeter("test")) else {"GPU utilisation", "GPU memory"}
+    assert without <= {title for title, _ in asked}
+
+    def empty() -> set[str]:
+        return {title for title, query in asked if not busy.servers.instant(query)}
+
+    assert eventually(lambda: empty() == without, timeout_s=ARRIVAL_S), empty()
+
+
+def test_every_recording_rule_has_data(busy: Service) -> None:
+    """Each recorded series has a value, and none of the rules fails."""
+    rules = busy.servers.rules("record")
+    assert len(rules) > 10
+
+    def empty() -> set[str]:
+        return {rule["name"] for rule in rules if not busy.servers.instant(rule["name"])}
+
+    eventually(lambda: not empty(), timeout_s=ARRIVAL_S)
+    assert {rule["health"] for rule in busy.servers.rules("record")} == {"ok"}
+
+
+def test_no_alert_fires(busy: Service) -> None:
+    """A service that works gives nobody a reason to look at it."""
+    alerts = busy.servers.rules("alert")
+    assert len(alerts) > 5
+    assert [alert["name"] for alert in alerts if alert["state"] == "firing"] == []
+
+
+@pytest.mark.parametrize(("kind", "query"), [("calls", {}), ("latencies", {"quantile": 0.95})])
+def test_the_monitor_tab_shows_both_services(
+    busy: Service, kind: str, query: dict[str, Any]
+) -> None:
+    """Jaeger's metrics API answers with calls and latencies of frontend and worker, above zero."""
+
+    def latest() -> dict[str, float]:
+        return {
+            label["value"]: row["metricPoints"][-1]["gaugeValue"]["doubleValue"]
+            for row in busy.servers.monitor(kind, **query)
+            for label in row["labels"]
+            if row["metricPoints"]
+        }
+
+    def both_above_zero() -> bool:
+        found = latest()
+        return all(
+            found.get(name, 0) > 0 for name in (names.SERVICE_FRONTEND, names.SERVICE_WORKER)
+        )
+
+    eventually(both_above_zero, timeout_s=ARRIVAL_S)

@@ -1,0 +1,203 @@
+"""What frontend and worker send for a number of images, without frontend and worker.
+
+Built from the names and instruments of `telemetry`, so that a renamed metric or span
+shows here. `Source.send` returns what the servers must then have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import SpanKind, StatusCode
+
+from telemetry import names
+from telemetry.instruments import Instruments
+from telemetry.setup import SYSTEM_METRICS
+
+STAGES_S = {"upload": 0.004, "queue_wait": 0.010, "preprocess": 0.006, "inference": 0.025,
+            "nms": 0.001}  # fmt: skip
+
+
+#: As the service's own. Shorter would lose exemplars: each is offered for one export only.
+EXPORT_INTERVAL_MS = 5000
+
+
+@dataclass
+class Sent:
+    """What was sent: trace ids by kind, and how many images."""
+
+    traces: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.traces)
+
+
+class Service:
+    """One process of the service: its providers, exporting to `endpoint`."""
+
+    def __init__(self, name: str, endpoint: str) -> None:
+        resource = Resource.create(
+            {"service.name": name, "service.instance.id": f"{name}-1", "host.id": "test-host"}
+        )
+        self.traces = TracerProvider(resource=resource)
+        self.traces.add_span_processor(
+            BatchSpanProcessor(
+                OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=2), schedule_delay_millis=200
+            )
+        )
+        reader = PeriodicExportingMetricReader(
+            OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=2),
+            export_interval_millis=EXPORT_INTERVAL_MS,
+        )
+        self.metrics = MeterProvider(resource=resource, metric_readers=[reader])
+        self.tracer = self.traces.get_tracer("damoscope")
+        self.meter = self.metrics.get_meter("damoscope")
+        self.instruments = Instruments.create(self.meter)
+
+    def flush(self) -> None:
+        self.traces.force_flush(5000)
+        self.metrics.force_flush(5000)
+
+    def close(self) -> None:
+        self.traces.shutdown()
+        self.metrics.shutdown()
+
+
+class Source:
+    """Frontend and worker, both in this process."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.frontend = Service(names.SERVICE_FRONTEND, endpoint)
+        self.worker = Service(names.SERVICE_WORKER, endpoint)
+        #: What the gauges say: change it to make alerts fire.
+        self.workers = {"busy": 1, "idle": 1}
+        #: Images begun and ended so far: what Prometheus must count.
+        self.images = 0
+        self._gauges(self.frontend.meter)
+        # One for all: the instrumentor instruments a process once.
+        self._system = SystemMetricsInstrumentor(config=SYSTEM_METRICS)
+        self._system.instrument(meter_provider=self.worker.metrics)
+
+    def _gauges(self, meter: metrics.Meter) -> None:
+        def workers(_: CallbackOptions) -> list[Observation]:
+            return [Observation(n, {"state": state}) for state, n in self.workers.items()]
+
+        def queue(value: float) -> list[Observation]:
+            return [Observation(value, {"queue": "detections"})]
+
+        meter.create_observable_gauge(names.M_WORKERS, [workers], unit="{worker}")
+        meter.create_observable_gauge(names.M_QUEUE_DEPTH, [lambda _: queue(3)], unit="{job}")
+        meter.create_observable_gauge(names.M_QUEUE_OLDEST_AGE, [lambda _: queue(0.5)], unit="s")
+        gpu = self.worker.meter
+        gpu.create_observable_gauge(names.M_GPU_UTILIZATION, [lambda _: [Observation(0.4)]], "1")
+        gpu.create_observable_gauge(names.M_GPU_MEMORY, [lambda _: [Observation(2**30)]], "By")
+
+    def send(self, images: int = 1, *, failed: bool = False, slow_s: float = 0.0) -> Sent:
+        """Send whole images; `failed` ones end with an error, `slow_s` lengthens inference."""
+        sent = Sent()
+        for _ in range(images):
+            with self.begin(failed=failed) as (trace_id, finish):
+                finish(slow_s)
+            sent.traces.append(trace_id)
+        self.flush()
+        return sent
+
+    @contextmanager
+    def begin(self, *, failed: bool = False) -> Iterator[tuple[str, Finish]]:
+        """Upload and enqueue one image; the yielded function processes it."""
+        made, now = self.frontend.instruments, time.time_ns()
+        made.requests_active.add(1)
+        tracer = self.frontend.tracer
+        request = tracer.start_span(names.SPAN_REQUEST_API, kind=SpanKind.SERVER, start_time=now)
+        context = trace.set_span_in_context(request)
+        upload_end = now + _ns(STAGES_S["upload"])
+        upload = tracer.start_span(names.SPAN_UPLOAD, context, start_time=now)
+        _record(made, "upload", trace.set_span_in_context(upload))
+        upload.end(upload_end)
+        enqueue = tracer.start_span(
+            names.SPAN_ENQUEUE, context, kind=SpanKind.PRODUCER, start_time=upload_end
+        )
+        enqueue.end(upload_end + _ns(0.001))
+        finish = Finish(self, trace.set_span_in_context(enqueue), upload_end, failed)
+        yield format(request.get_span_context().trace_id, "032x"), finish
+        outcome = "failed" if failed else "ok"
+        if failed:
+            request.set_status(StatusCode.ERROR)
+        ended = max(finish.ended, upload_end)
+        request.end(ended)
+        attributes = {"outcome": outcome, "route": "api"}
+        self.images += 1
+        made.requests_active.add(-1)
+        made.requests.add(1, attributes, context=context)
+        made.request_duration.record((ended - now) / 1e9, attributes, context=context)
+        made.image_size.record(200_000, {"format": "JPEG"}, context=context)
+
+    def flush(self) -> None:
+        """Send what is buffered, now."""
+        self.frontend.flush()
+        self.worker.flush()
+
+    def close(self) -> None:
+        """End both services."""
+        self._system.uninstrument()
+        self.frontend.close()
+        self.worker.close()
+
+
+class Finish:
+    """The worker's part of one image, as a call."""
+
+    def __init__(self, source: Source, context: Context, enqueued: int, failed: bool) -> None:
+        self._source, self._context, self._failed = source, context, failed
+        self._at = self.ended = enqueued
+
+    def __call__(self, slow_s: float = 0.0) -> None:
+        """Spans queue_wait, process, preprocess, inference, nms and their metrics."""
+        worker = self._source.worker
+        taken = self._at + _ns(STAGES_S["queue_wait"])
+        self._span(names.SPAN_QUEUE_WAIT, self._context, self._at, taken)
+        process = worker.tracer.start_span(
+            names.SPAN_PROCESS, self._context, kind=SpanKind.CONSUMER, start_time=taken
+        )
+        context, at = trace.set_span_in_context(process), taken
+        for stage in ("preprocess", "inference", "nms"):
+            end = at + _ns(STAGES_S[stage] + (slow_s if stage == "inference" else 0.0))
+            self._span(stage, context, at, end)
+            at = end
+        if self._failed:
+            process.set_status(StatusCode.ERROR)
+        process.end(at)
+        self.ended = at
+        made = worker.instruments
+        made.batch_size.record(1, context=context)
+        made.detections.add(1, {"label": "phone"}, context=context)
+        made.detection_score.record(0.9, {"label": "phone"}, context=context)
+        made.inference_busy.add(STAGES_S["inference"], {"provider": "cpu"}, context=context)
+
+    def _span(self, name: str, parent: Context, start: int, end: int) -> None:
+        worker = self._source.worker
+        span = worker.tracer.start_span(name, parent, start_time=start)
+        _record(worker.instruments, name, trace.set_span_in_context(span))
+        span.end(end)
+
+
+def _record(made: Instruments, stage: str, context: Context) -> None:
+    made.stage_duration.record(STAGES_S[stage], {"stage": stage}, context=context)
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)

@@ -1,0 +1,214 @@
+"""docker-compose.yml, its images and variables agree with the rest of the repository."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from fnmatch import fnmatch
+from pathlib import PurePosixPath
+from typing import Any
+
+import compose
+import pytest
+from compose import ROOT
+
+from pipeline import cli, settings
+
+SECRET = {"REDIS_PASSWORD": "secret"}
+PUBLISHED = {"frontend": 7860, "jaeger": 16686, "prometheus": 9090, "grafana": 3000}
+OURS = ("frontend", "worker", "worker-gpu")
+DOCKERFILES = ("docker/frontend.Dockerfile", "docker/worker.Dockerfile")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """The project as it is when .env holds a password and nothing else."""
+    return compose.load(SECRET)
+
+
+@pytest.fixture(scope="module")
+def services(project: dict[str, Any]) -> dict[str, Any]:
+    """Its services."""
+    found: dict[str, Any] = project["services"]
+    return found
+
+
+def test_every_service_is_there(services: dict[str, Any]) -> None:
+    """The stack is whole; GPU workers and Grafana are asked for by profile."""
+    profiles = {name: service.get("profiles", []) for name, service in services.items()}
+    always = "redis collector jaeger prometheus alertmanager frontend worker"
+    assert {name for name, asked in profiles.items() if not asked} == set(always.split())
+    assert profiles["worker-gpu"] == ["gpu"]
+    assert profiles["grafana"] == ["grafana"]
+
+
+def test_variables_are_documented_with_their_defaults() -> None:
+    """.env.example lists each variable; commented ones show the default that applies."""
+    documented = compose.example_environment()
+    used = compose.variables()
+    assert set(documented) == set(used)
+    for name, default in used.items():
+        value, commented = documented[name]
+        assert value == (default or ""), name
+        assert commented == bool(default), name
+
+
+def test_without_a_redis_password_nothing_starts() -> None:
+    """The password has no default."""
+    assert [name for name, default in compose.variables().items() if default is None] == [
+        "REDIS_PASSWORD"
+    ]
+
+
+def test_images_are_pinned_by_exact_version(services: dict[str, Any]) -> None:
+    """Tags name a full version, never a moving one; our own are built here."""
+    for name, service in services.items():
+        if name in OURS:
+            assert service["image"] == f"damoscope-{name}:local"
+            assert (ROOT / service["build"]["dockerfile"]).is_file()
+        else:
+            assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-bookworm)?", service["image"]), name
+
+
+def test_containers_are_confined(services: dict[str, Any]) -> None:
+    """Not root, no capabilities, a read-only root file system, restarted, logs bounded."""
+    for name, service in services.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["logging"]["options"]["max-size"], name
+        if name not in OURS:
+            assert int(service["user"].split(":")[0]) > 0, name
+
+
+def test_only_pages_are_published_and_on_loopback(services: dict[str, Any]) -> None:
+    """Redis, collector, alertmanager and workers are reachable from inside only."""
+    published = {name: service["ports"] for name, service in services.items() if "ports" in service}
+    assert published == {name: [f"127.0.0.1:{port}:{port}"] for name, port in PUBLISHED.items()}
+
+
+def test_workers_can_be_scaled(services: dict[str, Any]) -> None:
+    """Nothing that only one container can have."""
+    for name in ("worker", "worker-gpu"):
+        assert not {"container_name", "ports", "hostname"} & set(services[name])
+
+
+def test_everything_but_the_collector_has_a_health_check(services: dict[str, Any]) -> None:
+    """The collector's image has no shell; workers' checks are in their image."""
+    for name, service in services.items():
+        image = compose.dockerfile(service["build"]["dockerfile"]) if "build" in service else []
+        checked = "healthcheck" in service or "HEALTHCHECK" in dict(image)
+        assert checked == (name != "collector"), name
+
+
+def test_dependencies_exist_and_can_be_waited_for(services: dict[str, Any]) -> None:
+    """`service_healthy` only where there is a health check."""
+    for name, service in services.items():
+        for other, condition in service.get("depends_on", {}).items():
+            healthy = condition["condition"] == "service_healthy"
+            assert not healthy or "healthcheck" in services[other], (name, other)
+
+
+def test_mounted_files_exist_and_volumes_are_declared(project: dict[str, Any]) -> None:
+    """Every bind mount's source is in the repository, read-only; volumes are named."""
+    used = set()
+    for name, service in project["services"].items():
+        for volume in service.get("volumes", []):
+            source, target, *mode = volume.split(":")
+            if source.startswith("."):
+                assert (ROOT / source).exists(), (name, source)
+                assert mode == ["ro"], (name, source)
+            else:
+                used.add(source)
+            assert target.startswith("/"), (name, volume)
+    assert used == set(project["volumes"])
+
+
+def test_commands_name_files_that_are_mounted(services: dict[str, Any]) -> None:
+    """A --config option points at a file that a volume puts there."""
+    for name in ("collector", "jaeger", "prometheus", "alertmanager"):
+        service = services[name]
+        targets = {volume.split(":")[1] for volume in service["volumes"]}
+        given = [option.split("=", 1)[1] for option in service["command"] if "--config" in option]
+        assert given
+        assert set(given) <= targets, name
+    overlays = {target for target in services["collector"]["volumes"] if "tail-sampling" in target}
+    assert len(overlays) == 1
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_settings_accept_the_environment(
+    name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each DAMOSCOPE_ variable is a setting, and the settings take the values."""
+    environment = {key: str(value) for key, value in services[name]["environment"].items()}
+    fields = {f"DAMOSCOPE_{field.upper()}" for field in settings.Settings.model_fields}
+    ours = {key for key in environment if key.startswith("DAMOSCOPE_")}
+    assert ours <= fields
+    assert set(environment) - ours == {
+        "REDIS_URL",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+        "OTEL_METRIC_EXPORT_INTERVAL",
+    }
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    loaded = settings.load()
+    assert loaded.redis_url == "redis://:secret@redis:6379/0"
+
+
+def test_default_model_is_in_the_mounted_folder(services: dict[str, Any]) -> None:
+    """/models is ./models, and the default model lies there."""
+    model = PurePosixPath(services["worker"]["environment"]["DAMOSCOPE_MODEL"])
+    assert model.parent == PurePosixPath("/models")
+    assert "./models:/models:ro" in services["worker"]["volumes"]
+    assert (ROOT / "models" / model.name).is_file()
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_dockerfiles_copy_what_exists_and_is_sent(path: str) -> None:
+    """Each COPY source is in the repository and let through by .dockerignore."""
+    allowed = [
+        line[1:] for line in compose.text(".dockerignore").splitlines() if line.startswith("!")
+    ]
+    for instruction, rest in compose.dockerfile(path):
+        if instruction != "COPY" or "--from=" in rest:
+            continue
+        *sources, _ = shlex.split(rest.replace("${REQUIREMENTS}", "requirements-gpu.txt"))
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert any(fnmatch(source.split("/")[0], pattern) for pattern in allowed), source
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_dockerfiles_install_from_the_lock_and_drop_root(path: str) -> None:
+    """Base image pinned, dependencies by hash, no root, an exec-form `damoscope` command."""
+    instructions = compose.dockerfile(path)
+    arguments = dict(rest.split("=") for name, rest in instructions if name == "ARG")
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", arguments["PYTHON_IMAGE"])
+    installs = [rest for name, rest in instructions if name == "RUN" and "pip install" in rest]
+    assert "--require-hashes" in installs[0]
+    assert all("--no-deps" in rest for rest in installs[1:])
+    order = [name for name, _ in instructions]
+    assert order.index("USER") < order.index("CMD")
+    assert dict(instructions)["USER"] == "10001:10001"
+    program, command = re.findall(r'"([a-z]+)"', dict(instructions)["CMD"])
+    assert program == "damoscope"
+    assert command in {
+        registered.name or registered.callback.__name__
+        for registered in cli.app.registered_commands
+        if registered.callback
+    }
+
+
+def test_worker_images_install_their_own_runtime(services: dict[str, Any]) -> None:
+    """CPU and GPU workers differ by one lock file, and each lock exists."""
+    arguments = {
+        name: services[name]["build"]["args"]["REQUIREMENTS"] for name in ("worker", "worker-gpu")
+    }
+    assert arguments == {"worker": "requirements.txt", "worker-gpu": "requirements-gpu.txt"}
+    assert "\nonnxruntime==" in compose.text("requirements.txt")
+    assert "\nonnxruntime-gpu==" in compose.text("requirements-gpu.txt")
+    for lock in arguments.values():
+        assert "index-url" not in compose.text(lock)

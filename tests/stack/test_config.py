@@ -1,0 +1,242 @@
+"""The servers' configuration files agree with each other, with Compose and with `telemetry`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import compose
+import pytest
+import yaml
+from compose import ROOT
+
+from telemetry import names
+
+FILES_WITH_ADDRESSES = (
+    "docker-compose.yml",
+    "otel-collector.yaml",
+    "jaeger/config.yaml",
+    "prometheus/prometheus.yml",
+    "alertmanager/alertmanager.yml",
+    "grafana/provisioning/datasources/damoscope.yml",
+)
+COLLECTOR_FILES = ("otel-collector.yaml", "otel-collector.tail-sampling.yaml")
+KINDS = ("receivers", "processors", "connectors", "exporters", "extensions")
+#: Modules of the builder's manifest whose component is called otherwise.
+COMPONENTS = {
+    "memorylimiterprocessor": "memory_limiter",
+    "tailsamplingprocessor": "tail_sampling",
+    "spanmetricsconnector": "span_metrics",
+    "otlphttpexporter": "otlp_http",
+    "healthcheckextension": "health_check",
+}
+#: Unit -> suffix that the collector's prometheus exporter adds.
+SUFFIXES = {
+    names.M_REQUESTS: "total",
+    names.M_REQUEST_DURATION: "seconds",
+    names.M_STAGE_DURATION: "seconds",
+    names.M_QUEUE_OLDEST_AGE: "seconds",
+    names.M_DETECTIONS: "total",
+    names.M_IMAGE_SIZE: "bytes",
+    names.M_INFERENCE_BUSY: "seconds_total",
+    names.M_GPU_UTILIZATION: "ratio",
+    names.M_GPU_MEMORY: "bytes",
+}
+
+
+def _load(path: str) -> Any:
+    return yaml.safe_load(compose.text(path))
+
+
+@pytest.mark.parametrize("path", FILES_WITH_ADDRESSES)
+def test_addresses_name_services_that_listen_there(path: str) -> None:
+    """Every `service:port` is a service of Compose and a port of its configuration."""
+    listening = compose.listening()
+    source = re.sub(r"#.*", "", compose.text(path))
+    found = re.findall(r"(?<![\w.-])([a-z]+):(\d{4,5})\b", source)
+    for host, port in found:
+        if host != "localhost":
+            assert int(port) in listening[host], f"{host}:{port}"
+    assert found
+
+
+def test_collector_and_jaeger_listen_where_compose_checks_and_publishes() -> None:
+    """Health checks and published ports are ports the servers have."""
+    listening = compose.listening()
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            assert int(port.rsplit(":", 1)[-1]) in listening[name], name
+        check = " ".join(service.get("healthcheck", {}).get("test", []))
+        for port in re.findall(r"127\.0\.0\.1:(\d+)", check):
+            assert int(port) in listening[name], name
+
+
+def test_services_that_talk_share_a_network() -> None:
+    """Whoever names another service in its environment is on one of its networks."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    for name, service in services.items():
+        for value in service.get("environment", {}).values():
+            for other in re.findall(r"(?:://|@)([a-z]+):\d+", str(value)):
+                if other in services:
+                    shared = set(service["networks"]) & set(services[other]["networks"])
+                    assert shared, (name, other)
+
+
+def test_compose_sets_variables_that_the_files_read() -> None:
+    """A renamed variable would silently leave the default."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    read = {
+        "collector": {"GOMEMLIMIT"}.union(*map(compose.collector_defaults, COLLECTOR_FILES)),
+        "jaeger": set(compose.collector_defaults("jaeger/config.yaml")),
+        "redis": {"REDISCLI_AUTH"}
+        | set(re.findall(r"\$\{([A-Z_]+):", compose.text("docker/redis-start.sh"))),
+    }
+    for name, known in read.items():
+        assert set(services[name]["environment"]) <= known, name
+
+
+def test_pipelines_use_what_is_configured() -> None:
+    """No component is configured and unused, or used and not configured."""
+    config = compose.collector_config("otel-collector.yaml")
+    used: set[str] = set(config["service"]["extensions"])
+    for pipeline in config["service"]["pipelines"].values():
+        used |= {*pipeline["receivers"], *pipeline.get("processors", []), *pipeline["exporters"]}
+        assert pipeline.get("processors", ["memory_limiter"])[0] == "memory_limiter"
+    assert used == {name for kind in KINDS for name in config.get(kind, {})}
+
+
+def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
+    """The overlay keeps the base's processors and adds its own before the batch."""
+    base = compose.collector_config("otel-collector.yaml")["service"]["pipelines"]
+    overlay = compose.collector_config("otel-collector.tail-sampling.yaml")
+    assert overlay["service"] == {
+        "pipelines": {"traces": {"processors": ["memory_limiter", "tail_sampling", "batch"]}}
+    }
+    assert base["traces"]["processors"] == ["memory_limiter", "batch"]
+    conditions = json.dumps(overlay["processors"]["tail_sampling"]["policies"])
+    assert names.SPAN_ENQUEUE in conditions
+    assert names.SPAN_PROCESS in conditions
+
+
+def test_manifest_builds_exactly_what_the_files_use() -> None:
+    """stack/otelcol/builder.yaml has each component of the two files and no other."""
+    manifest = _load("stack/otelcol/builder.yaml")
+    for kind in KINDS:
+        built = set()
+        for module in manifest.get(kind, []):
+            path = module["gomod"].split()[0].rsplit("/", 1)[-1]
+            built.add(COMPONENTS.get(path) or path.removesuffix(kind.removesuffix("s")))
+        used = {
+            name.split("/")[0]
+            for path in COLLECTOR_FILES
+            for name in compose.collector_config(path).get(kind, {})
+        }
+        assert built == used, kind
+
+
+def test_prometheus_takes_exemplars_and_the_senders_labels() -> None:
+    """Without the flag, OpenMetrics and honor_labels, exemplars or `job` would be lost."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    assert "--enable-feature=exemplar-storage" in services["prometheus"]["command"]
+    exporter = compose.collector_config("otel-collector.yaml")["exporters"]["prometheus"]
+    assert exporter["enable_open_metrics"] is True
+    config = _load("prometheus/prometheus.yml")
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert jobs["damoscope"]["honor_labels"] is True
+    # An exemplar is offered for one export interval: scraping less often would miss some.
+    interval_ms = int(services["worker"]["environment"]["OTEL_METRIC_EXPORT_INTERVAL"])
+    assert int(jobs["damoscope"]["scrape_interval"].rstrip("s")) * 1000 <= interval_ms
+
+
+def _exported() -> set[str]:
+    """Names of our metrics in Prometheus, histograms with their three suffixes."""
+    metrics = {value for key, value in vars(names).items() if key.startswith("M_")}
+    exported = set()
+    for metric in metrics:
+        name = metric.replace(".", "_")
+        if suffix := SUFFIXES.get(metric):
+            name = f"{name}_{suffix}"
+        exported |= {name, f"{name}_bucket", f"{name}_sum", f"{name}_count"}
+    return exported
+
+
+def _expressions() -> list[str]:
+    rules = [
+        rule["expr"]
+        for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    board = json.loads(compose.text("grafana/dashboards/damoscope.json"))
+    panels = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    return rules + panels
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
+    """Our metrics by their exported names, recorded series by a rule's name."""
+    recorded = {
+        rule["record"]
+        for group in _load("prometheus/rules/recording.yml")["groups"]
+        for rule in group["rules"]
+    }
+    asked = set()
+    for expression in _expressions():
+        bare = re.sub(r'"[^"]*"', "", expression)
+        asked |= set(re.findall(r"\b(?:damoscope|hw_gpu)_\w+(?![\w:])|\b\w+:\w+:\w+\b", bare))
+    # A recorded name's middle part reads like a metric: take it out.
+    middles = {name.split(":")[1] for name in recorded}
+    assert asked - recorded - middles <= _exported()
+    assert len(asked) > 20
+
+
+def test_dashboard_uses_the_provisioned_data_sources() -> None:
+    """Panels name the uid of a provisioned source; exemplars lead to Jaeger."""
+    sources = {
+        source["uid"]: source
+        for source in _load("grafana/provisioning/datasources/damoscope.yml")["datasources"]
+    }
+    board = json.loads(compose.text("grafana/dashboards/damoscope.json"))
+    used = {panel["datasource"]["uid"] for panel in board["panels"] if "datasource" in panel}
+    assert used <= set(sources)
+    links = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
+    assert links[0]["datasourceUid"] in sources
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_alerts_say_what_to_do() -> None:
+    """Each alert has a severity, a summary and an action."""
+    for group in _load("prometheus/rules/alerts.yml")["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("warning", "critical"), rule["alert"]
+            assert set(rule["annotations"]) == {"summary", "action"}, rule["alert"]
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments"),
+    [
+        ("promtool", ["check", "config", "prometheus/prometheus.yml"]),
+        ("promtool", ["check", "rules", *sorted(map(str, Path("prometheus/rules").glob("*.yml")))]),
+        ("promtool", ["test", "rules", *sorted(map(str, Path("prometheus/tests").glob("*.yml")))]),
+        ("amtool", ["check-config", "alertmanager/alertmanager.yml"]),
+    ],
+    ids=["config", "rules", "rule-tests", "alertmanager"],
+)
+def test_prometheus_tools_accept_the_files(program: str, arguments: list[str]) -> None:
+    """promtool and amtool agree; never skipped in CI."""
+    if shutil.which(program) is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"{program} is not on PATH")
+        pytest.skip(
+            f"{program} is not on PATH: install Debian's prometheus, prometheus-alertmanager"
+        )
+    done = subprocess.run(
+        [program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,215 @@
+"""The native launcher's own parts, without servers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import signal
+import sys
+import tarfile
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import compose
+import pytest
+
+from stack import __main__ as command
+from stack import app, build, dotenv, releases, render, servers, supervisor
+from stack.ports import Ports
+from stack.process import Process, Program, StackError
+
+ROOT = compose.ROOT
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> servers.Layout:
+    """A stack that is never started."""
+    binaries = dict.fromkeys(("redis", "collector", "jaeger", "prometheus", "alertmanager"), "/x/y")
+    return servers.Layout(ROOT, tmp_path, Ports.free(), binaries, "secret")
+
+
+def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
+    """Every address is local afterwards, and nothing but addresses has changed."""
+    ports = Ports.free()
+    render.render(ROOT, tmp_path, ports)
+    for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
+        source, rendered = compose.text(name), (tmp_path / name).read_text()
+        assert not re.findall(r'["/](?:collector|jaeger|alertmanager|frontend):\d+', rendered)
+        for compose_address, native in render.addresses(ports).items():
+            source = source.replace(compose_address, native)
+        assert rendered == source
+    assert (tmp_path / "prometheus" / "rules" / "recording.yml").is_file()
+
+
+def test_servers_get_the_options_that_compose_gives(layout: servers.Layout) -> None:
+    """But for paths, addresses and retention the command lines are the same."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+
+    def options(words: list[str]) -> set[str]:
+        return {re.sub(r"=.*[/:].*$", "=", word) for word in words if word.startswith("--")}
+
+    for program in servers.servers(layout):
+        if program.name != "redis":
+            native = options(list(program.command)) - {"--web.listen-address="}
+            assert native == options(services[program.name]["command"]), program.name
+
+
+def test_servers_set_variables_that_their_files_read(layout: servers.Layout) -> None:
+    """A renamed variable would silently leave a server on its default port."""
+    known = set(compose.collector_defaults("otel-collector.yaml"))
+    known |= set(compose.collector_defaults("jaeger/config.yaml"))
+    known |= set(re.findall(r"\$\{([A-Z_]+):", compose.text("docker/redis-start.sh")))
+    for program in servers.servers(layout):
+        assert set(program.environment) - {"GOMEMLIMIT", "PATH"} <= known, program.name
+
+
+def test_app_gets_the_environment_that_compose_gives(layout: servers.Layout) -> None:
+    """Frontend and workers are told the same things in both."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    assert set(services["frontend"]["environment"]) - {"DAMOSCOPE_LOG_LEVEL"} <= set(
+        app.environment(layout)
+    )
+
+
+def test_versions_are_those_of_the_images() -> None:
+    """Native binaries are the versions that Compose runs."""
+    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
+    versions = {name: service["image"].rsplit(":", 1)[-1] for name, service in services.items()}
+    for (name, _), release in releases.RELEASES.items():
+        service = "prometheus" if name == "promtool" else name
+        assert versions[service].lstrip("v") in release.url, name
+        assert re.fullmatch(r"[0-9a-f]{64}", release.sha256)
+    assert build.BUILDER.endswith(f"@v{versions['collector']}")
+    assert f"version: {versions['collector']}" in compose.text("stack/otelcol/builder.yaml")
+    assert versions["jaeger"] == build.JAEGER_VERSION
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[tuple[str, bytes]]:
+    """A release on a local server: its address and bytes."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with tarfile.open(folder / "tool.tar.gz", "w:gz") as packed:
+        script = b"#!/bin/sh\necho hello\n"
+        member = tarfile.TarInfo("tool-1.0/tool")
+        member.size = len(script)
+        packed.addfile(member, io.BytesIO(script))
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/tool.tar.gz"
+    yield url, (folder / "tool.tar.gz").read_bytes()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_release_is_unpacked_when_its_sum_is_right(
+    archive: tuple[str, bytes], tmp_path: Path
+) -> None:
+    """The program lands at its place, executable, with progress shown."""
+    url, content = archive
+    said: list[str] = []
+    release = releases.Release(url, hashlib.sha256(content).hexdigest(), "tool-1.0/tool")
+    releases.unpack(release, tmp_path / "tool", said.append)
+    assert (tmp_path / "tool").stat().st_mode & 0o111
+    assert said
+
+
+def test_release_with_another_sum_is_refused(archive: tuple[str, bytes], tmp_path: Path) -> None:
+    """Nothing is left behind."""
+    with pytest.raises(StackError, match="expected 0000"):
+        releases.unpack(
+            releases.Release(archive[0], "0" * 64, "tool-1.0/tool"), tmp_path / "tool", print
+        )
+    assert not (tmp_path / "tool").exists()
+
+
+def test_env_file_gets_passwords_and_is_kept(tmp_path: Path) -> None:
+    """Private, filled in once, never overwritten."""
+    (tmp_path / ".env.example").write_text(compose.text(".env.example"))
+    assert dotenv.create(tmp_path)
+    first = (tmp_path / ".env").read_text()
+    assert re.search(r"^REDIS_PASSWORD=[0-9a-f]{48}$", first, re.MULTILINE)
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert not dotenv.create(tmp_path)
+    assert (tmp_path / ".env").read_text() == first
+
+
+def _program(code: str, **options: float) -> Program:
+    return Program("p", [sys.executable, "-c", code], healthy=lambda: True, **options)
+
+
+def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    """stop() ends within its time whatever the program does."""
+    code = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    process = Process(_program(code, stop_timeout_s=0.5), tmp_path)
+    process.start()
+    process.wait_healthy(check=lambda: "up" in process.tail())
+    pid = process.pid
+    process.stop()
+    assert process.pid is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_what_a_killed_supervisor_left_is_found_and_stopped(tmp_path: Path) -> None:
+    """`down` stops it, and the next start refuses until then."""
+    (tmp_path / "log").mkdir()
+    process = Process(_program("import time; time.sleep(60)"), tmp_path / "log")
+    process.start()
+    try:
+        with pytest.raises(StackError, match="make stack-down"):
+            supervisor.run(tmp_path, Ports.free(), workers=1)
+        ended = threading.Thread(target=process.join)
+        ended.start()
+        assert supervisor.down(tmp_path)
+        ended.join()
+        assert not supervisor.down(tmp_path)
+    finally:
+        process.stop()
+
+
+def test_process_that_dies_says_why(tmp_path: Path) -> None:
+    """The end of its log is in the error."""
+    process = Process(_program("raise SystemExit('no such model')"), tmp_path)
+    process.start()
+    with pytest.raises(StackError, match="no such model"):
+        process.wait_healthy(check=lambda: False)
+    process.signal(signal.SIGTERM)  # harmless by now
+    process.join()
+
+
+def test_missing_program_is_one_clear_error(tmp_path: Path) -> None:
+    """Not a traceback."""
+    process = Process(Program("p", ["/no/such/program"], healthy=lambda: True), tmp_path)
+    with pytest.raises(StackError, match="p cannot be started"):
+        process.start()
+
+
+def test_commands_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """status and scale say that nothing runs; down is content."""
+    home = f"--home={tmp_path}"
+    assert command.main(["status", home]) == 1
+    assert command.main(["down", home]) == 0
+    assert command.main(["scale", "3", home]) == 2
+    assert "no stack runs here" in capsys.readouterr().err
+    assert supervisor.status(tmp_path) == {}
+
+
+def test_unknown_port_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The names that exist are listed."""
+    assert command.main(["run", f"--home={tmp_path}", "--port=jager=1"]) == 2
+    assert "jaeger_otlp_http" in capsys.readouterr().err

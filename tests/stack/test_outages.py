@@ -1,0 +1,116 @@
+"""Servers that go away: what was stored stays, what is sent later arrives."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from queue import Queue
+from typing import Any
+
+import pytest
+from servers_api import Servers, eventually
+from telemetry_source import Source
+
+from stack.native import Stack
+from stack.ports import HOST
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+SPANS = 8
+TOTAL = "sum(damoscope_requests_total)"
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Stack) -> Servers:
+    """Queries to the running stack."""
+    return Servers(stack.ports)
+
+
+def _whole(servers: Servers, trace_id: str) -> bool:
+    return len(servers.spans(trace_id)) == SPANS
+
+
+def test_traces_survive_a_restart_of_jaeger(stack: Stack, source: Source, servers: Servers) -> None:
+    """A trace that Jaeger has can be opened after Jaeger was stopped and started."""
+    trace_id = source.send().traces[0]
+    eventually(lambda: _whole(servers, trace_id))
+    jaeger = stack.processes["jaeger"]
+    jaeger.stop()
+    jaeger.start()
+    jaeger.wait_healthy()
+    assert eventually(lambda: _whole(servers, trace_id))
+
+
+def test_without_jaeger_metrics_go_on_and_traces_come_later(
+    stack: Stack, source: Source, servers: Servers
+) -> None:
+    """Jaeger is killed: metrics arrive as before, its traces when it is back."""
+    jaeger = stack.processes["jaeger"]
+    jaeger.signal(signal.SIGKILL)
+    jaeger.join()
+    sent = source.send(5)
+    eventually(lambda: servers.value(TOTAL) == source.images)
+    jaeger.start()
+    jaeger.wait_healthy()
+    # Retries come every five seconds at most.
+    for trace_id in sent.traces:
+        eventually(lambda: _whole(servers, trace_id), timeout_s=15)  # noqa: B023 asked right here
+
+
+def test_telemetry_flows_again_after_the_collector_was_killed(
+    stack: Stack, source: Source, servers: Servers
+) -> None:
+    """Within 15 s of the collector's return both signals arrive."""
+    collector = stack.processes["collector"]
+    collector.signal(signal.SIGKILL)
+    collector.join()
+    source.send(3)  # fails open: neither raises nor blocks for long
+    collector.start()
+    collector.wait_healthy()
+    sent = source.send(2)
+    eventually(lambda: _whole(servers, sent.traces[-1]), timeout_s=15)
+    # Counters are cumulative: what was counted meanwhile is not lost.
+    eventually(lambda: servers.value(TOTAL) == source.images, timeout_s=15)
+
+
+@pytest.fixture
+def webhook(stack: Stack) -> Iterator[Queue[dict[str, Any]]]:
+    """Something that takes alerts where the frontend would; yields what came in."""
+    received: Queue[dict[str, Any]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.path == "/api/v1/alerts/webhook":
+                received.put(json.loads(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer((HOST, stack.ports.frontend), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield received
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_alert_reaches_the_frontend(source: Source, webhook: Queue[dict[str, Any]]) -> None:
+    """No workers for half a minute: Prometheus fires, Alertmanager posts to the frontend."""
+    source.workers = {"busy": 0, "idle": 0}
+    try:
+        while True:
+            message = webhook.get(timeout=90)
+            if message["groupLabels"]["alertname"] == "NoWorkers":
+                break
+    finally:
+        source.workers = {"busy": 1, "idle": 1}
+    assert message["status"] == "firing"
+    assert message["alerts"][0]["labels"]["severity"] == "critical"
+    assert message["alerts"][0]["annotations"]["action"]

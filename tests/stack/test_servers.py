@@ -1,0 +1,171 @@
+"""The repository's files in the real servers: what is sent arrives, whole and right."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+from servers_api import Servers, eventually
+from telemetry_source import STAGES_S, Sent, Source
+
+from stack import health
+from stack.native import ROOT, Stack
+from telemetry import names
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+
+#: Span -> (service, kind, parent).
+TRACE = {
+    names.SPAN_REQUEST_API: (names.SERVICE_FRONTEND, "server", None),
+    names.SPAN_UPLOAD: (names.SERVICE_FRONTEND, "internal", names.SPAN_REQUEST_API),
+    names.SPAN_ENQUEUE: (names.SERVICE_FRONTEND, "producer", names.SPAN_REQUEST_API),
+    names.SPAN_QUEUE_WAIT: (names.SERVICE_WORKER, "internal", names.SPAN_ENQUEUE),
+    names.SPAN_PROCESS: (names.SERVICE_WORKER, "consumer", names.SPAN_ENQUEUE),
+    names.SPAN_PREPROCESS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
+    names.SPAN_INFERENCE: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
+    names.SPAN_NMS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
+}
+OK, FAILED = 40, 4
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Stack) -> Servers:
+    """Queries to the running stack."""
+    return Servers(stack.ports)
+
+
+@pytest.fixture(scope="module")
+def sent(source: Source, servers: Servers) -> Sent:
+    """44 images, four of them failed, spread over some scrapes so that rates exist."""
+    eventually(lambda: servers.value('up{job="damoscope"}'))
+    source.flush()
+    eventually(lambda: servers.value("damoscope_workers"))
+    sent = Sent()
+    for _ in range(4):
+        sent.traces += source.send(OK // 4).traces
+        sent.traces += source.send(FAILED // 4, failed=True).traces
+        time.sleep(4)
+    eventually(lambda: servers.value("sum(damoscope_requests_total)") == source.images)
+    return sent
+
+
+def test_trace_is_whole_in_jaeger(sent: Sent, servers: Servers) -> None:
+    """Every image's trace has each span once, with its service, kind and parent."""
+    for trace_id in sent.traces:
+        spans = eventually(lambda: _complete(servers, trace_id))  # noqa: B023 asked right here
+        by_id = {span["spanID"]: span["operationName"] for span in spans}
+        found = {}
+        for span in spans:
+            kind = next(tag["value"] for tag in span["tags"] if tag["key"] == "span.kind")
+            parents = [by_id[reference["spanID"]] for reference in span["references"]]
+            found[span["operationName"]] = (span["service"], kind, *(parents or [None]))
+        assert found == TRACE
+
+
+def _complete(servers: Servers, trace_id: str) -> list[dict[str, Any]]:
+    spans = servers.spans(trace_id)
+    return spans if len(spans) >= len(TRACE) else []
+
+
+def test_metrics_count_what_was_sent(sent: Sent, servers: Servers) -> None:
+    """Every metric is in Prometheus under its exported name, with the right value."""
+    images = float(len(sent))
+    inference = 'damoscope_stage_duration_seconds_{}{{stage="inference"}}'
+    expected = {
+        'damoscope_requests_total{outcome="ok", route="api"}': OK,
+        'damoscope_requests_total{outcome="failed"}': FAILED,
+        "sum(damoscope_request_duration_seconds_count)": images,
+        "sum(damoscope_requests_active)": 0.0,
+        "damoscope_queue_depth": 3.0,
+        "damoscope_queue_oldest_age_seconds": 0.5,
+        "sum(damoscope_workers)": 2.0,
+        "damoscope_batch_size_count": images,
+        'damoscope_detections_total{label="phone"}': images,
+        'damoscope_detection_score_sum{label="phone"}': images * 0.9,
+        'damoscope_image_size_bytes_sum{format="JPEG"}': images * 200_000,
+        'damoscope_inference_busy_seconds_total{provider="cpu"}': images * STAGES_S["inference"],
+        inference.format("count"): images,
+        inference.format("sum"): images * STAGES_S["inference"],
+        "hw_gpu_utilization_ratio": 0.4,
+        "hw_gpu_memory_usage_bytes": 2.0**30,
+    }
+    found = {expression: servers.value(expression) for expression in expected}
+    assert found == pytest.approx(expected)
+    stages = servers.instant("sum by (stage) (damoscope_stage_duration_seconds_count)")
+    assert {row["metric"]["stage"]: float(row["value"][1]) for row in stages} == dict.fromkeys(
+        names.STAGES, images
+    )
+
+
+def test_metrics_say_which_process_sent_them(sent: Sent, servers: Servers) -> None:
+    """`job` and `instance` are service.name and service.instance.id; the host is joinable."""
+    rows = servers.instant("damoscope_stage_duration_seconds_count")
+    assert {(row["metric"]["job"], row["metric"]["instance"]) for row in rows} == {
+        (name, f"{name}-1") for name in (names.SERVICE_FRONTEND, names.SERVICE_WORKER)
+    }
+    assert servers.instant('target_info{job="damoscope-worker", host_id="test-host"}')
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["damoscope_stage_duration_seconds_bucket", "damoscope_request_duration_seconds_bucket"],
+)
+def test_exemplars_open_their_traces(sent: Sent, servers: Servers, metric: str) -> None:
+    """Exemplars reach Prometheus, and the trace id of each one is a trace in Jaeger."""
+    exemplars = eventually(lambda: servers.exemplars(metric))
+    trace_ids = {exemplar["labels"]["trace_id"] for exemplar in exemplars}
+    assert trace_ids <= set(sent.traces)
+    for trace_id in trace_ids:
+        assert servers.spans(trace_id)
+
+
+def test_monitor_tab_has_both_services(sent: Sent, servers: Servers) -> None:
+    """Jaeger's metrics API answers with calls, errors and latencies for both services."""
+    both = {names.SERVICE_FRONTEND, names.SERVICE_WORKER}
+
+    def services(kind: str, **query: Any) -> set[str]:
+        rows = servers.monitor(kind, **query)
+        return {label["value"] for row in rows for label in row["labels"] if row["metricPoints"]}
+
+    assert eventually(lambda: services("calls") >= both)
+    assert services("errors") >= both
+    assert services("latencies", quantile=0.95) >= both
+
+
+def test_recording_rules_have_values(sent: Sent, servers: Servers) -> None:
+    """Every recorded series exists once there was load."""
+    rules = servers.rules("record")
+    assert len(rules) > 10
+    for rule in rules:
+        assert eventually(lambda: servers.instant(rule["name"])), rule["name"]  # noqa: B023
+        assert rule["health"] in ("ok", "unknown")
+
+
+def test_dashboard_panels_have_data(sent: Sent, servers: Servers) -> None:
+    """Every expression of every panel of the Grafana dashboard gets data back."""
+    board = json.loads((ROOT / "grafana" / "dashboards" / "damoscope.json").read_text())
+    asked = [
+        (panel["title"], target["expr"].replace("$__rate_interval", "1m"))
+        for panel in board["panels"]
+        for target in panel.get("targets", [])
+    ]
+    assert len(asked) > 30
+    empty = [(title, query) for title, query in asked if not servers.instant(query)]
+    assert not empty
+
+
+def test_every_server_is_scraped(stack: Stack, servers: Servers) -> None:
+    """Prometheus reaches all five targets, and the health endpoints answer."""
+    eventually(lambda: servers.value("min(up)") == 1.0 and servers.value("count(up)") == 5.0)
+    up = servers.instant("up")
+    assert Counter(row["metric"]["job"] for row in up) == Counter(
+        ["alertmanager", "damoscope", "jaeger", "otel-collector", "prometheus"]
+    )
+    assert health.http(stack.ports.collector_health, "/")()
+    assert health.http(stack.ports.jaeger_health, "/status")()
+    # The names that alerts and dashboard use for the collector's own counters.
+    assert servers.value("sum(otelcol_receiver_accepted_spans_total)")
+    assert servers.value("sum(otelcol_exporter_sent_spans_total)")
