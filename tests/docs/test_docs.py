@@ -1,0 +1,109 @@
+"""The documentation is tested: what it names exists, and what exists it names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from frontend.api import router
+from pipeline import errors
+from pipeline.cli import app
+from pipeline.settings import ROOT, Settings
+from telemetry import names
+
+DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link and picture of a page is a file of the repository."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    missing = [
+        target
+        for target in targets
+        if not target.startswith(("http", "#", "mailto:"))
+        and not (page.parent / target.partition("#")[0]).exists()
+    ]
+    assert missing == []
+
+
+def test_readme_make_commands_exist() -> None:
+    """Each `make TARGET` of README and docs is a target of the Makefile."""
+    for page in DOCS:
+        used = set(re.findall(r"\bmake ([a-z][a-z-]*)\b", _code(page.read_text())))
+        assert used <= TARGETS, page
+
+
+def test_readme_damoscope_commands_parse() -> None:
+    """Each `damoscope ...` command of README and docs is one that the command line knows."""
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for page in DOCS:
+        for line in _code(page.read_text()).splitlines():
+            if found := re.search(r"(?:^|/|\s)damoscope ([a-z]+)(.*)", line):
+                assert found[1] in commands, line
+                given = [word for word in shlex.split(found[2]) if word.startswith("--")]
+                options = {opt for param in commands[found[1]].params for opt in param.opts}
+                assert {word.partition("=")[0] for word in given} <= options | {"--help"}, line
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_is_documented(name: str) -> None:
+    """docs/settings.md has each setting with the description that the code gives it."""
+    field = Settings.model_fields[name]
+    row = next(
+        line
+        for line in text("docs/settings.md").splitlines()
+        if f"`DAMOSCOPE_{name.upper()}`" in line
+    )
+    assert field.description
+    assert field.description in row
+    if isinstance(field.default, int | float | str):
+        assert f"`{field.default}`" in row
+
+
+def test_every_route_and_error_status_is_documented() -> None:
+    """docs/api.md names each route of the API and each status that an error answers with."""
+    page = text("docs/api.md")
+    for route in router.routes:
+        assert route.path in page  # type: ignore[attr-defined]
+    for kind in errors.DamoscopeError.__subclasses__():
+        if kind.status != 500 or kind.outcome != "failed":
+            assert f"| {kind.status} |" in page, kind
+
+
+def test_every_metric_and_attribute_is_documented() -> None:
+    """docs/metrics.md names each metric, docs/traces.md each span and attribute of ours."""
+    metrics, traces = text("docs/metrics.md"), text("docs/traces.md")
+    for constant, value in vars(names).items():
+        if constant.startswith("M_"):
+            assert value in metrics, constant
+        elif constant.startswith("SPAN_"):
+            assert f"`{value}`" in traces, constant
+        elif isinstance(value, str) and value.startswith("damoscope."):
+            short = value.removeprefix("damoscope.image")
+            assert value in traces or f"`{short}`" in traces, constant
+
+
+def test_one_images_way_is_six_files() -> None:
+    """The architecture page leads through at most six files, and all of them exist."""
+    page = text("docs/architecture.md")
+    way = page[page.index("in six files") : page.index("## The queue")]
+    files = re.findall(r"\]\(\.\./([a-z_]+/[a-z_]+\.py)\)", way)
+    assert len(files) == 6
+    assert all((ROOT / file).is_file() for file in files)
+
+
+def _code(markdown: str) -> str:
+    """What stands in code blocks and code spans."""
+    blocks = re.findall(r"```(?:sh)?\n(.*?)```", markdown, re.S)
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", markdown, flags=re.S))
+    return "\n".join(blocks + spans)
