@@ -283,8 +283,7 @@ class Consumer:
         pipe = self._redis.pipeline(transaction=False)
         for job, outcome in outcomes:
             self._queue_finish(pipe, job, outcome, work_s / len(outcomes))
-        pipe.hset(self._worker_key, "state", "idle")
-        return [stored == 1 for stored in pipe.execute()[:-1]]
+        return [stored == 1 for stored in pipe.execute()]
 
     def _queue_finish(self, pipe: Any, job: Taken, outcome: bytes | errors.DamoscopeError,
                       work_s: float) -> None:  # fmt: skip

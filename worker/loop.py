@@ -97,7 +97,15 @@ class BatchWorker(BaseWorker):
         signal.signal(signal.SIGINT, self.request_stop)
         signal.signal(signal.SIGTERM, self.request_stop)
 
+    def _registered(self) -> bool:
+        """Whether Redis has this worker's registration: it may have lost it, or cut us off."""
+        pipe = self.connection.pipeline(transaction=False)
+        pipe.hexists(self.key, "birth")
+        pipe.sismember(self.redis_workers_keys, self.key)
+        return all(pipe.execute())
+
     def _register(self) -> None:
+        self.connection.delete(self.key)  # RQ refuses to register over what is left of one
         self.register_birth()
         spec = self._detector.spec
         facts: dict[str, str | float] = {
@@ -131,7 +139,7 @@ class BatchWorker(BaseWorker):
             beats += 1
             try:
                 self._consumer.heartbeat(list(self._in_hand.values()))
-                if not self.connection.exists(self.key):  # Redis lost it, or we were cut off
+                if not self._registered():
                     self._register()
                 self.heartbeat(WORKER_TTL_S)
                 self._recover()

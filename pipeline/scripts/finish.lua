@@ -8,6 +8,9 @@
 local prefix, id, execution, worker, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local iso, ttl = ARGV[6], ARGV[7]
 local composite = id .. ':' .. execution
+-- A worker that was given up for dead registers anew; half a hash would look like one that did.
+local registered = redis.call('EXISTS', KEYS[5]) == 1
+if registered then redis.call('HSET', KEYS[5], 'state', 'idle') end
 if redis.call('ZREM', KEYS[1], composite) == 0 then
   -- Asked again, because the answer to the first time was lost with the connection?
   local last = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
@@ -26,10 +29,11 @@ redis.call('EXPIRE', KEYS[4], ttl)
 redis.call('ZADD', KEYS[2], redis.call('TIME')[1] + ttl, id)
 if status == 'finished' then
   redis.call('DEL', KEYS[6])
-  redis.call('HINCRBY', KEYS[5], 'successful_job_count', 1)
-else
-  redis.call('HINCRBY', KEYS[5], 'failed_job_count', 1)
 end
-redis.call('HINCRBYFLOAT', KEYS[5], 'total_working_time', ARGV[8])
+if registered then
+  redis.call('HINCRBY', KEYS[5],
+    status == 'finished' and 'successful_job_count' or 'failed_job_count', 1)
+  redis.call('HINCRBYFLOAT', KEYS[5], 'total_working_time', ARGV[8])
+end
 if ARGV[9] ~= '' then redis.call('PUBLISH', ARGV[9], ARGV[10]) end
 return 1

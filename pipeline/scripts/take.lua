@@ -57,7 +57,8 @@ for i = 4, #KEYS do
 end
 if #taken > 0 then
   redis.call('EXPIRE', prefix .. ':worker:' .. worker .. ':executions', lease + 60)
-  redis.call('HSET', KEYS[2], 'state', 'busy')
+  -- A worker that was given up for dead registers anew; half a hash would look like one that did.
+  if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('HSET', KEYS[2], 'state', 'busy') end
 end
 -- Doorbell rings left over by jobs that are gone would only wake workers for nothing.
 local left = 0

@@ -218,6 +218,20 @@ def test_redis_comes_back(line: Line, workers: Workers) -> None:
     assert "Traceback" not in process.output
 
 
+def test_a_worker_that_was_given_up_for_dead(line: Line, workers: Workers) -> None:
+    """Its registration gone while it works, as after a cut cable: it registers anew, although
+    it stores results before its next heartbeat."""
+    (process,) = workers.start(1)
+    (registered,) = Worker.all(connection=line.redis)
+    line.redis.delete(registered.key)
+    line.redis.srem("rq:workers", registered.key)
+    assert line.all_done(line.send(*[pictures.jpeg()] * 3)) == ["finished"] * 3
+    eventually(lambda: workers.registered([process]), "the worker to be registered again")
+    assert line.all_done(line.send(pictures.jpeg())) == ["finished"]
+    (again,) = Worker.all(connection=line.redis)
+    assert (again.name, again.successful_job_count) == (registered.name, 1)
+
+
 def test_an_image_that_kills_workers(line: Line, workers: Workers) -> None:
     """An image over which every worker dies fails as `worker_lost`; its neighbours survive."""
     workers.start(2, DAMOSCOPE_BATCH_MAX="3")
