@@ -94,6 +94,63 @@ def detect(
         raise typer.Exit(1)
 
 
+@app.command()
+def watcher(home: Home = None, redis_url: Redis = None) -> None:
+    """Watch the metrics: raise alerts, send notifications and scheduled reports."""
+    from monitoring.watcher import run
+
+    run(_start(home=home, redis_url=redis_url))
+
+
+@app.command()
+def report(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .html, .md or .json.")
+    ],
+    days: Annotated[int, typer.Option(min=1, max=30, help="Days up to now.")] = 7,
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    home: Home = None,
+    redis_url: Redis = None,
+) -> None:
+    """Write a report of the last days, from the service's stores."""
+    from monitoring.report.command import run
+
+    run(_start(home=home, redis_url=redis_url), output=output, days=days, language=language)
+
+
+alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
+
+
+@alerts.command()
+def check() -> None:
+    """Read the rules and say what they are, or what is wrong with them."""
+    from monitoring.alerts.command import check as run
+
+    run(_start())
+
+
+@alerts.command()
+def render(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: print.")
+    ] = None,
+) -> None:
+    """Write the rules as Prometheus rules."""
+    from monitoring.alerts.command import render as run
+
+    run(_start(), output)
+
+
+@alerts.command()
+def test() -> None:
+    """Send a test notification to every channel, and say what became of it."""
+    from monitoring.notify.command import test as run
+
+    if not run(_start()):
+        raise typer.Exit(1)
+
+
 def _start(**options: object) -> Settings:
     settings = load(**options)
     logging.basicConfig(

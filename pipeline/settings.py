@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from limits import parse as parse_rate
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -117,11 +117,45 @@ class Settings(BaseSettings):
     jaeger_ui_url: str | None = Field(
         None, description="Jaeger as a browser reaches it: where the pages' trace links lead."
     )
+    clients: Literal["address", "hashed", "off"] = Field(
+        "address", description="How requests are counted by client in metrics and reports."
+    )
+
+    # alerts, notifications, reports
+    alerts: Path = Field(ROOT / "alerts.yaml", description="Alert rules.")
+    public_url: str | None = Field(
+        None, description="The service as a browser reaches it, for links in notifications."
+    )
+    notify: SecretStr | None = Field(
+        None, description="Where notifications go: Apprise URLs, separated by spaces."
+    )
+    notify_file: Path | None = Field(
+        None, description="File with Apprise URLs, one a line, such as a mounted secret."
+    )
+    notify_language: Literal["en", "zh"] = Field(
+        "en", description="Language of notifications and scheduled reports."
+    )
+    notify_rate: str = Field("30/hour", description="Notifications sent at most, per channel.")
+    webhook_token: SecretStr | None = Field(
+        None, description="Bearer token that Alertmanager must send to the webhook. Unset: none."
+    )
+    report_schedule: str = Field(
+        "0 8 * * 1", description="When a report is sent: cron, in UTC. Default: Mondays at 8:00."
+    )
+    report_days: int = Field(7, ge=1, le=30, description="Days that the sent report covers.")
+    cpu_worker_price: float | None = Field(
+        None, ge=0, description="Price of one CPU worker for an hour, for the report's costs."
+    )
+    gpu_worker_price: float | None = Field(
+        None, ge=0, description="Price of one GPU worker for an hour, for the report's costs."
+    )
+    currency: str = Field("USD", description="Currency of the prices.")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is printed."
     )
 
-    @field_validator("rate_limit")
+    @field_validator("rate_limit", "notify_rate")
     @classmethod
     def _known_rate(cls, value: str | None) -> str | None:
         if value is not None:
@@ -154,9 +188,18 @@ class Settings(BaseSettings):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """These settings as environment variables, for the processes a command starts."""
-        values = self.model_dump(mode="json", exclude_none=True)
+        """These settings as environment variables, for the processes a command starts.
+
+        Secrets are not among them: those processes read them where this one did.
+        """
+        secret = {name for name in type(self).model_fields if _is_secret(name)}
+        values = self.model_dump(mode="json", exclude_none=True, exclude=secret)
         return {f"DAMOSCOPE_{name.upper()}": str(value) for name, value in values.items()}
+
+
+def _is_secret(name: str) -> bool:
+    field = Settings.model_fields.get(name)
+    return field is not None and field.annotation == SecretStr | None
 
 
 def load(**overrides: Any) -> Settings:
@@ -180,5 +223,6 @@ def _explain(error: ValidationError) -> str:
         name = name.removeprefix("DAMOSCOPE_").upper()
         reason = item["msg"].removeprefix("Value error, ")
         reason = reason[:1].lower() + reason[1:]
-        lines.append(f"DAMOSCOPE_{name}={item['input']}: {reason}")
+        value = "***" if _is_secret(name.lower()) else item["input"]
+        lines.append(f"DAMOSCOPE_{name}={value}: {reason}")
     return "; ".join(lines)

@@ -61,6 +61,10 @@ M_BATCH_SIZE = "damoscope.batch.size"
 M_DETECTIONS = "damoscope.detections"
 M_DETECTION_SCORE = "damoscope.detection.score"
 M_IMAGE_SIZE = "damoscope.image.size"
+#: Workers that run on another provider than they were asked to.
+M_WORKERS_FALLBACK = "damoscope.workers.fallback"
+#: Requests by client: the address, a hash of it, or `other` beyond the first few hundred.
+M_CLIENT_REQUESTS = "damoscope.client.requests"
 M_INFERENCE_BUSY = "damoscope.inference.busy"
 M_GPU_UTILIZATION = "hw.gpu.utilization"
 M_GPU_MEMORY = "hw.gpu.memory.usage"

@@ -1,0 +1,34 @@
+"""What is sent to people: an alert that fires or is over, a report, a test."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from monitoring.alerts.model import Message, Severity
+
+Kind = Literal["firing", "resolved", "report", "test"]
+
+
+class Attachment(BaseModel):
+    """A file that goes with a notice, where the channel takes one."""
+
+    name: str
+    media_type: str
+    text: str
+
+
+class Notice(BaseModel):
+    """One notification in both languages; each channel gets the language of the settings.
+
+    It is kept in Redis until it is sent, so it never holds a secret.
+    """
+
+    kind: Kind
+    severity: Severity
+    #: One line.
+    title: Message
+    #: Markdown.
+    body: Message
+    attachments: list[Attachment] = Field(default_factory=list)
