@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.job import Box, DetectJob, DetectOptions, ImageInfo
 from pipeline.queue import Taken
@@ -33,6 +35,21 @@ def overlap(box: Box, truth: list[float]) -> float:
     return shared / (areas - shared)
 
 
+def detected(stages: Stages, data: bytes, size: tuple[int, int]) -> Item:
+    """All stages of a JPEG whose header says that it is width x height pixels large."""
+    info = ImageInfo(width=size[0], height=size[1], format="JPEG", bytes=len(data))
+    options = DetectOptions()
+    job = DetectJob(options=options, image=info, deadline_s=float("inf"), upload_ms=0)
+    item = Item(
+        Taken(
+            job_id="a", execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0, attempt=1,
+            reply_to="", image=data, job=job,
+        )
+    )  # fmt: skip
+    stages.run(item)
+    return item
+
+
 def test_every_example_is_labelled() -> None:
     """labels.json tells of each example, of those without a phone too."""
     assert {path.name for path in EXAMPLES.glob("*.jpg")} == set(TRUTH)
@@ -41,19 +58,8 @@ def test_every_example_is_labelled() -> None:
 @pytest.mark.parametrize("name", sorted(TRUTH))
 def test_the_phones_of_the_examples_are_found(stages: Stages, name: str) -> None:
     """At the model's own threshold each phone has a box that overlaps it by at least half."""
-    item = Item(
-        Taken(
-            job_id=name, execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0, attempt=1,
-            reply_to="", image=(EXAMPLES / name).read_bytes(),
-            job=DetectJob(
-                options=DetectOptions(),
-                image=ImageInfo(width=0, height=0, format="JPEG", bytes=0),
-                deadline_s=float("inf"),
-                upload_ms=0,
-            ),
-        )
-    )  # fmt: skip
-    stages.run(item)
+    with Image.open(EXAMPLES / name) as opened:
+        item = detected(stages, (EXAMPLES / name).read_bytes(), opened.size)
     for truth in TRUTH[name]:
         assert max((overlap(found.box, truth) for found in item.detections), default=0) >= 0.5
 
@@ -67,3 +73,25 @@ def test_the_file_describes_itself() -> None:
     assert json.loads(graph.metadata["damoscope.labels"]) == ["phone"]
     assert json.loads(graph.metadata["damoscope.input_size"]) == [graph.height, graph.width]
     assert json.loads(graph.metadata["damoscope.training"])
+
+
+#: How far apart the same detection may be after a 12-megapixel photograph was decoded at an
+#: eighth of its size: intersection over union at least, difference of scores at most.
+SAME_IOU, SAME_SCORE = 0.75, 0.15
+
+
+@pytest.mark.parametrize("name", sorted(TRUTH))
+def test_a_large_photograph_gives_the_same_detections(stages: Stages, name: str) -> None:
+    """Decoded small or in full, a 12-megapixel photograph has the same boxes and scores."""
+    with Image.open(EXAMPLES / name) as opened:
+        buffer = io.BytesIO()
+        opened.resize((4032, 3024), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    small = detected(stages, buffer.getvalue(), (4032, 3024)).detections
+    # A header that says nothing makes for decoding in full.
+    full = detected(stages, buffer.getvalue(), (0, 0)).detections
+    assert len(small) == len(full)
+    for one in full:
+        corners = [one.box.x1, one.box.y1, one.box.x2, one.box.y2]
+        same = max(small, key=lambda other: overlap(other.box, corners))
+        assert overlap(same.box, corners) >= SAME_IOU
+        assert abs(same.score - one.score) <= SAME_SCORE

@@ -93,6 +93,43 @@ def test_model_input_of_a_photograph() -> None:
     assert_same(prepared.pixels, expected, levels=2)
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("share", [2, 4, 8])
+def test_a_large_jpeg_is_decoded_small(share: int, orientation: int,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """At the smallest size not below the model's, upright, with the size that a person sees;
+    the pixels are those of the full size averaged."""
+    decoded: list[tuple[int, ...]] = []
+    decode = cv2.imdecode
+
+    def watched(*arguments: Any) -> np.ndarray:
+        image: np.ndarray = decode(*arguments)
+        decoded.append(image.shape)
+        return image
+
+    monkeypatch.setattr("worker.preprocess.cv2.imdecode", watched)
+    image = gradient(91 * share - 1, 61 * share - 1)
+    data = encode(image, "JPEG", exif=turned(orientation), **OPTIONS["JPEG"])
+    upright = oriented(image, orientation)
+    height, width = upright.shape[:2]
+    model = (width // share, height // share)[::-1]
+    info = ImageInfo(width=width, height=height, format="JPEG", bytes=len(data))
+    prepared = preprocess(data, info, *model)
+    assert decoded == [(-(-height // share), -(-width // share), 3)]
+    assert (prepared.width, prepared.height) == (width, height)
+    assert_same(prepared.pixels, cv2.resize(upright, model[::-1], interpolation=cv2.INTER_AREA),
+                levels=10)  # fmt: skip
+
+
+def test_a_large_jpeg_whose_header_lies() -> None:
+    """Where the data is of another size than was said, the data counts."""
+    data = encode(gradient(400, 300), "JPEG")
+    info = ImageInfo(width=4000, height=3000, format="JPEG", bytes=len(data))
+    prepared = preprocess(data, info, 60, 90)
+    assert (prepared.width, prepared.height) == (400, 300)
+    assert prepared.pixels.shape == (60, 90, 3)
+
+
 @pytest.mark.parametrize("channel", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_colour_order(kind: str, channel: int) -> None:
