@@ -27,12 +27,14 @@ from uuid import uuid4
 import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import NoScriptError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job, JobStatus, Retry
 from rq.queue import Queue
 from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.utils import utcformat, utcparse
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
@@ -53,6 +55,8 @@ REPLY_CHANNEL = "damoscope:replies:{}"
 DOORBELL = "damoscope:doorbell"
 
 QUEUE_KEYS = tuple(f"{Queue.redis_queue_namespace_prefix}{name}" for name in QUEUES.values())
+#: The workers that take images. `rq:workers` has those of other queues, too: the watcher's.
+WORKERS_KEY = WORKERS_BY_QUEUE_KEY % QUEUES["normal"]
 _SCRIPTS = Path(__file__).parent / "scripts"
 _LOST = errors.WorkerLost("every worker that took this image died over it")
 
@@ -224,6 +228,10 @@ class Taken:
     alone: bool = False
 
 
+#: Keys and arguments of a script.
+Call = tuple[list[Any], list[Any]]
+
+
 class Consumer:
     """A worker's end: takes, leases and finishes jobs. Methods block; safe to call from threads."""
 
@@ -244,7 +252,7 @@ class Consumer:
     def take(self, most: int, *, ahead: bool = False) -> list[Taken]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
         entries = self._take(
-            keys=[DOORBELL, self._worker_key, f"{RQ_KEY_PREFIX}:workers", *QUEUE_KEYS],
+            keys=[DOORBELL, self._worker_key, WORKERS_KEY, *QUEUE_KEYS],
             args=[RQ_KEY_PREFIX, self._worker, iso_now(), LEASE_S, most, int(ahead),
                   *(uuid4().hex for _ in range(most))],
         )  # fmt: skip
@@ -280,13 +288,24 @@ class Consumer:
         `work_s` is the time the batch took. Returns for each whether it was stored; False
         means that the lease was lost and another worker answers.
         """
+        calls = [self._call(job, outcome, work_s / len(outcomes)) for job, outcome in outcomes]
+        if len(calls) == 1:
+            return [self._finish(*calls[0]) == 1]
+        try:
+            return self._finish_all(calls)
+        except NoScriptError:  # Redis was restarted; all were refused
+            self._redis.script_load(self._finish.script)
+            return self._finish_all(calls)
+
+    def _finish_all(self, calls: Sequence[Call]) -> list[bool]:
+        # Not through the Script object: it would ask each time whether Redis has the script.
         pipe = self._redis.pipeline(transaction=False)
-        for job, outcome in outcomes:
-            self._queue_finish(pipe, job, outcome, work_s / len(outcomes))
+        for keys, args in calls:
+            pipe.evalsha(self._finish.sha, len(keys), *keys, *args)
         return [stored == 1 for stored in pipe.execute()]
 
-    def _queue_finish(self, pipe: Any, job: Taken, outcome: bytes | errors.DamoscopeError,
-                      work_s: float) -> None:  # fmt: skip
+    def _call(self, job: Taken, outcome: bytes | errors.DamoscopeError, work_s: float) -> Call:
+        """Keys and arguments of the script that stores this outcome."""
         failed = isinstance(outcome, errors.DamoscopeError)
         if isinstance(outcome, errors.DamoscopeError):
             registry = f"{RQ_KEY_PREFIX}:failed:{job.queue}"
@@ -299,18 +318,16 @@ class Consumer:
                 Result.Type.SUCCESSFUL,
                 ("return_value", base64.b64encode(outcome).decode()),
             )
-        self._finish(
-            keys=[f"{RQ_KEY_PREFIX}:wip:{job.queue}", registry, Job.key_for(job.job_id),
-                  Result.get_key(job.job_id), self._worker_key, image_key(job.job_id)],
-            args=[RQ_KEY_PREFIX, job.job_id, job.execution_id, self._worker,
-                  "failed" if failed else "finished", iso_now(), self._result_ttl_s,
-                  f"{work_s:.6f}", job.reply_to, message,
-                  "type", kind.value, "worker_name", self._worker,
-                  "execution_id", job.execution_id,
-                  "execution_started_at", job.taken_ns / 1e9,
-                  "execution_ended_at", time.time(), *value],
-            client=pipe,
-        )  # fmt: skip
+        keys = [f"{RQ_KEY_PREFIX}:wip:{job.queue}", registry, Job.key_for(job.job_id),
+                Result.get_key(job.job_id), self._worker_key, image_key(job.job_id)]  # fmt: skip
+        args = [RQ_KEY_PREFIX, job.job_id, job.execution_id, self._worker,
+                "failed" if failed else "finished", iso_now(), self._result_ttl_s,
+                f"{work_s:.6f}", job.reply_to, message,
+                "type", kind.value, "worker_name", self._worker,
+                "execution_id", job.execution_id,
+                "execution_started_at", job.taken_ns / 1e9,
+                "execution_ended_at", time.time(), *value]  # fmt: skip
+        return keys, args
 
 
 def _taken(entry: list[Any], taken_ns: int) -> Taken:

@@ -27,7 +27,7 @@ from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry
 
 from pipeline.errors import DamoscopeError
-from pipeline.queue import QUEUES, Consumer, Taken
+from pipeline.queue import QUEUES, WORKERS_KEY, Consumer, Taken
 from pipeline.settings import Settings
 from telemetry.context import extract
 from telemetry.setup import Telemetry
@@ -101,7 +101,7 @@ class BatchWorker(BaseWorker):
         """Whether Redis has this worker's registration: it may have lost it, or cut us off."""
         pipe = self.connection.pipeline(transaction=False)
         pipe.hexists(self.key, "birth")
-        pipe.sismember(self.redis_workers_keys, self.key)
+        pipe.sismember(WORKERS_KEY, self.key)
         return all(pipe.execute())
 
     def _register(self) -> None:

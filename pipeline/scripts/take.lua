@@ -1,6 +1,7 @@
 -- Move up to a batch of jobs from the queues to the started registry, in one atomic step:
 -- a job is always either waiting or registered to a worker, whenever that worker dies.
--- KEYS: doorbell, worker hash, set of workers, then the queues, highest priority first
+-- KEYS: doorbell, worker hash, set of the workers of these queues, then the queues, highest
+--       priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
 --       then one execution id for each job that may be taken
 -- Returns a list of {job id, execution id, queue key, data, meta, enqueued_at, how often it was

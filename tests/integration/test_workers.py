@@ -224,7 +224,7 @@ def test_a_worker_that_was_given_up_for_dead(line: Line, workers: Workers) -> No
     (process,) = workers.start(1)
     (registered,) = Worker.all(connection=line.redis)
     line.redis.delete(registered.key)
-    line.redis.srem("rq:workers", registered.key)
+    line.redis.srem("rq:workers:detections", registered.key)
     assert line.all_done(line.send(*[pictures.jpeg()] * 3)) == ["finished"] * 3
     eventually(lambda: workers.registered([process]), "the worker to be registered again")
     assert line.all_done(line.send(pictures.jpeg())) == ["finished"]

@@ -369,6 +369,16 @@ def test_workers_share(bench: Bench) -> None:
     assert second.take(16) == []
 
 
+def test_workers_of_other_queues_take_no_share(bench: Bench) -> None:
+    """Who works on another queue of the same Redis, as the watcher does, leaves none behind."""
+    BaseWorker(["damoscope-notices"], name="w0", connection=bench.redis).register_birth()
+    consumer = bench.consumer("w1")
+    bench.enqueue("a")
+    assert [job.job_id for job in consumer.take(4, ahead=True)] == ["a"]
+    bench.enqueue(*"bcd")
+    assert [job.job_id for job in consumer.take(4)] == ["b", "c", "d"]
+
+
 def test_a_lone_image_is_told_apart(bench: Bench) -> None:
     """A job is alone when nothing else waits and no worker has anything in hand."""
     first, second = bench.consumer("w1"), bench.consumer("w2")
@@ -524,7 +534,7 @@ def test_a_job_that_was_lost_runs_alone(bench: Bench) -> None:
     bench.enqueue("a", "b", "c", "d")
     dead = bench.consumer("dead")
     bench.lose(*dead.take(2))
-    bench.redis.srem("rq:workers", "rq:worker:dead")
+    bench.redis.srem(queue.WORKERS_KEY, "rq:worker:dead")
     consumer = bench.consumer("w1")
     consumer.recover()
     assert [job.job_id for job in consumer.take(16)] == ["a"]
