@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcparse
 
-from pipeline.queue import QUEUE_KEYS, QUEUES
+from pipeline.queue import QUEUE_KEYS, QUEUES, WORKERS_KEY
 from telemetry import names
 
 log = logging.getLogger("damoscope.frontend")
@@ -23,7 +23,7 @@ log = logging.getLogger("damoscope.frontend")
 REFRESH_S = 1.0
 _WORKER_FIELDS = (
     "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
-    "damoscope_score_threshold", "damoscope_iou_threshold",
+    "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
 )  # fmt: skip
 
 
@@ -36,6 +36,8 @@ class WorkerState:
     labels: tuple[str, ...]
     score_threshold: float | None
     iou_threshold: float | None
+    #: It runs on another provider than it was asked to, or on the CPU of a host with a GPU.
+    fallback: bool
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Status:
         for key in QUEUE_KEYS:
             pipe.llen(key)
             pipe.lindex(key, 0)
-        pipe.smembers(f"{RQ_KEY_PREFIX}:workers")
+        pipe.smembers(WORKERS_KEY)
         *queues, worker_keys = await pipe.execute()
         firsts = queues[1::2]
         for job_id in firsts:
@@ -130,6 +132,11 @@ class Status:
             idle = len(self.snapshot.workers) - busy
             return [Observation(busy, {"state": "busy"}), Observation(idle, {"state": "idle"})]
 
+        def fallback(_: CallbackOptions) -> Iterable[Observation]:
+            if self.snapshot.problem:
+                return []
+            return [Observation(sum(worker.fallback for worker in self.snapshot.workers))]
+
         meter.create_observable_gauge(
             names.M_QUEUE_DEPTH, [depth], unit="{job}", description="Jobs waiting."
         )
@@ -138,6 +145,12 @@ class Status:
         )
         meter.create_observable_gauge(
             names.M_WORKERS, [workers], unit="{worker}", description="Workers, by state."
+        )
+        meter.create_observable_gauge(
+            names.M_WORKERS_FALLBACK,
+            [fallback],
+            unit="{worker}",
+            description="Workers on another provider than they were asked to run on.",
         )
 
 
@@ -148,7 +161,7 @@ def _age_s(enqueued_at: bytes | None) -> float:
 
 
 def _worker(key: bytes, state: bytes, _: None, *facts: bytes | None) -> WorkerState:
-    provider, model, labels, score, iou = ((fact or b"").decode() for fact in facts)
+    provider, model, labels, score, iou, fallback = ((fact or b"").decode() for fact in facts)
     return WorkerState(
         name=key.decode().removeprefix(f"{RQ_KEY_PREFIX}:worker:"),
         busy=state == b"busy",
@@ -157,4 +170,5 @@ def _worker(key: bytes, state: bytes, _: None, *facts: bytes | None) -> WorkerSt
         labels=tuple(labels.split("\n")) if labels else (),
         score_threshold=float(score) if score else None,
         iou_threshold=float(iou) if iou else None,
+        fallback=fallback == "1",
     )

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import pynvml
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from telemetry import names
+
+
+def visible(environ: Mapping[str, str]) -> bool:
+    """Whether this host has an NVIDIA GPU that CUDA_VISIBLE_DEVICES does not hide."""
+    # An empty list, or one that begins with an invalid index, hides them all.
+    if environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "NoDevFiles"):
+        return False
+    try:
+        pynvml.nvmlInit()
+        return bool(pynvml.nvmlDeviceGetCount())
+    except pynvml.NVMLError:
+        return False  # no driver, or no GPU
 
 
 def observe(meter: Meter) -> int:

@@ -14,6 +14,7 @@ class Instruments:
     """Record with `context=` of the span concerned, so that exemplars carry its trace id."""
 
     requests: Counter
+    client_requests: Counter
     request_duration: Histogram
     stage_duration: Histogram
     requests_active: UpDownCounter
@@ -22,6 +23,7 @@ class Instruments:
     detection_score: Histogram
     image_size: Histogram
     inference_busy: Counter
+    worker_busy: Counter
 
     @classmethod
     def create(cls, meter: Meter) -> Instruments:
@@ -30,6 +32,11 @@ class Instruments:
         return cls(
             requests=meter.create_counter(
                 names.M_REQUESTS, unit="{request}", description="Requests, by how they ended."
+            ),
+            client_requests=meter.create_counter(
+                names.M_CLIENT_REQUESTS,
+                unit="{request}",
+                description="Requests, by the client that sent them.",
             ),
             request_duration=meter.create_histogram(
                 names.M_REQUEST_DURATION,
@@ -71,5 +78,10 @@ class Instruments:
                 names.M_INFERENCE_BUSY,
                 unit="s",
                 description="Time spent in inference, by provider.",
+            ),
+            worker_busy=meter.create_counter(
+                names.M_WORKER_BUSY,
+                unit="s",
+                description="Time in which a worker had an image in hand, by provider.",
             ),
         )

@@ -66,6 +66,13 @@ M_WORKERS_FALLBACK = "damoscope.workers.fallback"
 #: Requests by client: the address, a hash of it, or `other` beyond the first few hundred.
 M_CLIENT_REQUESTS = "damoscope.client.requests"
 M_INFERENCE_BUSY = "damoscope.inference.busy"
+#: Seconds in which a worker had an image in hand: what its capacity is told from.
+M_WORKER_BUSY = "damoscope.worker.busy"
+#: Of the whole host, reported by each process on it; by `state`.
+M_SYSTEM_CPU = "system.cpu.utilization"
+M_SYSTEM_MEMORY = "system.memory.utilization"
+#: Share of its whole host that one process takes.
+M_PROCESS_CPU = "process.cpu.utilization"
 M_GPU_UTILIZATION = "hw.gpu.utilization"
 M_GPU_MEMORY = "hw.gpu.memory.usage"
 

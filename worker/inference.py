@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Provider, Settings
+from telemetry import gpu
 from worker import model
 
 PROVIDERS: dict[str, str] = {
@@ -35,6 +36,10 @@ class Detector:
         self.spec = model.describe(graph, outputs, settings.labels)
         #: Short name of the provider that runs: cpu, cuda or tensorrt.
         self.provider = _short(self._session.get_providers()[0])
+        #: Whether the CPU runs although the settings would have had a GPU of this host run.
+        self.fallback = (
+            self.provider == "cpu" and settings.provider != "cpu" and gpu.visible(os.environ)
+        )
         self.score_threshold = (
             self.spec.score_threshold
             if settings.score_threshold is None

@@ -112,6 +112,7 @@ class BatchWorker(BaseWorker):
             "state": "idle",
             "damoscope_model": spec.name,
             "damoscope_provider": self._detector.provider,
+            "damoscope_fallback": int(self._detector.fallback),
             "damoscope_labels": "\n".join(spec.labels),
             "damoscope_score_threshold": self._detector.score_threshold,
             "damoscope_iou_threshold": self._detector.iou_threshold,

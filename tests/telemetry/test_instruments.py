@@ -46,6 +46,7 @@ def test_names_and_units(reader: InMemoryMetricReader, meters: MeterProvider) ->
     metrics = read(reader)
     assert {name: metric.unit for name, metric in metrics.items()} == {
         "damoscope.requests": "{request}",
+        "damoscope.client.requests": "{request}",
         "damoscope.request.duration": "s",
         "damoscope.stage.duration": "s",
         "damoscope.requests.active": "{request}",

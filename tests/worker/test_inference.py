@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Settings
+from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
 from worker.inference import BATCH_MAX_CPU, PROVIDERS, Detector
 
@@ -45,6 +46,22 @@ def test_auto_provider(tmp_path: Path) -> None:
     loaded = Detector(Settings(model=path, provider="auto", threads=1))
     assert loaded.provider in PROVIDERS
     assert loaded.provider == "cpu" or here(loaded.provider)
+
+
+@pytest.mark.parametrize(
+    ("provider", "gpu_there", "fallback"),
+    [("auto", True, True), ("auto", False, False), ("cpu", True, False)],
+)
+def test_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, gpu_there: bool, fallback: bool
+) -> None:
+    """On the CPU of a host with a GPU by `auto` is told of; that the CPU was asked for is not."""
+    monkeypatch.setattr(gpu, "visible", lambda _: gpu_there)
+    path = Export().save(tmp_path / "model.onnx")
+    loaded = Detector(Settings(model=path, provider=provider, threads=1))
+    if loaded.provider != "cpu":
+        pytest.skip("this machine has a GPU, and it is used")
+    assert loaded.fallback is fallback
 
 
 def test_batch_equals_single_runs(bundled: Detector) -> None:

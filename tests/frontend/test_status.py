@@ -1,0 +1,47 @@
+"""frontend.status: what the gauges of queue and workers say, over a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from redis.asyncio import Redis
+
+from frontend.status import Status
+from pipeline.queue import WORKERS_KEY
+from telemetry import names
+from tests.servers import RedisProcess
+
+
+def test_workers_that_fell_back(tmp_path: Path) -> None:
+    """Workers say themselves that they run on the CPU of a host with a GPU; they are counted."""
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+
+    async def look(url: str) -> None:
+        async with Redis.from_url(url) as redis:
+            for name, facts in {
+                "a": {"state": "idle", "damoscope_fallback": "1"},
+                "b": {"state": "busy", "damoscope_fallback": "0"},
+                "old": {"state": "busy"},
+            }.items():
+                await redis.sadd(WORKERS_KEY, f"rq:worker:{name}")  # type: ignore[misc]
+                await redis.hset(f"rq:worker:{name}", mapping=facts)  # type: ignore[misc]
+            status = Status(redis)
+            status.observe(provider.get_meter("test"))
+            await status.refresh()
+            assert {worker.name for worker in status.snapshot.workers if worker.fallback} == {"a"}
+
+    with RedisProcess(tmp_path) as server:
+        asyncio.run(look(server.url))
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = {
+        metric.name: [point.value for point in metric.data.data_points]  # type: ignore[union-attr]
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+    }
+    assert found[names.M_WORKERS_FALLBACK] == [1]
+    assert found[names.M_WORKERS] == [2, 1]
+    provider.shutdown()
