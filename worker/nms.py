@@ -12,6 +12,8 @@ from pipeline.job import Box, Detection
 #: Only so many of the best-scored candidates enter NMS, which bounds its time when a
 #: threshold near 0 lets everything through. DAMO-YOLO keeps 500 boxes at most anyway.
 CANDIDATES_MAX = 3000
+#: Boxes that are compared with each other at once.
+BLOCK = 128
 
 Floats = NDArray[np.float32]
 
@@ -33,21 +35,38 @@ def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: in
     IoU with a better one of its class exceeds the threshold. Returns the indices kept, best
     first, `most` at most.
     """
-    x1, y1, x2, y2 = boxes.T.astype(np.float64)
-    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
-    alive = np.arange(len(boxes))
+    corners = boxes.astype(np.float64)
+    left = np.arange(len(boxes))
     kept: list[int] = []
-    while alive.size and len(kept) < most:
-        best, rest = alive[0], alive[1:]
-        kept.append(int(best))
-        width = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
-        height = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
-        overlap = np.maximum(width, 0) * np.maximum(height, 0)
-        union = areas[best] + areas[rest] - overlap
-        # overlap / union > threshold, without dividing by the union of empty boxes
-        suppressed = (overlap > iou_threshold * union) & (classes[rest] == classes[best])
-        alive = rest[~suppressed]
-    return kept
+    # A block at a time: pairs are compared by the block, not by the box, and boxes far down the
+    # list are often suppressed before their turn comes.
+    while left.size and len(kept) < most:
+        block, left = left[:BLOCK], left[BLOCK:]
+        too_like = _too_like(corners, classes, block, block, iou_threshold)
+        alive = np.ones(len(block), bool)
+        for index in range(len(block)):
+            if alive[index]:
+                alive[index + 1 :] &= ~too_like[index, index + 1 :]
+        chosen = block[alive]
+        kept += chosen.tolist()
+        if left.size:
+            left = left[~_too_like(corners, classes, chosen, left, iou_threshold).any(axis=0)]
+    return kept[:most]
+
+
+def _too_like(corners: NDArray[np.float64], classes: NDArray[np.intp], ones: NDArray[np.intp],
+              others: NDArray[np.intp], iou_threshold: float) -> NDArray[np.bool_]:  # fmt: skip
+    """Of each pair of boxes, N x M: whether they share a class and overlap beyond the threshold."""
+    x1, y1, x2, y2 = corners[ones].T[:, :, np.newaxis]
+    u1, v1, u2, v2 = corners[others].T[:, np.newaxis, :]
+    overlap = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), 0)
+    overlap *= np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), 0)
+    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    union = areas + np.maximum(u2 - u1, 0) * np.maximum(v2 - v1, 0) - overlap
+    # overlap / union > threshold, without dividing by the union of empty boxes
+    found: NDArray[np.bool_] = overlap > iou_threshold * union
+    found &= classes[ones][:, np.newaxis] == classes[others]
+    return found
 
 
 def detections(

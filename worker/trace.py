@@ -6,6 +6,8 @@ waits for telemetry and a stage's span is as long as the stage.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Sequence
 
 from opentelemetry.context import Context
@@ -25,6 +27,8 @@ class WorkerTrace:
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
         self._worker, self._model, self._provider = worker, model, provider
+        #: Unix nanoseconds up to which this worker's time is counted as busy.
+        self._busy_until_ns = 0
 
     def batch(self, items: Sequence[Item]) -> None:
         """Everything about the items of one batch, whose outcomes are stored."""
@@ -34,6 +38,18 @@ class WorkerTrace:
         }
         for item in items:
             self._image(item, links[item.call] if item.call else None)
+        if items:
+            self._busy(min(item.taken.taken_ns for item in items))
+
+    def _busy(self, taken_ns: int) -> None:
+        """Count the time since a batch was taken, telemetry included, as busy.
+
+        The next batch is taken while this one is in hand: what both cover counts once.
+        """
+        now_ns = time.time_ns()
+        busy_ns = max(0, now_ns - max(taken_ns, self._busy_until_ns))
+        self._busy_until_ns = now_ns
+        self._instruments.worker_busy.add(busy_ns / 1e9, {"provider": self._provider})
 
     def _call(self, call: Call, items: Sequence[Item]) -> Link:
         """One call of ONNX Runtime, as a span in a trace of its own. Returns the link to it."""
@@ -83,10 +99,12 @@ class WorkerTrace:
                 error=item.error if stage == item.failed_stage else None,
             )
             self._stage_duration(stage, interval, inside)
+        for label, many in Counter(found.label for found in item.detections).items():
+            self._instruments.detections.add(many, {"label": label}, context=inside)
         for found in item.detections:
-            label = {"label": found.label}
-            self._instruments.detections.add(1, label, context=inside)
-            self._instruments.detection_score.record(found.score, label, context=inside)
+            self._instruments.detection_score.record(
+                found.score, {"label": found.label}, context=inside
+            )
         process.end(item.stored_ns)
 
     def _queue_wait(self, item: Item, enqueue: Context) -> None:
