@@ -1,4 +1,4 @@
-"""Health check of a worker's container: its own heartbeat in Redis is fresh.
+"""Health check of a worker's container, and the watcher's: its heartbeat in Redis is fresh.
 
 A worker that hangs in a native call stays alive as a process; its heartbeat ends.
 When Redis cannot be reached this says healthy: restarting workers would not help.
@@ -30,7 +30,7 @@ def is_fresh(worker: BaseWorker, hostname: str, now: datetime) -> bool:
 
 
 def main() -> int:
-    """Exit code 0 when this host's worker is fresh or Redis is away, else 1."""
+    """Exit code 0 when this container's worker is fresh or Redis is away, else 1."""
     url = os.environ.get("REDIS_URL") or os.environ.get("DAMOSCOPE_REDIS_URL") or ""
     hostname = socket.gethostname()
     try:

@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1.7
-# Frontend: HTTP API and pages. Build from the repository root:
+# Frontend (HTTP API and pages) and watcher. Build from the repository root:
 #   docker build -f docker/frontend.Dockerfile .
 
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
@@ -21,6 +21,7 @@ COPY frontend frontend
 COPY worker worker
 COPY models models
 COPY examples examples
+COPY alerts.yaml ./
 RUN pip install --no-deps --no-build-isolation -e . \
  && python -m compileall -q pipeline telemetry monitoring frontend worker
 
@@ -46,7 +47,8 @@ VOLUME ["/var/lib/damoscope"]
 EXPOSE 7860
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["python", "/app/docker/check_frontend.py"]
-COPY docker/check_frontend.py /app/docker/check_frontend.py
+# The second is for the watcher, which runs from this image: see docker-compose.yml.
+COPY docker/check_frontend.py docker/check_worker.py /app/docker/
 STOPSIGNAL SIGTERM
 # An exec-form command: the process itself gets SIGTERM and ends its requests.
 CMD ["damoscope", "frontend"]

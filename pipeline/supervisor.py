@@ -1,4 +1,4 @@
-"""`damoscope up`: Redis, workers and frontend of a single machine, started and stopped together."""
+"""`damoscope up`: Redis, workers, frontend and watcher of a single machine, run together."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ log = logging.getLogger("damoscope")
 
 #: Exit code with which a process says that its settings are at fault: restarting is no use.
 BAD_SETTINGS = 2
+#: How our own processes are started.
+OWN = (sys.executable, "-m", "pipeline")
 #: Seconds between looks at the children.
 POLL_S = 0.1
 #: Seconds before a dead process is started again; doubled each time, up to the second.
@@ -76,6 +78,7 @@ class Supervisor:
         self._redis: Child | None = None
         self._workers: list[Child] = []
         self._frontend: Child | None = None
+        self._watcher: Child | None = None
         self._stopping = False
 
     def run(self) -> None:
@@ -92,6 +95,8 @@ class Supervisor:
             try:
                 self._start()
                 self._wait_until_ready(began)
+                # Not before: images can be detected without it, and starting costs cores.
+                self._watcher = self._spawn("watcher", [*OWN, "watcher"])
                 while True:
                     self._look_after_children()
             except Stopped as stopped:
@@ -112,10 +117,9 @@ class Supervisor:
             self._environment.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
         self._start_redis()
         print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
-        own = [sys.executable, "-m", "pipeline"]
-        self._frontend = self._spawn("frontend", [*own, "frontend"])
+        self._frontend = self._spawn("frontend", [*OWN, "frontend"])
         for number in range(1, settings.workers + 1):
-            self._workers.append(self._spawn(f"worker {number}", [*own, "worker"]))
+            self._workers.append(self._spawn(f"worker {number}", [*OWN, "worker"]))
 
     def _start_redis(self) -> None:
         if self._settings.redis_url is not None:
@@ -164,7 +168,8 @@ class Supervisor:
 
     @property
     def _children(self) -> list[Child]:
-        return [child for child in (self._redis, self._frontend) if child] + self._workers
+        alone = (self._redis, self._frontend, self._watcher)
+        return [child for child in alone if child] + self._workers
 
     # -- running --------------------------------------------------------------------------
 
@@ -177,8 +182,8 @@ class Supervisor:
                 if time.monotonic() - child.started > RESTART_S[1]:
                     child.delay_s = RESTART_S[0]
                 continue
-            if code == BAD_SETTINGS:
-                raise Stopped(BAD_SETTINGS)
+            if code == BAD_SETTINGS and child.deaths == 0:
+                raise Stopped(BAD_SETTINGS)  # later on, a file that was edited stops nothing else
             self._restart(child, code)
 
     def _restart(self, child: Child, code: int) -> None:
@@ -202,8 +207,8 @@ class Supervisor:
     # -- stopping -------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """Workers first: they finish what is in hand while frontend and Redis are there."""
-        _end(self._workers, STOP_WORKERS_S)
+        """Workers and watcher first: they finish what is in hand while Redis is there."""
+        _end(self._workers + ([self._watcher] if self._watcher else []), STOP_WORKERS_S)
         _end([self._frontend] if self._frontend else [], STOP_FRONTEND_S)
         _end([self._redis] if self._redis else [], STOP_REDIS_S)
 

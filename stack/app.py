@@ -1,7 +1,8 @@
-"""Frontend and workers as programs, pointed at the native servers."""
+"""Frontend, workers and watcher as programs, pointed at the native servers."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,11 @@ from stack.servers import Layout
 
 
 def environment(at: Layout) -> dict[str, str]:
-    """What docker-compose.yml sets for the two, with native addresses."""
+    """What docker-compose.yml sets for them, with native addresses.
+
+    What it takes from .env (notifications, reports, prices) they inherit by its own names,
+    such as DAMOSCOPE_NOTIFY.
+    """
     ports = at.ports
     return {
         "REDIS_URL": at.redis_url,
@@ -22,6 +27,9 @@ def environment(at: Layout) -> dict[str, str]:
         "DAMOSCOPE_PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
         "DAMOSCOPE_JAEGER_URL": f"http://{HOST}:{ports.jaeger}",
         "DAMOSCOPE_JAEGER_UI_URL": f"http://{HOST}:{ports.jaeger}",
+        "DAMOSCOPE_PUBLIC_URL": os.environ.get(
+            "DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"
+        ),
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{ports.otlp_grpc}",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_METRIC_EXPORT_INTERVAL": "5000",
@@ -52,4 +60,14 @@ def worker(at: Layout, number: int) -> Program:
         environment=environment(at),
         healthy=lambda: True,
         stop_timeout_s=60.0,
+    )
+
+
+def watcher(at: Layout) -> Program:
+    """The watcher. It has no address: its log says when it watches."""
+    return Program(
+        name="watcher",
+        command=[_damoscope(), "watcher"],
+        environment=environment(at),
+        healthy=lambda: True,
     )

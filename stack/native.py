@@ -20,7 +20,7 @@ OVERLAY_NONE = "otel-collector.yaml"
 
 
 class Stack:
-    """Servers, and on request frontend and workers, as a context manager.
+    """Servers, and on request frontend, workers and watcher, as a context manager.
 
     `processes` holds them by name, for tests that kill one. Data and logs stay in
     `home` afterwards, so that a second start finds the first one's traces.
@@ -80,9 +80,9 @@ class Stack:
             self.say(f"  {process.program.name:<14} ready ({waited_s:.1f} s)")
 
     def start_app(self, workers: int) -> None:
-        """Start the frontend and this many workers; wait until one can take an image."""
+        """Start frontend, watcher and this many workers; wait until one can take an image."""
         programs = [app.worker(self.layout, number) for number in range(1, workers + 1)]
-        self.start([app.frontend(self.layout), *programs])
+        self.start([app.frontend(self.layout), *programs, app.watcher(self.layout)])
         if workers:
             ready = health.http(self.ports.frontend, "/readyz")
             waited_s = self.processes["frontend"].wait_healthy(check=ready)
@@ -112,6 +112,7 @@ class Stack:
         groups = [
             [name for name in self.processes if name == "frontend"],
             [name for name in self.processes if name.startswith("worker-")],
+            ["watcher"],
             ["collector"],
             [name for name in self.processes if name not in ("collector", "redis")],
             ["redis"],

@@ -28,7 +28,9 @@ class Alert(BaseModel):
     #: Name of a figure in monitoring/alerts/figures.py, such as `qps`; empty for a rule that
     #: only Prometheus has.
     metric: str
+    #: `ratio` (0..1), `s`, `1/s`, or empty for a plain number.
     unit: str
+    #: 0 for a figure of this moment.
     window_s: float
     comparison: Comparison | None
     threshold: float | None
@@ -36,10 +38,13 @@ class Alert(BaseModel):
     severity: Severity
     #: With the value filled in, while there is one.
     message: Message
+    #: What to do about it; empty where the rule does not say.
+    action: Message = Message(en="", zh="")
     #: The card of the Monitor page that turns red, where there is one.
     card: str | None
     state: State
-    #: The figure now; None when it was not measured.
+    #: The figure now; None when it was not measured. Prometheus tells it only of alerts that
+    #: are pending or firing.
     value: float | None
     #: Since when the state is what it is.
     since_at: float | None
@@ -63,7 +68,8 @@ class Episode(BaseModel):
     value: float | None
     worst: float | None
     example_trace_id: str | None
-    #: Whether it was silenced when it fired, and whether it was sent to the channels.
+    #: Whether it was silenced when it fired, and whether it was sent to the channels: not while
+    #: it is silenced, and not within the cooldown of the time before.
     silenced: bool
     notified: bool
 
@@ -88,6 +94,8 @@ class Alerts(BaseModel):
     evaluated_at: float | None
     #: Why what follows may be out of date, in one sentence; empty when it is not.
     problem: str
+    #: The same in Chinese.
+    problem_zh: str = ""
     #: Firing first, then pending, the most severe first.
     alerts: list[Alert]
     #: Newest first.

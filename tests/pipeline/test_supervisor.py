@@ -105,3 +105,37 @@ def test_stopping_before_it_is_ready(tmp_path: Path) -> None:
         assert service.wait() == 0
         eventually(lambda: not left_running(tmp_path), "everything to stop")
         assert "Traceback" not in service.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DAMOSCOPE_NOTIFY", "slack://hunter2secret", "DAMOSCOPE_NOTIFY: address 1"),
+        ("DAMOSCOPE_REPORT_SCHEDULE", "weekly", "DAMOSCOPE_REPORT_SCHEDULE=weekly"),
+    ],
+)
+def test_a_setting_of_the_notifications_that_cannot_be(
+    tmp_path: Path, name: str, value: str, said: str
+) -> None:
+    """Named as any other, but for what is secret, whichever process finds it."""
+    answer = up(tmp_path, **{name: value})
+    assert_refused(answer, tmp_path, said)
+    assert "hunter2" not in answer.stderr
+
+
+def test_the_watcher(tmp_path: Path) -> None:
+    """It is started when images can be detected, and again when it dies; it stops with the rest."""
+    with Service(tmp_path / "home") as service:
+        service.wait_until_ready()
+        (old,) = eventually(lambda: service.children("watcher"), "the watcher")
+        service.wait_for("watching; notifications go to nobody")
+        old.kill()
+        service.wait_for("watcher ended with signal 9")
+        (new,) = eventually(lambda: service.children("watcher"), "another watcher")
+        assert new.pid != old.pid
+        eventually(lambda: service.output.count("watching; ") == 2, "it to work")
+        service.send(signal.SIGTERM)
+        assert service.wait(15) == 0
+        assert left_running(tmp_path) == []
+        assert "did not stop in time" not in service.output
+        assert "Traceback" not in service.output

@@ -16,7 +16,9 @@ from pipeline import cli, settings
 
 SECRET = {"REDIS_PASSWORD": "secret"}
 PUBLISHED = {"frontend": 7860, "jaeger": 16686, "prometheus": 9090, "grafana": 3000}
-OURS = ("frontend", "worker", "worker-gpu")
+OURS = ("frontend", "watcher", "worker", "worker-gpu")
+#: Service -> the service whose image it runs.
+IMAGES = {"watcher": "frontend"}
 DOCKERFILES = ("docker/frontend.Dockerfile", "docker/worker.Dockerfile")
 
 
@@ -36,7 +38,7 @@ def services(project: dict[str, Any]) -> dict[str, Any]:
 def test_every_service_is_there(services: dict[str, Any]) -> None:
     """The stack is whole; GPU workers and Grafana are asked for by profile."""
     profiles = {name: service.get("profiles", []) for name, service in services.items()}
-    always = "redis collector jaeger prometheus alertmanager frontend worker"
+    always = "redis collector jaeger prometheus alertmanager frontend worker watcher"
     assert {name for name, asked in profiles.items() if not asked} == set(always.split())
     assert profiles["worker-gpu"] == ["gpu"]
     assert profiles["grafana"] == ["grafana"]
@@ -64,7 +66,7 @@ def test_images_are_pinned_by_exact_version(services: dict[str, Any]) -> None:
     """Tags name a full version, never a moving one; our own are built here."""
     for name, service in services.items():
         if name in OURS:
-            assert service["image"] == f"damoscope-{name}:local"
+            assert service["image"] == f"damoscope-{IMAGES.get(name, name)}:local"
             assert (ROOT / service["build"]["dockerfile"]).is_file()
         else:
             assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+(-bookworm)?", service["image"]), name
@@ -146,16 +148,46 @@ def test_settings_accept_the_environment(
     fields = {f"DAMOSCOPE_{field.upper()}" for field in settings.Settings.model_fields}
     ours = {key for key in environment if key.startswith("DAMOSCOPE_")}
     assert ours <= fields
-    assert set(environment) - ours == {
-        "REDIS_URL",
+    telemetry = {
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_PROTOCOL",
         "OTEL_METRIC_EXPORT_INTERVAL",
     }
+    # The watcher reads telemetry and sends none.
+    assert set(environment) - ours == {"REDIS_URL"} | (set() if name == "watcher" else telemetry)
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     loaded = settings.load()
     assert loaded.redis_url == "redis://:secret@redis:6379/0"
+
+
+def test_the_watcher_knows_what_the_frontend_knows(services: dict[str, Any]) -> None:
+    """The same stores and channels, from the same variables, the same image and secrets."""
+    frontend, watcher = services["frontend"], services["watcher"]
+    assert watcher["environment"].items() <= frontend["environment"].items()
+    assert watcher["image"] == frontend["image"]
+    assert watcher["build"] == frontend["build"]
+    assert watcher["secrets"] == frontend["secrets"] == ["notify"]
+    assert set(watcher["networks"]) == {"internal", "edge"}  # mail servers are outside
+
+
+def test_secret_files_exist_and_are_where_the_settings_look(project: dict[str, Any]) -> None:
+    """The default is a file without addresses; a container finds a secret in /run/secrets."""
+    path = project["secrets"]["notify"]["file"]
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    assert all(line.startswith("#") for line in lines)
+    assert project["services"]["watcher"]["environment"]["DAMOSCOPE_NOTIFY_FILE"] == (
+        "/run/secrets/notify"
+    )
+
+
+def test_health_checks_name_files_of_their_image(services: dict[str, Any]) -> None:
+    """A script that a check runs is copied to where it is run from."""
+    for name in OURS:
+        image = compose.dockerfile(services[name]["build"]["dockerfile"])
+        check = services[name].get("healthcheck", {}).get("test") or [dict(image)["HEALTHCHECK"]]
+        (script,) = re.findall(r"/app/docker/(\w+\.py)", " ".join(check))
+        assert any(f"docker/{script}" in rest for kind, rest in image if kind == "COPY"), name
 
 
 def test_default_model_is_in_the_mounted_folder(services: dict[str, Any]) -> None:

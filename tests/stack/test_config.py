@@ -211,11 +211,12 @@ def test_dashboard_uses_the_provisioned_data_sources() -> None:
 
 
 def test_alerts_say_what_to_do() -> None:
-    """Each alert has a severity, a summary and an action."""
-    for group in _load("prometheus/rules/alerts.yml")["groups"]:
-        for rule in group["rules"]:
-            assert rule["labels"]["severity"] in ("warning", "critical"), rule["alert"]
-            assert set(rule["annotations"]) == {"summary", "action"}, rule["alert"]
+    """Each alert has a severity, and a summary and an action in both languages."""
+    for path in ("prometheus/rules/alerts.yml", "prometheus/rules/platform.yml"):
+        for rule in _load(path)["groups"][0]["rules"]:
+            assert rule["labels"]["severity"] in ("info", "warning", "critical"), rule["alert"]
+            texts = {"summary", "summary_zh", "action", "action_zh", "value"}
+            assert set(rule["annotations"]) == texts, rule["alert"]
 
 
 @pytest.mark.parametrize(

@@ -68,11 +68,15 @@ def test_servers_set_variables_that_their_files_read(layout: servers.Layout) -> 
 
 
 def test_app_gets_the_environment_that_compose_gives(layout: servers.Layout) -> None:
-    """Frontend and workers are told the same things in both."""
+    """Frontend, workers and watcher are told the same things in both."""
     services = compose.load({"REDIS_PASSWORD": "x"})["services"]
-    assert set(services["frontend"]["environment"]) - {"DAMOSCOPE_LOG_LEVEL"} <= set(
-        app.environment(layout)
-    )
+    told = services["frontend"]["environment"].keys() | services["watcher"]["environment"].keys()
+    # What a person sets in the environment reaches native processes by itself.
+    inherited = ("NOTIFY", "REPORT", "CPU_", "GPU_", "CURRENCY", "WEBHOOK", "LOG_LEVEL")
+    own = {name for name in told if not name.removeprefix("DAMOSCOPE_").startswith(inherited)}
+    assert own <= set(app.environment(layout))
+    for program in (app.frontend(layout), app.worker(layout, 1), app.watcher(layout)):
+        assert program.environment == app.environment(layout)
 
 
 def test_versions_are_those_of_the_images() -> None:

@@ -1,0 +1,282 @@
+"""How figures are taken, each from a MetricsStore and, the same, in PromQL side by side.
+
+A figure that was not measured (nobody reported it, or no image came that it could be taken
+from) is None here and an empty result, or NaN, there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from monitoring.alerts import promql
+from monitoring.model import SERVICE_INSTANCE, SERVICE_NAME, MetricsStore, Window
+from telemetry import names
+
+#: What `traffic_share` compares with: so long before its window, and at this distance.
+BEFORE_S, DAY_S = 3600.0, 86400.0
+_CPU, _MEMORY = "system.cpu.utilization", "system.memory.utilization"
+_USED = {"state": "used"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a rule wants of its figure: over how long, of which series, from how many images on."""
+
+    window_s: float
+    where: Mapping[str, str] = field(default_factory=dict)
+    at_least: int = 1
+
+    def window(self, now_s: float) -> Window:
+        """The window that ends now."""
+        return Window.last(self.window_s, now_s)
+
+
+Measure = Callable[[MetricsStore, Asked, float], float | None]
+Promql = Callable[[Asked], str]
+#: A figure from a MetricsStore at a time in seconds since the epoch, and its PromQL.
+Taken = tuple[Measure, Promql]
+
+
+# -- requests -----------------------------------------------------------------------------
+
+
+def _requests(metrics: MetricsStore, window: Window, where: Mapping[str, str]) -> float:
+    return metrics.increase(names.M_REQUESTS, window, where=where).get((), 0.0)
+
+
+def _requests_promql(asked: Asked, window_s: float, ago_s: float = 0.0) -> str:
+    series = promql.selector(names.M_REQUESTS, asked.where)
+    return f"sum({promql.growth(series, window_s, ago_s)})"
+
+
+def _qps(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    return _requests(metrics, asked.window(now_s), asked.where) / asked.window_s
+
+
+def _qps_promql(asked: Asked) -> str:
+    return f"({_requests_promql(asked, asked.window_s)} or vector(0)) / {asked.window_s:g}"
+
+
+def share(*outcomes: str) -> Taken:
+    """Share of the requests that ended in one of these ways."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        found = metrics.increase(
+            names.M_REQUESTS, asked.window(now_s), by=("outcome",), where=asked.where
+        )
+        total = sum(found.values())
+        if total < asked.at_least:
+            return None
+        return sum(count for (outcome,), count in found.items() if outcome in outcomes) / total
+
+    def text(asked: Asked) -> str:
+        only = f'outcome=~"{"|".join(outcomes)}"'
+        some = promql.selector(names.M_REQUESTS, asked.where, extra=only)
+        part = f"sum({promql.growth(some, asked.window_s)}) or vector(0)"
+        return f"({part}) / ({_requests_promql(asked, asked.window_s)} >= {asked.at_least})"
+
+    return measure, text
+
+
+def _traffic_share(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    recent, before = _with_hour_before(metrics, asked, asked.window(now_s))
+    if before < asked.at_least:
+        return None
+    if not recent:
+        # The same at the same time yesterday: that is when the day ends here.
+        recent_then, before_then = _with_hour_before(metrics, asked, asked.window(now_s - DAY_S))
+        if not recent_then and before_then >= asked.at_least:
+            return None
+    return recent / asked.window_s / (before / BEFORE_S)
+
+
+def _with_hour_before(metrics: MetricsStore, asked: Asked, window: Window) -> tuple[float, float]:
+    hour = Window(window.start_s - BEFORE_S, window.start_s)
+    return _requests(metrics, window, asked.where), _requests(metrics, hour, asked.where)
+
+
+def _traffic_share_promql(asked: Asked) -> str:
+    window_s = asked.window_s
+    recent, recent_then = (
+        f"({_requests_promql(asked, window_s, ago_s)} or vector(0))" for ago_s in (0, DAY_S)
+    )
+    before, before_then = (
+        f"({_requests_promql(asked, BEFORE_S, window_s + ago_s)} >= {asked.at_least})"
+        for ago_s in (0, DAY_S)
+    )
+    share = f"(({recent} / {window_s:g}) / ({before} / {BEFORE_S:g}))"
+    return f"{share} unless (({recent} == 0) and ({recent_then} == 0) and {before_then})"
+
+
+# -- durations ----------------------------------------------------------------------------
+
+
+def _enough(metric: str, asked: Asked, fixed: Mapping[str, str]) -> str:
+    count = promql.selector(metric, {**fixed, **asked.where}, "_count")
+    return f"(sum({promql.growth(count, asked.window_s)}) >= {asked.at_least})"
+
+
+def mean(metric: str, **fixed: str) -> Taken:
+    """Mean of a histogram's values."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        found = metrics.histogram(
+            metric, asked.window(now_s), where={**fixed, **asked.where}
+        ).get(())  # fmt: skip
+        return found.mean if found is not None and found.count >= asked.at_least else None
+
+    def text(asked: Asked) -> str:
+        total = promql.selector(metric, {**fixed, **asked.where}, "_sum")
+        return f"sum({promql.growth(total, asked.window_s)}) / {_enough(metric, asked, fixed)}"
+
+    return measure, text
+
+
+def percentile(q: float, metric: str, **fixed: str) -> Taken:
+    """Value below which the share `q` of a histogram's values lies, all processes merged."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        found = metrics.histogram(
+            metric, asked.window(now_s), where={**fixed, **asked.where}
+        ).get(())  # fmt: skip
+        if found is None or found.count < asked.at_least:
+            return None
+        return found.percentile(q)
+
+    def text(asked: Asked) -> str:
+        buckets = promql.selector(metric, {**fixed, **asked.where}, "_bucket")
+        merged = f"sum by (le) ({promql.growth(buckets, asked.window_s)})"
+        return f"histogram_quantile({q:g}, {merged}) and {_enough(metric, asked, fixed)}"
+
+    return measure, text
+
+
+# -- this moment --------------------------------------------------------------------------
+
+
+def latest_max(metric: str, by: str) -> Taken:
+    """What every frontend reports alike: the largest of the same thing, then the sum."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        found = metrics.latest(metric, across="max", by=(by,), where=asked.where)
+        return sum(found.values()) if found else None
+
+    def text(asked: Asked) -> str:
+        series = promql.latest(promql.selector(metric, asked.where))
+        return f"sum(max by ({promql.label(by)}) ({series}))"
+
+    return measure, text
+
+
+def highest(metric: str) -> Taken:
+    """The highest reading."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        return metrics.latest(metric, across="max", where=asked.where).get(())
+
+    def text(asked: Asked) -> str:
+        return f"max({promql.latest(promql.selector(metric, asked.where))})"
+
+    return measure, text
+
+
+def _reporting(metrics: MetricsStore, service: str) -> int:
+    where = {SERVICE_NAME: service, **_USED}
+    return len(metrics.latest(_MEMORY, by=(SERVICE_INSTANCE,), where=where))
+
+
+def _reporting_promql(service: str) -> str:
+    series = promql.selector(_MEMORY, {SERVICE_NAME: service, **_USED})
+    return f"(count({promql.latest(series)}) or vector(0))"
+
+
+def _frontends(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    return float(_reporting(metrics, names.SERVICE_FRONTEND))
+
+
+WORKERS_READY = latest_max(names.M_WORKERS, "state")
+
+
+def _silent_workers(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    ready = WORKERS_READY[0](metrics, asked, now_s)
+    if ready is None:
+        return None
+    return max(0.0, ready - _reporting(metrics, names.SERVICE_WORKER))
+
+
+def _silent_workers_promql(asked: Asked) -> str:
+    reporting = _reporting_promql(names.SERVICE_WORKER)
+    return f"clamp_min({WORKERS_READY[1](asked)} - {reporting}, 0)"
+
+
+# -- hosts and queues over time -----------------------------------------------------------
+
+
+def _cpu(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    window = asked.window(now_s)
+    found = metrics.gauge_series(
+        _CPU, window, window.seconds, across="avg", by=(SERVICE_INSTANCE, "state")
+    )
+    busy: dict[str, float] = {}
+    for (instance, state), series in found.items():
+        # Not 1 - idle: a process's first reading is 0 of everything, idle too.
+        if state != "idle" and series.values[0] is not None:
+            busy[instance] = busy.get(instance, 0.0) + series.values[0]
+    return max(busy.values(), default=None)
+
+
+def _cpu_promql(asked: Asked) -> str:
+    series = promql.selector(_CPU, {}, extra='state!="idle"')
+    by_state = f"avg by (job, instance, state) ({promql.mean(series, asked.window_s)})"
+    return f"max(sum by (job, instance) ({by_state}))"
+
+
+def highest_mean(metric: str, **fixed: str) -> Taken:
+    """The mean over the window, of the process that reports the highest."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        window, where = asked.window(now_s), {**fixed, **asked.where}
+        by = (SERVICE_INSTANCE, "gpu")
+        found = metrics.gauge_series(
+            metric, window, window.seconds, across="avg", by=by, where=where
+        )
+        values = [series.values[0] for series in found.values()]
+        return max((value for value in values if value is not None), default=None)
+
+    def text(asked: Asked) -> str:
+        series = promql.selector(metric, {**fixed, **asked.where})
+        return f"max({promql.mean(series, asked.window_s)})"
+
+    return measure, text
+
+
+def _age_growth(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    window = asked.window(now_s)
+    found = metrics.gauge_series(
+        names.M_QUEUE_OLDEST_AGE, window, window.seconds / 2, across="avg",
+        by=(SERVICE_INSTANCE, "queue"), where=asked.where,
+    )  # fmt: skip
+    earlier, later = (
+        [series.values[half] for series in found.values() if series.values[half] is not None]
+        for half in (0, 1)
+    )
+    if not earlier or not later:
+        return None
+    return max(value for value in later if value is not None) - max(
+        value for value in earlier if value is not None
+    )
+
+
+def _age_growth_promql(asked: Asked) -> str:
+    series, half = promql.selector(names.M_QUEUE_OLDEST_AGE, asked.where), asked.window_s / 2
+    return f"max({promql.mean(series, half)}) - max({promql.mean(series, half, half)})"
+
+
+QPS: Taken = _qps, _qps_promql
+TRAFFIC_SHARE: Taken = _traffic_share, _traffic_share_promql
+WORKERS_SILENT: Taken = _silent_workers, _silent_workers_promql
+FRONTENDS: Taken = _frontends, lambda _: _reporting_promql(names.SERVICE_FRONTEND)
+BUSIEST_CPU: Taken = _cpu, _cpu_promql
+QUEUE_AGE_GROWTH: Taken = _age_growth, _age_growth_promql
+FULLEST_MEMORY: Taken = highest_mean(_MEMORY, state="used")

@@ -1,0 +1,152 @@
+"""What is sent to people about an episode, and when: silences and the cooldown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from monitoring.alerts.ledger import Ledger
+from monitoring.alerts.model import Episode, Message, Severity
+from monitoring.alerts.rules import Rule
+from monitoring.alerts.units import shown
+from monitoring.notify.notice import Kind, Notice
+from pipeline.settings import Settings
+
+_SEVERITY: dict[Severity, Message] = {
+    "info": Message(en="Info", zh="提示"),
+    "warning": Message(en="Warning", zh="警告"),
+    "critical": Message(en="Critical", zh="严重"),
+}
+_RESOLVED = Message(en="Resolved", zh="已恢复")
+_UNMEASURED = Message(
+    en="The figure is not measured any more: nobody knows that anything is still wrong.",
+    zh="该指标已无法测得：没有迹象表明问题仍然存在。",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcer:
+    """Sends what is to be sent of an episode. Call it again as long as the episode goes on:
+    one that was silenced, or came within the cooldown, is sent when that is over."""
+
+    ledger: Ledger
+    cooldown_s: float
+    notify: Callable[[Notice], object]
+    settings: Settings
+
+    def firing(
+        self, key: str, episode: Episode, now_s: float, rule: Rule | None = None,
+        action: Message | None = None,
+    ) -> Episode:  # fmt: skip
+        """Send that it fires, unless that was done or may not be done now."""
+        if episode.notified or self.ledger.silenced_until(episode.name, now_s) is not None:
+            return episode
+        last_s = self.ledger.sent_at(key)
+        if last_s is not None and 0 <= now_s - last_s < self.cooldown_s:
+            return episode
+        self.notify(notice("firing", episode, self.settings, rule, action))
+        return self.ledger.sent(key, episode, now_s)
+
+    def resolved(
+        self, episode: Episode, now_s: float, rule: Rule | None = None, *, unmeasured: bool = False
+    ) -> None:
+        """Send that it is over, if it was sent that it fires; `unmeasured`: nobody knows more."""
+        if episode.notified and self.ledger.silenced_until(episode.name, now_s) is None:
+            action = _UNMEASURED if unmeasured else None
+            self.notify(notice("resolved", episode, self.settings, rule, action))
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The lines of a body in one language, to be filled in."""
+
+    was: str
+    since: str
+    until: str
+    value: str
+    example: str
+    monitor: str
+
+
+_EN = _Words(
+    was="While it fired: {}",
+    since="Since: {}",
+    until="Until: {}",
+    value="Value: {} (worst {}, threshold {} {})",
+    example="Example: {}",
+    monitor="Monitor: {}",
+)
+_ZH = _Words(
+    was="触发时：{}",
+    since="开始于：{}",
+    until="恢复于：{}",
+    value="数值：{}（最差 {}，阈值 {} {}）",
+    example="示例链路：{}",
+    monitor="监控页：{}",
+)
+
+
+def notice(
+    kind: Kind,
+    episode: Episode,
+    settings: Settings,
+    rule: Rule | None = None,
+    action: Message | None = None,
+) -> Notice:
+    """An episode in words: title, what to do, figures, and where to look."""
+    name, message = episode.name, episode.message
+    if kind == "resolved":
+        title = Message(en=f"{_RESOLVED.en}: {name}", zh=f"{_RESOLVED.zh}：{name}")
+        first = Message(en=_EN.was.format(message.en), zh=_ZH.was.format(message.zh))
+    else:
+        word = _SEVERITY[episode.severity]
+        title = Message(
+            en=f"{word.en}: {name}: {message.en}", zh=f"{word.zh}：{name}：{message.zh}"
+        )
+        first = Message(en="", zh="")
+        if action is None and rule is not None:
+            action = rule.text(rule.action, episode.value)
+    action = action or Message(en="", zh="")
+    return Notice(
+        kind=kind,
+        severity=episode.severity,
+        title=title,
+        body=Message(
+            en=_body(_EN, first.en, action.en, episode, settings, rule),
+            zh=_body(_ZH, first.zh, action.zh, episode, settings, rule),
+        ),
+    )
+
+
+def _body(
+    words: _Words, first: str, action: str, episode: Episode, settings: Settings, rule: Rule | None
+) -> str:
+    lines = [words.since.format(_time(episode.pending_at))]
+    if episode.resolved_at is not None:
+        lines.append(words.until.format(_time(episode.resolved_at)))
+    if rule is not None and episode.value is not None:
+        value, worst, threshold = (
+            shown(number, rule.figure.unit)
+            for number in (episode.value, episode.worst, rule.threshold)
+        )
+        lines.append(words.value.format(value, worst, rule.comparison, threshold))
+    if episode.example_trace_id is not None:
+        lines.append(words.example.format(trace_link(settings, episode.example_trace_id)))
+    if settings.public_url is not None:
+        lines.append(words.monitor.format(f"{settings.public_url.rstrip('/')}/monitor"))
+    paragraphs = [first, action, "\n".join(f"- {line}" for line in lines)]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def trace_link(settings: Settings, trace_id: str) -> str:
+    """Where a trace can be seen; its id alone where no address is known."""
+    if settings.public_url is not None:
+        return f"{settings.public_url.rstrip('/')}/traces?trace={trace_id}"
+    if settings.jaeger_ui_url is not None:
+        return f"{settings.jaeger_ui_url.rstrip('/')}/trace/{trace_id}"
+    return trace_id
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,85 @@
+"""alerts.yaml as Prometheus rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from monitoring.alerts import promql
+from monitoring.alerts.model import Message
+from monitoring.alerts.rules import Rule, Rules
+from monitoring.alerts.units import shown
+
+HEADER = """\
+# Made from alerts.yaml by `damoscope alerts render -o prometheus/rules/alerts.yml`: change it
+# there. `value` is the bare number, for the frontend, which puts it into words itself.
+
+"""
+#: How Prometheus puts a value of each unit into words.
+_IN_WORDS = {
+    "ratio": "{{ $value | humanizePercentage }}",
+    "s": "{{ $value | humanizeDuration }}",
+    "1/s": "{{ $value | humanize }}/s",
+    "": "{{ $value | humanize }}",
+}
+
+
+class _Expression(str):
+    """PromQL: written as a block, so that its quotes stay as they are."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)  # lists stand further in than their key
+
+
+def _block(dumper: yaml.SafeDumper, text: _Expression) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style="|")
+
+
+_Dumper.add_representer(_Expression, _block)
+
+
+def render(rules: Rules) -> str:
+    """The text of a rule file that Prometheus reads."""
+    group = {"name": "damoscope-alerts", "rules": [_rule(rule) for rule in rules.rules]}
+    text: str = yaml.dump(
+        {"groups": [group]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96
+    )
+    return HEADER + text
+
+
+def expression(rule: Rule) -> str:
+    """PromQL that has a result while the rule's figure is beyond its threshold."""
+    return f"({rule.figure.promql(rule.asked)}) {rule.comparison} {rule.threshold!r}"
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    annotations = {
+        "summary": _filled(rule, rule.message, "en"),
+        "summary_zh": _filled(rule, rule.message, "zh"),
+    }
+    if rule.action is not None:
+        annotations["action"] = _filled(rule, rule.action, "en")
+        annotations["action_zh"] = _filled(rule, rule.action, "zh")
+    annotations["value"] = "{{ $value }}"
+    return {
+        "alert": rule.name,
+        "expr": _Expression(expression(rule)),
+        "for": promql.duration(rule.for_s),
+        "labels": {"severity": rule.severity},
+        "annotations": annotations,
+    }
+
+
+def _filled(rule: Rule, template: Message, language: str) -> str:
+    text: str = getattr(template, language)
+    unit = rule.figure.unit
+    return text.format_map(
+        {
+            "value": _IN_WORDS[unit],
+            "threshold": shown(rule.threshold, unit),
+            "window": shown(rule.window, "s"),
+        }
+    )

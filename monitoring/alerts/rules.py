@@ -1,0 +1,209 @@
+"""The rules as alerts.yaml has them: read, checked, and put into words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from string import Formatter
+from typing import Annotated, Any
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from monitoring.alerts.figures import FIGURES, Figure
+from monitoring.alerts.measures import Asked
+from monitoring.alerts.model import Comparison, Message, Severity
+from monitoring.alerts.units import shown
+from pipeline.errors import ConfigurationError
+
+#: Windows are made of the stores' buckets of 5 s, in halves too.
+WINDOW_STEP_S = 10
+#: As far back as the embedded store keeps its buckets of 5 s.
+WINDOW_MAX_S = 6 * 3600
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PLACES = {"value", "threshold", "window"}
+
+
+def _seconds(value: object) -> object:
+    """`90`, `90s`, `5m`, `2h` or `1d` in seconds."""
+    if isinstance(value, str):
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", value.strip()):
+            return float(found[1]) * _UNITS_S[found[2]]
+        raise ValueError("write a length of time like 30s, 5m, 2h or 1d")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=30 * 86400)]
+
+
+class Text(Message):
+    """A message of a rule; `{value}`, `{threshold}` and `{window}` are filled in with units."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("en", "zh")
+    @classmethod
+    def _known_places(cls, text: str) -> str:
+        for _, name, style, _ in Formatter().parse(text):
+            if name is not None and (name not in _PLACES or style):
+                raise ValueError(f"{{{name}}}: only {{value}}, {{threshold}}, {{window}} are known")
+        return text
+
+
+class Rule(BaseModel):
+    """When to raise an alert: a figure beyond a threshold, for long enough."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
+    metric: str
+    #: Only what has these attributes, such as `stage: inference`.
+    where: dict[str, str] = Field(default_factory=dict)
+    #: None for a figure of this moment.
+    window: Seconds | None = None
+    #: Images that must have come in the window before the figure says anything.
+    at_least: int | None = Field(None, ge=1)
+    comparison: Comparison
+    threshold: float = Field(allow_inf_nan=False)
+    for_s: Seconds = Field(0.0, alias="for")
+    severity: Severity
+    message: Text
+    #: What to do about it.
+    action: Text | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_metric(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and isinstance(data.get("metric"), str):
+            metric = data["metric"]
+            if metric not in FIGURES:
+                raise ValueError(f"metric: {metric} is unknown; there are {', '.join(FIGURES)}")
+        return data
+
+    @model_validator(mode="after")
+    def _fits_the_figure(self) -> Rule:
+        figure = self.figure
+        if figure.windowed and self.window is None:
+            raise ValueError(f"window: {self.metric} is taken over a window, such as 5m")
+        if not figure.windowed and self.window is not None:
+            raise ValueError(f"window: {self.metric} is a figure of the moment and takes none")
+        if self.window is not None and (
+            not 0 < self.window <= WINDOW_MAX_S or self.window % WINDOW_STEP_S
+        ):
+            raise ValueError("window: take a multiple of 10s, 6h at most")
+        if self.at_least is not None and not figure.counted:
+            raise ValueError(f"at_least: {self.metric} is not taken from images")
+        for name in self.where:
+            if name not in figure.attributes:
+                known = ", ".join(figure.attributes) or "none"
+                raise ValueError(f"where: {self.metric} has no {name}; it has {known}")
+        return self
+
+    @property
+    def figure(self) -> Figure:
+        """The figure that the rule watches."""
+        return FIGURES[self.metric]
+
+    @property
+    def asked(self) -> Asked:
+        """What is asked of the figure."""
+        return Asked(self.window or 0.0, self.where, self.at_least or 1)
+
+    def holds(self, value: float | None) -> bool:
+        """Whether the figure is beyond the threshold; one that was not measured never is."""
+        if value is None:
+            return False
+        match self.comparison:
+            case ">":
+                return value > self.threshold
+            case ">=":
+                return value >= self.threshold
+            case "<":
+                return value < self.threshold
+            case "<=":
+                return value <= self.threshold
+
+    def further(self, one: float | None, other: float | None) -> float | None:
+        """Of two values the one that is worse."""
+        values = [value for value in (one, other) if value is not None]
+        if not values:
+            return None
+        return max(values) if self.comparison in (">", ">=") else min(values)
+
+    def text(self, template: Message | None, value: float | None) -> Message:
+        """A message of this rule with its places filled in."""
+        if template is None:
+            return Message(en="", zh="")
+        unit = self.figure.unit
+        places = {
+            "value": shown(value, unit),
+            "threshold": shown(self.threshold, unit),
+            "window": shown(self.window, "s"),
+        }
+        return Message(en=template.en.format_map(places), zh=template.zh.format_map(places))
+
+
+class Rules(BaseModel):
+    """All of alerts.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: One rule is sent once in this time at most, however often it fires.
+    cooldown: Seconds = 600.0
+    rules: list[Rule]
+
+    @field_validator("rules")
+    @classmethod
+    def _distinct(cls, rules: list[Rule]) -> list[Rule]:
+        names = [rule.name for rule in rules]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"{', '.join(sorted(twice))}: two rules of one name")
+        return rules
+
+    def find(self, name: str) -> Rule | None:
+        """The rule of this name."""
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+def read(path: Path) -> Rules:
+    """Read the rules. Raises ConfigurationError naming file, rule and field."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: alert rules cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Rules.model_validate(data)
+    except ValidationError as error:
+        raise ConfigurationError(f"{path}: {_explain(error, data)}") from error
+
+
+def _explain(error: ValidationError, data: Any) -> str:
+    lines = []
+    for item in error.errors():
+        where = [str(part) for part in item["loc"]]
+        if where[:1] == ["rules"] and len(where) > 1:
+            where[:2] = [f"rule {_name(data, int(where[1]))}"]
+        reason = item["msg"]
+        if item["type"] == "value_error":  # ours, which may begin with a name
+            reason = reason.removeprefix("Value error, ")
+        else:
+            reason = reason[:1].lower() + reason[1:]
+        lines.append(": ".join([*where, reason]))
+    return "; ".join(lines)
+
+
+def _name(data: Any, index: int) -> str:
+    entry = data["rules"][index]
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return str(name) if name else f"number {index + 1}"

@@ -1,0 +1,135 @@
+"""`damoscope watcher`: evaluates the alert rules, sends notices, and the scheduled report.
+
+Two things go on at the same time, so that a slow mail server keeps no alert waiting: a thread
+evaluates the rules, unless Prometheus does; the main thread runs the queue of notices. Any
+number of watchers may run: one evaluates at a time, and a job is run by one of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq.cron import CronScheduler
+
+from monitoring.alerts.evaluator import Evaluator
+from monitoring.notify.channels import Channels
+from monitoring.notify.queue import enqueue
+from monitoring.notify.schedule import report_job, scheduler
+from monitoring.notify.worker import NoticeWorker
+from monitoring.stores import open_readers
+from pipeline.connection import connect
+from pipeline.settings import Settings
+
+log = logging.getLogger("damoscope.watcher")
+
+#: Seconds between two evaluations of the rules.
+EVALUATE_S = 5.0
+#: Seconds that the queue is waited on at a time: a stop signal is heeded no later.
+WAIT_S = 1
+#: Seconds between two complaints, and between signs of life of the schedule.
+COMPLAIN_S, SCHEDULE_BEAT_S = 60.0, 15.0
+
+
+def run(settings: Settings) -> None:
+    """Watch until SIGTERM or SIGINT. Raises ConfigurationError when a setting cannot be used."""
+    os.environ["TZ"] = "UTC"  # in which schedules are read, and times written
+    time.tzset()
+    with ExitStack() as opened:
+        kinds = Channels(settings).kinds
+        report = report_job(settings)
+        redis = opened.enter_context(closing(connect(settings)))
+        watcher = Watcher(redis, scheduler(redis, report) if kinds else None)
+        if settings.prometheus_url is None:
+            opened.enter_context(_evaluating(settings, redis, watcher.stopping))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, watcher.stop)
+        log.info("watching; notifications go to %s", ", ".join(kinds) or "nobody: none are set")
+        watcher.run()
+
+
+class Watcher:
+    """The main thread: the queue of notices and the schedule. `stopping` ends it."""
+
+    def __init__(self, redis: Redis, schedule: CronScheduler | None) -> None:
+        self.stopping = threading.Event()
+        self._redis, self._schedule = redis, schedule
+        self._worker: NoticeWorker | None = None
+        self._complained_at = -COMPLAIN_S
+        self._beat_at = 0.0
+
+    def stop(self, *_: object) -> None:
+        """What signals call: the job in hand has a second left."""
+        self.stopping.set()
+        if self._worker is not None:
+            self._worker.stop_soon()
+
+    def run(self) -> None:
+        """Work until `stop`; wait for Redis whenever it is away."""
+        while not self.stopping.is_set():
+            try:
+                self._worker = self._worker or NoticeWorker(self._redis)
+                while not self.stopping.is_set():
+                    self._keep_schedule()
+                    self._worker.step(WAIT_S)
+            except (RedisError, OSError) as error:
+                self._complain(f"Redis does not answer ({error}); trying until it does")
+                self.stopping.wait(1.0)
+            except Exception as error:  # a job that somebody damaged must not end the watcher
+                self._complain("a job cannot be read", error)
+        self._leave()
+
+    def _keep_schedule(self) -> None:
+        if self._schedule is None:
+            return
+        enqueued = self._schedule.enqueue_jobs()
+        now = time.monotonic()
+        if not self._beat_at:
+            self._schedule.register_birth()
+        elif enqueued:
+            self._schedule.save()
+        elif now - self._beat_at < SCHEDULE_BEAT_S:
+            return
+        self._schedule.heartbeat()
+        self._beat_at = now
+
+    def _complain(self, what: str, error: Exception | None = None) -> None:
+        if time.monotonic() - self._complained_at >= COMPLAIN_S:
+            log.warning(what, exc_info=error)
+            self._complained_at = time.monotonic()
+
+    def _leave(self) -> None:
+        with suppress(RedisError, OSError):  # the registrations expire by themselves
+            if self._worker is not None:
+                self._worker.register_death()
+            if self._schedule is not None:
+                self._schedule.register_death()
+
+
+@contextmanager
+def _evaluating(settings: Settings, redis: Redis, stopping: threading.Event) -> Iterator[None]:
+    """Evaluate the rules in a thread for as long as this lasts."""
+    with ExitStack() as opened:
+        stores = open_readers(settings)
+        opened.callback(stores.close)
+        evaluator = Evaluator(
+            settings, stores.metrics, stores.traces, redis, lambda notice: enqueue(redis, notice)
+        )
+
+        def evaluate() -> None:
+            while not stopping.wait(EVALUATE_S):
+                evaluator.tick()
+
+        thread = threading.Thread(target=evaluate, name="evaluation", daemon=True)
+        thread.start()
+        opened.callback(evaluator.close)
+        opened.callback(thread.join, 2.0)
+        opened.callback(stopping.set)
+        yield

@@ -1,0 +1,70 @@
+"""Alerts of a single machine, whole: real images, the watcher, a webhook that is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.integration import pictures
+from tests.monitoring.receivers import Hook
+from tests.servers import Service, eventually
+
+TEXT = {"en": "It takes {value}.", "zh": "耗时 {value}。"}
+#: Any image at all is too slow for it.
+RULE = {"name": "TooSlow", "metric": "latency_mean_s", "window": "10s", "comparison": ">",
+        "threshold": 0, "for": "5s", "severity": "critical", "message": TEXT}  # fmt: skip
+
+
+def rule_of(client: httpx.Client) -> dict[str, Any]:
+    answer = client.get("/api/v1/alerts")
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["alerts"]
+    return dict(found)
+
+
+def history_of(client: httpx.Client) -> list[dict[str, Any]]:
+    return list(client.get("/api/v1/alerts").json()["history"])
+
+
+def test_an_alert_from_the_image_to_the_webhook(tmp_path: Path) -> None:
+    """It fires while images come, names the slowest of them, and is resolved after the last; a
+    restart in between changes nothing, and the history stays."""
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text(yaml.safe_dump({"rules": [RULE]}, allow_unicode=True))
+    home = tmp_path / "home"
+    with Hook().running() as hook:
+        settings = {"DAMOSCOPE_ALERTS": str(rules), "DAMOSCOPE_NOTIFY": hook.url}
+        with Service(home, **settings) as service:
+            service.wait_until_ready()
+            with service.client() as client:
+                sent = set()
+
+                def fires() -> bool:
+                    answer = client.post(
+                        "/api/v1/detect", content=pictures.phone(),
+                        headers={"content-type": "image/jpeg"},
+                    )  # fmt: skip
+                    sent.add(answer.headers["x-trace-id"])
+                    return rule_of(client)["state"] == "firing"
+
+                eventually(fires, "the alert to fire")
+                shown = rule_of(client)
+                assert shown["value"] > 0
+                assert shown["example_trace_id"] in sent
+                eventually(lambda: len(hook.accepted) == 1, "the notice")
+                eventually(lambda: history_of(client)[0]["notified"], "that it was sent")
+        with Service(home, **settings) as service:
+            service.wait_until_ready()
+            with service.client() as client:
+                eventually(lambda: rule_of(client)["state"] == "inactive", "the end")
+                (episode,) = history_of(client)
+                assert episode["resolved_at"] > episode["fired_at"]
+                assert episode["example_trace_id"] == shown["example_trace_id"]
+                eventually(lambda: len(hook.accepted) == 2, "the second notice")
+        firing, resolved = hook.accepted
+        assert "TooSlow" in str(firing)
+        assert "TooSlow" in str(resolved)
+        assert "Resolved" in str(resolved)
