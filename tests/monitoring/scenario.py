@@ -1,0 +1,113 @@
+"""A service's life told once, and fed to either store: by OTLP, or as a scrape's samples."""
+
+from __future__ import annotations
+
+import subprocess
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monitoring.embedded.store import EmbeddedStore
+from telemetry import names
+from tests.monitoring.conftest import free_port, program, running
+from tests.monitoring.readings import Process
+
+#: What the Collector appends to the names of these metrics for their units.
+UNITS = {
+    names.M_REQUEST_DURATION: "_seconds",
+    names.M_STAGE_DURATION: "_seconds",
+    names.M_WORKER_BUSY: "_seconds",
+    names.M_QUEUE_OLDEST_AGE: "_seconds",
+    names.M_IMAGE_SIZE: "_bytes",
+}
+BOUNDS = {
+    names.M_BATCH_SIZE: names.BATCH_BUCKETS,
+    names.M_DETECTION_SCORE: names.SCORE_BUCKETS,
+    names.M_IMAGE_SIZE: names.IMAGE_SIZE_BUCKETS_BY,
+}
+
+
+@dataclass
+class Scenario:
+    """Cumulative readings of processes, in the order of time for each series."""
+
+    readings: list[tuple[str, str, str, float, dict[str, str], float | Sequence[float]]] = field(
+        default_factory=list
+    )
+
+    def counter(self, who: str, name: str, at: float, value: float, **labels: str) -> None:
+        """What a counter of process `who` has reached."""
+        self.readings.append(("counter", who, name, at, labels, value))
+
+    def gauge(self, who: str, name: str, at: float, value: float, **labels: str) -> None:
+        """A gauge's value."""
+        self.readings.append(("gauge", who, name, at, labels, value))
+
+    def histogram(
+        self, who: str, name: str, at: float, values: Sequence[float], **labels: str
+    ) -> None:
+        """Everything that a histogram has measured so far."""
+        self.readings.append(("histogram", who, name, at, labels, values))
+
+    def feed(self, store: EmbeddedStore) -> None:
+        """Send it all to the embedded store."""
+        begins: dict[str, float] = {}
+        for _, who, _, at, _, _ in self.readings:
+            begins[who] = min(at, begins.get(who, at))
+        for kind, who, name, at, labels, value in sorted(self.readings, key=lambda each: each[3]):
+            process = Process(who, start_s=begins[who] - 1)
+            if isinstance(value, (int, float)):
+                make = process.counter if kind == "counter" else process.gauge
+                store.receive_metrics(make(name, at, value, **labels))
+            else:
+                bounds = BOUNDS.get(name, names.DURATION_BUCKETS_S)
+                store.receive_metrics(process.histogram(name, at, value, bounds, **labels))
+        store.flush()
+
+    @contextmanager
+    def prometheus(self, folder: Path) -> Iterator[str]:
+        """A real Prometheus that holds it all; its address."""
+        server, tool = program("prometheus"), program("promtool")
+        (folder / "samples").write_text(self._openmetrics())
+        (folder / "prometheus.yml").write_text("global: {}\n")
+        load = [tool, "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
+        subprocess.run(load, cwd=folder, check=True, capture_output=True)
+        address = f"127.0.0.1:{free_port()}"
+        command = [server, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+                   "--storage.tsdb.retention.time=100y",
+                   f"--web.listen-address={address}"]  # fmt: skip
+        with running(command, folder, f"http://{address}/-/ready"):
+            yield f"http://{address}"
+
+    def _openmetrics(self) -> str:
+        families: dict[str, list[str]] = {}
+        for who, at in sorted({(who, at) for _, who, _, at, _, _ in self.readings}):
+            # What the Collector tells of each process apart from its metrics.
+            info = f'target_info{{job="damoscope-frontend",instance="{who}",host_id="h1"}} 1 {at}'
+            families.setdefault("target_info gauge", []).append(info)
+        for kind, who, name, at, labels, value in self.readings:
+            family = name.replace(".", "_") + UNITS.get(name, "")
+            lines = families.setdefault(f"{family} {kind}", [])
+            series = f'job="damoscope-frontend",instance="{who}"' + "".join(
+                f',{key}="{text}"' for key, text in labels.items()
+            )
+            if isinstance(value, (int, float)):
+                suffix = "_total" if kind == "counter" else ""
+                lines.append(f"{family}{suffix}{{{series}}} {value} {at}")
+                continue
+            measured = sorted(value)
+            for bound in BOUNDS.get(name, names.DURATION_BUCKETS_S):
+                below = bisect_left(measured, bound + 1e-12)
+                lines.append(f'{family}_bucket{{{series},le="{float(bound)}"}} {below} {at}')
+            lines.append(f'{family}_bucket{{{series},le="+Inf"}} {len(measured)} {at}')
+            lines.append(f"{family}_sum{{{series}}} {sum(measured)} {at}")
+            lines.append(f"{family}_count{{{series}}} {len(measured)} {at}")
+        return (
+            "\n".join(
+                f"# TYPE {family}\n" + "\n".join(sorted(lines, key=lambda each: each.split(" ")[0]))
+                for family, lines in families.items()
+            )
+            + "\n# EOF\n"
+        )
