@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field
@@ -123,7 +124,8 @@ async def detect(
             job_id = await detection.submit(asked)
             body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
             return _json(Accepted(**body), 202, {"Location": _job_url(job_id)})
-        return _json(await detection.detect(asked))
+        result = await detection.detect(asked)
+        return Response(orjson.dumps(result), media_type="application/json")
     except errors.DamoscopeError as error:
         if asked.job_id and error.status in (503, 504):
             error.headers = {"Location": _job_url(asked.job_id)}

@@ -15,7 +15,8 @@ from opentelemetry.trace import get_current_span
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend import api, otlp, pages, problems, reference, stats, traces
+from frontend import alerts, api, otlp, pages, problems, reference, report, stats, traces
+from frontend.clients import Clients
 from frontend.detect import Detection
 from frontend.detect import Request as DetectRequest
 from frontend.limits import Limiter
@@ -48,7 +49,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     status = Status(redis)
     status.observe(telemetry.meter_provider.get_meter(SCOPE))
     limiter = Limiter(settings)
-    detection = Detection(settings, producer, replies, status, limiter, telemetry)
+    clients = Clients(settings.clients, redis)
+    detection = Detection(settings, producer, replies, status, limiter, clients, telemetry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -58,6 +60,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         await replies.close()
         await status.close()
         await redis.aclose()
+        await asyncio.to_thread(app.state.alerts.close)
         await asyncio.to_thread(stores.close)
 
     # FastAPI's own tracing is off: the instrumentation below is the one that traces.
@@ -73,12 +76,15 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     app.state.detection = detection
     app.state.status = status
     app.state.stores = stores
+    app.state.alerts = alerts.Alerting(settings, stores)
     app.state.on_invalid_parameter = _counter_of_refusals(detection)
     problems.install(app)
     reference.install(app)
     app.include_router(api.router)
     app.include_router(traces.router)
     app.include_router(stats.router)
+    app.include_router(alerts.router)
+    app.include_router(report.router)
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))
     pages.mount(app, settings, telemetry)  # last: it takes every address that is still free
@@ -106,6 +112,7 @@ def _counter_of_refusals(
                 received_ns=time.time_ns(),
                 read=_no_image,
                 options=DetectOptions(),
+                client=request.client.host if request.client else "",
             )
             await detection.refuse(refused, error)
 

@@ -7,19 +7,20 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
 
+from frontend.clients import Clients
 from frontend.images import inspect
 from frontend.limits import Limiter
 from frontend.replies import Replies, Reply
 from frontend.status import Status
 from pipeline import errors
-from pipeline.job import DetectionResult, DetectJob, DetectOptions, ImageInfo, JobState, Priority
+from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
 from pipeline.queue import QUEUES, Producer
 from pipeline.settings import Settings
 from telemetry import names, spans
@@ -39,7 +40,7 @@ class Request:
     #: Reads the encoded image; raises DamoscopeError when it is too large or cut off.
     read: Callable[[], Awaitable[bytes]]
     options: DetectOptions
-    #: Address of the client, for the rate limit.
+    #: Address of the client, for the rate limit and the count by client.
     client: str = ""
     priority: Priority = "normal"
     #: Seconds to wait for the result.
@@ -59,18 +60,20 @@ class Detection:
     """The service behind `POST /api/v1/detect` and the Detect page."""
 
     def __init__(self, settings: Settings, producer: Producer, replies: Replies, status: Status,
-                 limiter: Limiter, telemetry: Telemetry) -> None:  # fmt: skip
+                 limiter: Limiter, clients: Clients, telemetry: Telemetry) -> None:  # fmt: skip
         self._settings = settings
         self._producer = producer
         self._replies = replies
         self._status = status
         self._limiter = limiter
+        self._clients = clients
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
         self._stopping = False
 
-    async def detect(self, request: Request) -> DetectionResult:
-        """Run one image to its result. Raises DamoscopeError; the span and metrics say so too."""
+    async def detect(self, request: Request) -> dict[str, Any]:
+        """Run one image to its result, a DetectionResult as plain data: the worker made it, and
+        it is passed on as it is. Raises DamoscopeError; the span and metrics say so too."""
         return await self._counted(request, self._to_result(request))
 
     async def submit(self, request: Request) -> str:
@@ -123,9 +126,11 @@ class Detection:
             duration_s = (time.time_ns() - request.received_ns) / 1e9
             self._instruments.requests_active.add(-1, context=here)
             self._instruments.requests.add(1, labels, context=here)
+            if client := self._clients.name(request.client):
+                self._instruments.client_requests.add(1, {"client": client}, context=here)
             self._instruments.request_duration.record(duration_s, labels, context=here)
 
-    async def _to_result(self, request: Request) -> DetectionResult:
+    async def _to_result(self, request: Request) -> dict[str, Any]:
         future = None
         try:
             async with asyncio.timeout(request.timeout_s):
@@ -144,14 +149,14 @@ class Detection:
                 self._replies.forget(job_id)
         return self._answer(request, reply)
 
-    def _answer(self, request: Request, reply: Reply) -> DetectionResult:
+    def _answer(self, request: Request, reply: Reply) -> dict[str, Any]:
         if "error" in reply:
             error = reply["error"]
             raise errors.from_code(str(error["code"]), str(error["message"]))
-        result = DetectionResult.model_validate(reply["result"])
+        result = reply["result"]
         # Only here is it known how long the whole request took.
-        result.timings_ms.total = round((time.time_ns() - request.received_ns) / 1e6, 3)
-        request.span.set_attribute(names.DETECTIONS, len(result.detections))
+        result["timings_ms"]["total"] = round((time.time_ns() - request.received_ns) / 1e6, 3)
+        request.span.set_attribute(names.DETECTIONS, len(result["detections"]))
         return result
 
     async def _to_queue(self, request: Request, *, reply_to: str, job_id: str = "") -> str:
@@ -162,6 +167,7 @@ class Detection:
         job_id = job_id or uuid4().hex
         here = set_span_in_context(request.span, Context())
         try:
+            await self._clients.prepare()
             await self._limiter.check(request.client)
             info, upload_ms = await self._upload(request, job_id, here)
             await self._enqueue(request, job_id, info, upload_ms, reply_to, here)

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from itertools import islice
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -25,7 +26,7 @@ SWEEP_EVERY_S = 1.0
 SWEEP_MOST = 256
 
 #: A job's reply: `{"result": ...}` or `{"error": {"code", "message"}}`, as plain data.
-Reply = dict[str, dict[str, object]]
+Reply = dict[str, dict[str, Any]]
 
 
 class Replies:

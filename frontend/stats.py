@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from frontend.problems import responses
+from monitoring.plots import STEPS_MAX, Plots, plots
 from monitoring.stats import Stats, stats
 from pipeline import errors
 
@@ -25,3 +26,22 @@ async def read(
     """Requests, latency percentiles, stages, queue and workers over the last `window` seconds.
     Figures arrive with the next export, every 5 seconds by default."""
     return await run_in_threadpool(stats, request.app.state.stores.metrics, window)
+
+
+@router.get(
+    "/series",
+    summary="The figures over time",
+    responses=responses(errors.InvalidParameter, errors.Unavailable),
+)
+async def series(
+    request: Request,
+    window: Annotated[int, Query(ge=5, le=WINDOW_MAX_S, description="Seconds.")] = 1800,
+    step: Annotated[
+        int | None,
+        Query(ge=1, description=f"Seconds; default: about 180 steps. At most {STEPS_MAX} steps."),
+    ] = None,
+) -> Plots:
+    """Requests, latency, stages, queue and workers over the last `window` seconds, in equal
+    steps. The answer's `step_s` is `step` rounded up to how finely the data is kept: 5 s, and
+    coarser the longer ago the window begins."""
+    return await run_in_threadpool(plots, request.app.state.stores.metrics, window, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
@@ -9,7 +10,8 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from frontend.problems import responses
-from monitoring.model import Span, TraceSummary
+from frontend.stats import WINDOW_MAX_S
+from monitoring.model import Span, TraceSummary, Window
 from pipeline import errors
 
 router = APIRouter(prefix="/api/v1/traces")
@@ -55,13 +57,17 @@ async def search(
     min_duration_ms: Annotated[float | None, Query(ge=0)] = None,
     status: Literal["ok", "error"] | None = None,
     order: Literal["newest", "slowest"] = "newest",
+    window: Annotated[
+        int | None, Query(ge=1, le=WINDOW_MAX_S, description="Seconds up to now; default: ever.")
+    ] = None,
 ) -> list[Summary]:
-    """The latest requests, each with its duration, outcome and detections."""
+    """The latest or slowest requests, each with its duration, outcome and detections."""
     found = await run_in_threadpool(
         request.app.state.stores.traces.search,
         limit=limit,
         min_duration_ms=min_duration_ms,
         status=status,
+        window=None if window is None else Window.last(window, time.time()),
         order=order,
     )
     return [_summary(item) for item in found]

@@ -1,4 +1,4 @@
-"""The pages: Detect and Traces, made with Gradio and mounted on the API's application."""
+"""The pages (Detect, Monitor, Traces, Report), made with Gradio, mounted on the API's app."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-from frontend.pages import header, results, theme, traces
+from frontend.pages import header, report, results, theme, traces
 from frontend.pages.detect import DetectPage
 from frontend.pages.fence import Fence
 from frontend.pages.i18n import EN, ZH, Texts
 from frontend.pages.links import Links
+from frontend.pages.monitor import page as monitor
 from frontend.pages.results import Results
 from frontend.pages.run import Runner
 from frontend.pages.uploads import Uploads, UploadWatch
@@ -49,6 +50,7 @@ def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
     app.include_router(header.router())
     app.include_router(results.router(kept))
     app.include_router(traces.router(app.state.stores.traces, links))
+    monitor.install(app)
     app.add_middleware(UploadWatch, uploads=uploads)
     blocks = _blocks(page)
     with warnings.catch_warnings():
@@ -94,6 +96,10 @@ def _blocks(page: DetectPage) -> gr.Blocks:
     )
     with blocks:
         page.build(blocks)
+    with blocks.route("Monitor", "/monitor"):
+        monitor.build()
     with blocks.route("Traces", "/traces"):
         traces.build()
+    with blocks.route("Report", "/report"):
+        report.build()
     return blocks

@@ -12,7 +12,7 @@ from frontend.pages.i18n import both, texts
 from frontend.pages.theme import script
 from frontend.status import Snapshot
 
-PAGES = {"detect": "./", "traces": "traces"}
+PAGES = {"detect": "./", "monitor": "monitor", "traces": "traces", "report": "report"}
 
 
 class State(BaseModel):

@@ -7,13 +7,17 @@ from html import escape
 from types import MappingProxyType
 from typing import Literal
 
+from frontend.pages.monitor import texts as monitor
+
 Language = Literal["en", "zh"]
 Texts = Mapping[str, str]
 
 EN: Texts = MappingProxyType(
     {
         "nav.detect": "Detect",
+        "nav.monitor": "Monitor",
         "nav.traces": "Traces",
+        "nav.report": "Report",
         "nav.api": "API",
         "status.workers.one": "1 worker ready",
         "status.workers": "{count} workers ready",
@@ -96,12 +100,21 @@ EN: Texts = MappingProxyType(
         "trace.link": "span {span} of trace {trace}",
         "service.damoscope-frontend": "frontend",
         "service.damoscope-worker": "worker",
+        "report.period": "Last",
+        "report.day": "day",
+        "report.days": "days",
+        "report.print": "Print",
+        "report.writing": "Writing the report…",
+        "report.unreadable": "The report cannot be made now.",
     }
+    | monitor.EN
 )
 ZH: Texts = MappingProxyType(
     {
         "nav.detect": "检测",
+        "nav.monitor": "监控",
         "nav.traces": "链路追踪",
+        "nav.report": "报告",
         "nav.api": "接口",
         "status.workers.one": "1 个工作进程就绪",
         "status.workers": "{count} 个工作进程就绪",
@@ -184,7 +197,14 @@ ZH: Texts = MappingProxyType(
         "trace.link": "span {span}，属于追踪 {trace}",
         "service.damoscope-frontend": "前端",
         "service.damoscope-worker": "工作进程",
+        "report.period": "最近",
+        "report.day": "天",
+        "report.days": "天",
+        "report.print": "打印",
+        "report.writing": "正在生成报告…",
+        "report.unreadable": "暂时无法生成报告。",
     }
+    | monitor.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

@@ -37,7 +37,8 @@ _CHINESE = (
     (r"this address sends more than (.*)", "此地址的请求超过了限额（{0}）"),
     (r"every worker that took this image died over it", "处理这张图片的工作进程都异常退出了"),
 )
-_CHINESE_KINDS = {
+#: What a kind of error is, by its code.
+CHINESE_KINDS = {
     "invalid_image": "不是图片，或文件不完整",
     "too_large": "图片过大",
     "unsupported_format": "不支持的图片格式",
@@ -59,4 +60,4 @@ def sentence(error: DamoscopeError, texts: Texts) -> str:
     for pattern, chinese in _CHINESE:
         if found := re.fullmatch(pattern, message):
             return f"{chinese.format(*found.groups())}。"
-    return f"{_CHINESE_KINDS.get(error.code, _CHINESE_UNKNOWN)}。"
+    return f"{CHINESE_KINDS.get(error.code, _CHINESE_UNKNOWN)}。"

@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
+STYLES = ("style.css", "monitor/monitor.css", "report.css")
 FONTS = (
     "system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Microsoft YaHei",
     "Noto Sans CJK SC", "sans-serif",
@@ -48,7 +49,7 @@ def head() -> str:
 
     The language is set before anything is drawn, so that no text changes before one's eyes.
     """
-    style = (HERE / "style.css").read_text(encoding="utf-8")
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
     return (
         '<script>document.documentElement.dataset.lang=/^zh/i.test(navigator.language)?"zh":"en";'
         "document.documentElement.lang=navigator.language;</script>"

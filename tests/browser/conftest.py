@@ -66,6 +66,15 @@ def open_page(browser: Browser, service: Service) -> Iterator[OpenPage]:
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.on(
+            "console",
+            lambda said: (
+                wrong.append(f"console: {said.text}")
+                # The browser says this of every answer that is an error, which pages can handle.
+                if said.type == "error" and "Failed to load resource" not in said.text
+                else None
+            ),
+        )
+        page.on(
             "request",
             lambda request: (
                 None

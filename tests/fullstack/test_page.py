@@ -81,3 +81,19 @@ def test_the_traces_page_reads_jaeger(page: Page, service: Service) -> None:
     expect(page.locator(f".ds-rows [href*='{result.trace_id}']").first).to_be_visible(
         timeout=ARRIVAL_S * 1e3
     )
+
+
+def test_the_monitor_page_reads_prometheus(page: Page, service: Service) -> None:
+    """Cards, plots, lists and alerts of the full stack's own servers; nothing is unreadable."""
+    service.trace(service.detect().trace_id)
+    service.wait_until_counted()
+    page.goto(f"{service.url}/monitor?window=3600&refresh=1")
+    for name in ("qps", "latency_p95_ms", "success_rate", "workers_ready", "cpu", "memory"):
+        figure = page.locator(f'.ds-figure[data-card="{name}"] b')
+        expect(figure).to_have_text(re.compile(r"\d"), timeout=PATIENCE_MS)
+    expect(page.locator(".ds-canvas[data-points]")).to_have_count(7, timeout=PATIENCE_MS)
+    slowest = page.locator('[data-table="slowest"] tbody tr')
+    expect(slowest.first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".ds-alerts")).to_contain_text("evaluated by Prometheus")
+    expect(page.locator(".ds-alerts .ds-error")).to_have_count(0)
+    expect(page.locator(".ds-banner")).to_be_hidden()

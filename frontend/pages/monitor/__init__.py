@@ -1,0 +1,1 @@
+"""The Monitor page: figures, plots and alerts of the running service."""

@@ -1,0 +1,167 @@
+// The alerts: what fires, silences, history, rules, and where notifications go.
+import { escape, measured, message, moment, paint, seconds, send, text, time } from "./page.js";
+
+const MINUTES = [30, 120, 1440];
+const SIGNS = { ">=": "≥", "<=": "≤" };
+
+export class AlertsView {
+  constructor(page, cards, reload) {
+    this.root = page.querySelector(".ds-alerts");
+    this.strip = page.querySelector(".ds-firing");
+    this.cards = cards;
+    this.reload = reload;
+    this.told = ""; // what came of the last thing that was asked for here
+    this.tested = null; // what each channel said to the last test
+    this.title = document.title;
+    this.root.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-do]");
+      if (button && !button.disabled) this.act(button);
+    });
+  }
+
+  draw(alerts) {
+    this.last = alerts;
+    const firing = alerts.alerts.filter((alert) => alert.state === "firing");
+    const red = new Map();
+    for (const alert of firing.filter((found) => found.card)) {
+      const why = `${alert.name}: ${message(alert.message)}`;
+      red.set(alert.card, red.has(alert.card) ? `${red.get(alert.card)}\n${why}` : why);
+    }
+    this.cards.alarm(red);
+    // Names only: a figure that changes with every refresh would be read aloud each time.
+    paint(this.strip, firing.length ? `<a href="#alerts">${escape(firing.length === 1 ? text("alerts.one")
+      : text("alerts.firing", { count: firing.length }))}</a> <span>${
+      firing.map((alert) => escape(alert.name)).join(" · ")}</span>` : "");
+    document.title = firing.length ? `(${firing.length}) ${this.title}` : this.title;
+    paint(this.root, this.section(alerts));
+  }
+
+  unreadable(error) {
+    paint(this.root, `<header><h2>${escape(text("alerts"))}</h2></header><p class="ds-error">${
+      escape(error.status ? text("alerts.unreadable", { reason: error.message }) : text("away"))}</p>`);
+  }
+
+  section(alerts) {
+    const active = alerts.alerts.filter((alert) => alert.state !== "inactive");
+    const named = new Set(active.map((alert) => alert.name));
+    const others = alerts.silences.filter((silence) => !named.has(silence.name));
+    return header(alerts)
+      + (alerts.problem ? `<p class="ds-error">${escape(message({ en: alerts.problem, zh: alerts.problem_zh }))}</p>` : "")
+      + (this.told ? `<p class="ds-error" role="alert">${escape(this.told)}</p>` : "")
+      + active.map((alert) => one(alert, alerts.silences)).join("")
+      + (active.length || alerts.problem ? "" : `<p class="ds-calm">${escape(text("alerts.quiet"))}</p>`)
+      + others.map(silenced).join("")
+      + this.channels(alerts.channels) + history(alerts) + rules(alerts);
+  }
+
+  channels(kinds) {
+    if (!kinds.length) return `<p class="ds-channels ds-none">${escape(text("channels.none"))}</p>`;
+    const results = (this.tested ?? []).map((sent) => `<li class="${sent.ok ? "good" : "bad"}">`
+      + `<b>${escape(sent.channel)}</b> ${escape(sent.ok ? text("test.ok") : sent.error)}</li>`).join("");
+    return `<div class="ds-channels"><p>${escape(text("channels"))} ${kinds.map((kind) =>
+      `<code>${escape(kind)}</code>`).join(" ")}</p>`
+      + `<button type="button" data-do="test" data-key="test">${escape(text("test"))}</button>`
+      + `<ul role="status">${results}</ul></div>`;
+  }
+
+  async act(button) {
+    button.disabled = true;
+    const { do: what, name, minutes, id } = button.dataset;
+    this.told = "";
+    try {
+      if (what === "silence") await send("POST", "api/v1/alerts/silences", { name, minutes: Number(minutes), comment: "" });
+      if (what === "lift") await send("DELETE", `api/v1/alerts/silences/${encodeURIComponent(id)}`);
+      if (what === "test") {
+        button.textContent = text("test.sending");
+        this.tested = null;
+        this.tested = await send("POST", "api/v1/alerts/test");
+      }
+    } catch (error) {
+      this.told = error.status === 0 ? text("away") : text("failed.action", { reason: error.message });
+    }
+    this.root.painted = null; // the button says something else by now
+    paint(this.root, this.section(this.last));
+    if (what !== "test") this.reload();
+  }
+}
+
+function header(alerts) {
+  const by = alerts.evaluated_at === null ? escape(text("alerts.never"))
+    : withTime(`alerts.${alerts.source}`, alerts.evaluated_at);
+  return `<header><h2>${escape(text("alerts"))}</h2><span class="ds-muted">${by}</span></header>`;
+}
+
+function one(alert, silences) {
+  const silence = silences.find((found) => found.name === alert.name);
+  const key = escape(alert.name);
+  const trace = alert.example_trace_id
+    ? `<a href="traces?trace=${encodeURIComponent(alert.example_trace_id)}" data-key="trace-${key}">${escape(text("trace"))}</a>` : "";
+  return `<article class="ds-alert ${escape(alert.severity)} ${escape(alert.state)}" data-alert="${key}">`
+    + `<header><span class="ds-severity">${escape(text(`severity.${alert.severity}`))}</span><h3>${key}</h3>`
+    + `<span class="ds-muted">${state(alert)}</span>`
+    + `<span class="ds-value">${escape(measured(alert.value, alert.unit))} <i>${escape(condition(alert))}</i></span></header>`
+    + `<p>${escape(message(alert.message))} <span class="ds-muted">${escape(message(alert.action))}</span></p>`
+    + `<footer>${trace}${silence ? lift(silence) : menu(alert)}</footer></article>`;
+}
+
+function state(alert) {
+  const now = text(`alert.${alert.state}`);
+  return alert.since_at === null ? escape(now) : withTime("alert.since", alert.since_at, { state: now });
+}
+
+/** HTML of a text with a point in time in it. */
+const withTime = (name, at, values = {}) =>
+  escape(text(name, { ...values, time: "\u0000" })).replace("\u0000", () => time(at));
+
+const condition = (alert) => (alert.comparison === null || alert.threshold === null ? ""
+  : `${SIGNS[alert.comparison] ?? alert.comparison} ${measured(alert.threshold, alert.unit)}`);
+
+function menu(alert) {
+  const buttons = MINUTES.map((minutes) => `<button type="button" data-do="silence" data-name="${escape(alert.name)}" `
+    + `data-minutes="${minutes}" data-key="silence-${escape(alert.name)}-${minutes}">${escape(text(`silence.${minutes}`))}</button>`);
+  return `<span class="ds-silence" role="group" aria-label="${escape(text("silence"))}"><span>${escape(text("silence"))}</span>${buttons.join("")}</span>`;
+}
+
+const lift = (silence) => `<span class="ds-silence"><span>${
+  escape(text(silence.name === "*" ? "silenced.all" : "silenced", { time: moment(silence.until_at) }))}</span>`
+  + `<button type="button" data-do="lift" data-id="${escape(silence.id)}" data-key="lift-${escape(silence.id)}">${
+    escape(text("lift"))}</button></span>`;
+
+const silenced = (silence) => `<p class="ds-others">${silence.name === "*" ? "" : `<b>${escape(silence.name)}</b> `}${lift(silence)}</p>`;
+
+function history(alerts) {
+  const units = new Map(alerts.alerts.map((alert) => [alert.name, alert.unit]));
+  const rows = alerts.history.map((episode) => {
+    const lasted = episode.resolved_at === null ? text("history.ongoing") : seconds(episode.resolved_at - episode.fired_at);
+    const sent = episode.notified ? "notified" : episode.silenced ? "notified.silenced" : "notified.none";
+    const fired = episode.example_trace_id
+      ? `<a href="traces?trace=${encodeURIComponent(episode.example_trace_id)}">${time(episode.fired_at)}</a>` : time(episode.fired_at);
+    return `<tr data-episode="${escape(episode.name)}"><td title="${escape(message(episode.message))}"><span class="ds-severity ${
+      escape(episode.severity)}">${escape(text(`severity.${episode.severity}`))}</span> ${escape(episode.name)}</td>`
+      + `<td>${fired}</td><td>${escape(lasted)}</td><td>${escape(measured(episode.worst, units.get(episode.name) ?? ""))}</td>`
+      + `<td>${escape(text(sent))}</td></tr>`;
+  });
+  const head = ["alert", "fired", "lasted", "worst", "sent"].map((name) => `<th>${escape(text(`history.${name}`))}</th>`);
+  return `<h3>${escape(text("history"))}</h3>${rows.length ? table(head, rows)
+    : `<p class="ds-none">${escape(text("history.none"))}</p>`}`;
+}
+
+function rules(alerts) {
+  const rows = alerts.alerts.map((alert) => `<tr data-rule="${escape(alert.name)}"><td><b>${escape(alert.name)}</b><br>`
+    + `<span class="ds-muted">${escape(message(alert.message))}</span></td>`
+    + `<td><span class="ds-state-of ${escape(alert.state)}">${escape(text(`alert.${alert.state}`))}</span></td>`
+    + `<td>${escape(measured(alert.value, alert.unit))}</td><td>${escape(condition(alert))}<br><span class="ds-muted">${
+      escape(lasting(alert))}</span></td>`
+    + `<td>${escape(text(`severity.${alert.severity}`))}</td></tr>`);
+  const head = ["rule", "state", "value", "condition", "severity"].map((name) => `<th>${escape(text(`rules.${name}`))}</th>`);
+  return `<details class="ds-rules" data-name="rules"><summary data-key="rules">${
+    escape(text("rules", { count: alerts.alerts.length }))}</summary>${table(head, rows)}</details>`;
+}
+
+function lasting({ window_s: span, for_s: held }) {
+  if (span && held) return text("rules.window", { window: seconds(span), lasting: seconds(held) });
+  if (held) return text("rules.for", { lasting: seconds(held) });
+  return span ? text("rules.window.only", { window: seconds(span) }) : "";
+}
+
+const table = (head, rows) => `<div class="ds-table"><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;

@@ -1,0 +1,141 @@
+// The cards: each made once, then only its texts and its line change, so that nothing jumps.
+import { bytes, escape, known, milliseconds, number, percent, seconds, short, text } from "./page.js";
+
+const WIDTH = 120, HEIGHT = 28;
+const whole = (value) => number(value, 1);
+const share = (value) => percent(value);
+/** How a figure is written, and which way is good: 1 up, -1 down, 0 neither. */
+const KINDS = {
+  qps: { write: short, good: 0 },
+  latency_p50_ms: { write: milliseconds, good: -1 },
+  latency_p95_ms: { write: milliseconds, good: -1 },
+  latency_p99_ms: { write: milliseconds, good: -1 },
+  success_rate: { write: (value) => `${number(100 * value, 2)} %`, good: 1, share: true },
+  requests_active: { write: whole, good: 0, count: true },
+  queue_depth: { write: whole, good: -1, count: true },
+  queue_oldest_age_s: { write: seconds, good: -1 },
+  workers_ready: { write: whole, good: 1, count: true },
+  workers_busy: { write: whole, good: 0, count: true },
+  detections_per_image: { write: (value) => number(value, 2), good: 0 },
+  cpu: { write: share, good: -1, share: true },
+  memory: { write: share, good: -1, share: true },
+  gpu_utilization: { write: share, good: 0, share: true },
+  gpu_memory: { write: share, good: -1, share: true },
+};
+
+function kindOf(card) {
+  const kind = KINDS[card.name] ?? { write: short, good: 0 };
+  const inBytes = kind.share && ["By", "B", "bytes"].includes(card.unit);
+  return inBytes ? { write: bytes, good: kind.good } : kind;
+}
+
+export class Cards {
+  constructor(root) {
+    this.root = root;
+    this.shown = new Map();
+    this.alerts = new Map(); // card -> why it is red
+  }
+
+  draw(cards) {
+    const names = cards.map((card) => card.name);
+    for (const [name, card] of this.shown) {
+      if (!names.includes(name)) {
+        card.remove();
+        this.shown.delete(name);
+      }
+    }
+    for (const card of cards) {
+      if (!this.shown.has(card.name)) this.shown.set(card.name, this.make(card.name));
+      this.fill(this.shown.get(card.name), card);
+    }
+    this.root.style.setProperty("--columns", Math.ceil(cards.length / 2));
+    this.redden();
+  }
+
+  make(name) {
+    const title = known(`monitor.card.${name}`) ? text(`card.${name}`) : name;
+    const card = document.createElement("article");
+    card.className = "ds-figure";
+    card.dataset.card = name;
+    card.innerHTML = `<h3>${escape(title)}<a href="#alerts" hidden>!</a></h3>`
+      + "<b></b><span></span>"
+      + `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">`
+      + '<path class="area"/><path class="line"/></svg>';
+    this.root.append(card);
+    return card;
+  }
+
+  fill(element, card) {
+    const kind = kindOf(card);
+    const value = element.querySelector("b");
+    value.textContent = card.value === null ? "–" : kind.write(card.value);
+    value.title = card.value === null ? text("unmeasured") : "";
+    const { said, sense, why } = change(card, kind);
+    const delta = element.querySelector("span");
+    delta.textContent = said || "\u00a0";
+    delta.className = sense;
+    delta.title = why;
+    const paths = sparkline(card.sparkline);
+    element.querySelector(".area").setAttribute("d", paths.area);
+    element.querySelector(".line").setAttribute("d", paths.line);
+  }
+
+  /** Which cards are red: card -> the alerts' names and messages. */
+  alarm(alerts) {
+    this.alerts = alerts;
+    this.redden();
+  }
+
+  redden() {
+    for (const [name, card] of this.shown) {
+      const why = this.alerts.get(name);
+      card.classList.toggle("alarmed", Boolean(why));
+      card.title = why ?? "";
+      const mark = card.querySelector("a");
+      mark.hidden = !why;
+      mark.setAttribute("aria-label", why ?? "");
+    }
+  }
+}
+
+/** Against the window before: what is said, whether that is good, and the figure it is said of. */
+function change({ value, before }, kind) {
+  if (value === null) return { said: "", sense: "", why: "" };
+  if (before === null) return { said: "", sense: "", why: text("before.none") };
+  const why = text("before", { value: kind.write(before) });
+  const difference = value - before;
+  let said;
+  if (kind.share) said = text("points", { value: number(Math.abs(100 * difference), 1) });
+  else if (kind.count || before === 0) said = kind.write(Math.abs(difference));
+  else said = `${number((100 * Math.abs(difference)) / before, 0)} %`;
+  const same = kind.share ? Math.abs(difference) < 0.0005
+    : kind.count || before === 0 ? Math.abs(difference) < 0.05
+      : Math.abs(difference) / before < 0.005;
+  if (same) return { said: "±0", sense: "", why };
+  const sense = Math.sign(difference) * kind.good;
+  return {
+    said: `${difference > 0 ? "▲" : "▼"} ${said}`,
+    sense: sense > 0 ? "better" : sense < 0 ? "worse" : "",
+    why,
+  };
+}
+
+/** A line from 0 to the greatest value, broken where nothing was measured. */
+function sparkline(values) {
+  const measured = values.filter((value) => value !== null);
+  const top = Math.max(...measured, 0) || 1;
+  const x = (place) => ((place * WIDTH) / Math.max(values.length - 1, 1)).toFixed(1);
+  const y = (value) => (HEIGHT - 2 - ((HEIGHT - 5) * value) / top).toFixed(1);
+  let line = "", area = "", from = null;
+  values.forEach((value, place) => {
+    if (value === null) return;
+    const begins = place === 0 || values[place - 1] === null;
+    const ends = place === values.length - 1 || values[place + 1] === null;
+    if (begins) from = x(place);
+    line += begins ? `M${from} ${y(value)}` : `L${x(place)} ${y(value)}`;
+    area += begins ? `M${from} ${HEIGHT}L${from} ${y(value)}` : `L${x(place)} ${y(value)}`;
+    if (begins && ends) line += "h0.01"; // a lone point: the round end of a line shows it
+    if (ends) area += `L${x(place)} ${HEIGHT}Z`;
+  });
+  return { line, area };
+}

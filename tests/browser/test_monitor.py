@@ -1,0 +1,332 @@
+"""The Monitor page: what it shows is what was sent, and what it cannot know it says."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, Route, expect
+
+from frontend.pages.i18n import EN
+from pipeline.settings import ROOT
+from tests.browser.conftest import OpenPage
+from tests.servers import Service, eventually, free_port
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
+GOOD, BAD = 10, 2
+SUCCESS = "83.33 %"
+#: Everything that was sent is inside it, however slow the machine.
+HOUR = "/monitor?window=3600&refresh=1"
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of this module's own: what it counts is what these tests sent."""
+    with Service(tmp_path_factory.mktemp("monitor") / "home") as running:
+        yield running.wait_until_ready()
+
+
+@pytest.fixture(scope="module")
+def found(service: Service) -> list[int]:
+    """Sends ten images and two that are cut short; the objects found in each of the ten."""
+    photos = [path.read_bytes() for path in EXAMPLES]
+    with service.client() as client:
+        counts = []
+        for number in range(GOOD):
+            answer = client.post("/api/v1/detect", files={"image": photos[number % len(photos)]})
+            counts.append(len(answer.json()["detections"]))
+        for _ in range(BAD):
+            assert client.post("/api/v1/detect", files={"image": photos[0][:3000]}).is_error
+        eventually(
+            lambda: (
+                sum(client.get("/api/v1/stats?window=3600").json()["requests"].values())
+                == GOOD + BAD
+            ),
+            "all requests in the metrics",
+        )
+    return counts
+
+
+def card(page: Page, name: str) -> Locator:
+    """The figure of a card."""
+    return page.locator(f'.ds-figure[data-card="{name}"] b')
+
+
+def rounds(page: Page) -> int:
+    """How often everything was asked for."""
+    return int(page.locator(".ds-monitor").get_attribute("data-rounds") or 0)
+
+
+def wait_for_rounds(page: Page, count: int) -> None:
+    """Wait until everything was asked for `count` times more."""
+    wanted = rounds(page) + count
+    page.wait_for_function(
+        f"Number(document.querySelector('.ds-monitor').dataset.rounds) >= {wanted}"
+    )
+
+
+def drawn(page: Page) -> None:
+    """Wait until every plot is there."""
+    expect(page.locator(".ds-canvas[data-points]")).to_have_count(7)
+
+
+def test_an_empty_system(open_page: OpenPage) -> None:
+    """Before the first image the page says so and what to do; nothing is made up."""
+    page = open_page("/monitor")
+    expect(page.locator(".ds-never")).to_contain_text("No image has come yet.")
+    expect(page.locator(".ds-never pre")).to_contain_text("/api/v1/detect")
+    expect(page.locator(".ds-plots")).to_be_hidden()
+    expect(card(page, "latency_p95_ms")).to_have_text("–")
+    expect(card(page, "success_rate")).to_have_text("–")
+    expect(card(page, "workers_ready")).to_have_text("1")
+    expect(page.locator(".ds-verdict")).to_be_hidden()
+    page.locator(".ds-never").get_by_role("link", name="Detect").click()
+    expect(page.get_by_role("button", name="Detect", exact=True)).to_be_visible()
+
+
+def test_the_cards_show_what_was_sent(open_page: OpenPage, found: list[int]) -> None:
+    """Success rate, objects per image and rate are those of the requests that were sent."""
+    page = open_page(HOUR)
+    expect(card(page, "success_rate")).to_have_text(SUCCESS)
+    per_image = f"{sum(found) / GOOD:g}"
+    expect(card(page, "detections_per_image")).to_have_text(per_image)
+    rate = (GOOD + BAD) / 3600
+    expect(card(page, "qps")).to_have_text(f"{rate:.2g}")
+    for name in ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms"):
+        expect(card(page, name)).to_have_text(re.compile(r"^[\d.,]+ (ms|s)$"))
+    for name in ("requests_active", "queue_depth"):
+        expect(card(page, name)).to_have_text("0")
+    for name in ("cpu", "memory"):
+        expect(card(page, name)).to_have_text(re.compile(r"^[\d.]+ %$"))
+    expect(page.locator(".ds-never")).to_be_hidden()
+
+
+def test_the_plots_show_what_was_sent(open_page: OpenPage, found: list[int]) -> None:
+    """The heat map has each image that succeeded once; the others are there, and capacity."""
+    page = open_page(HOUR)
+    drawn(page)
+    cells = page.evaluate(
+        """() => document.querySelector('[data-plot=heatmap] .ds-canvas').data[0].z
+             .flat().filter(Boolean).reduce((sum, root) => sum + Math.round(root * root), 0)"""
+    )
+    assert cells == GOOD
+    # The rate of a step that has hardly begun is not told yet.
+    rates = "document.querySelector('[data-plot=qps] .ds-canvas').data.length === 2"
+    page.wait_for_function(rates, timeout=60_000)
+    names = page.evaluate(
+        """() => Object.fromEntries([...document.querySelectorAll('.ds-canvas')].map((canvas) =>
+             [canvas.parentElement.dataset.plot, canvas.data.map((trace) => trace.name)]))"""
+    )
+    assert names["qps"] == ["ok", "invalid"]
+    assert names["latency"] == ["p50", "p95", "p99"]
+    assert names["stages"] == ["Upload", "Queue wait", "Preprocess", "Inference", "NMS"]
+    expect(page.locator(".ds-verdict")).to_have_text(
+        "The workers hold this rate with room to spare."
+    )
+    expect(page.locator('.ds-capacity [data-row="workers"] dd')).to_have_text("1")
+
+
+def test_slow_and_failed_images_lead_to_their_traces(
+    open_page: OpenPage, service: Service, found: list[int]
+) -> None:
+    """The lists hold ten of what was sent, the slowest first; a click on a row opens its trace."""
+    page = open_page(HOUR)
+    slowest = page.locator('[data-table="slowest"] tbody tr')
+    failed = page.locator('[data-table="failed"] tbody tr')
+    expect(slowest).to_have_count(10)
+    expect(failed).to_have_count(BAD)
+    expect(failed.first).to_contain_text("the JPEG is cut short: no end of image")
+    with service.client() as client:
+        asked = {"window": 3600, "order": "slowest", "limit": 1}
+        (first,) = client.get("/api/v1/traces", params=asked).json()
+    expect(slowest.first).to_have_attribute("data-trace", first["trace_id"])
+    slowest.first.locator("td").last.click()
+    expect(page).to_have_url(f"{service.url}/traces?trace={first['trace_id']}")
+    expect(page.locator(f'.ds-waterfall[data-trace="{first["trace_id"]}"]')).to_be_visible()
+
+
+def test_the_address_keeps_what_is_chosen(
+    open_page: OpenPage, service: Service, found: list[int]
+) -> None:
+    """Window and pace are in the address: a reload keeps them, and Back goes back."""
+    page = open_page("/monitor")
+    pressed = page.locator('.ds-choice [aria-pressed="true"]')
+    expect(pressed).to_have_attribute("value", "900")
+    page.locator(".ds-choice").get_by_role("button", name="1 day").click()
+    page.get_by_label("Refresh every").select_option("60")
+    expect(page).to_have_url(f"{service.url}/monitor?window=86400&refresh=60")
+    page.reload()
+    expect(pressed).to_have_attribute("value", "86400")
+    expect(page.get_by_label("Refresh every")).to_have_value("60")
+    page.go_back()
+    page.go_back()
+    expect(pressed).to_have_attribute("value", "900")
+
+
+def test_a_zoom_stays_through_refreshes(open_page: OpenPage, found: list[int]) -> None:
+    """What a person zoomed into is not undone by new figures; another window begins anew."""
+    page = open_page(HOUR)
+    drawn(page)
+    plot = '[data-plot="qps"] .ds-canvas'
+    box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=5)
+    page.mouse.up()
+    shown = f"() => document.querySelector('{plot}').layout.xaxis.range"
+    auto = f"() => document.querySelector('{plot}')._fullLayout.xaxis.autorange"
+    page.wait_for_function(f"() => !({auto})()")
+    zoomed = page.evaluate(shown)
+    page.locator(".ds-monitor").get_by_role("button", name="Refresh").click()
+    wait_for_rounds(page, 2)
+    assert page.evaluate(shown) == zoomed
+    page.locator(".ds-choice").get_by_role("button", name="6 h").click()
+    page.wait_for_function(auto)
+
+
+def test_nothing_is_asked_for_while_hidden(open_page: OpenPage, found: list[int]) -> None:
+    """A tab in the background rests, and catches up when it is seen again."""
+    page = open_page(HOUR)
+    wait_for_rounds(page, 1)
+    hide = """(hidden) => {
+      Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+      document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    page.evaluate(hide, True)
+    page.wait_for_function("!document.querySelector('.ds-monitor[aria-busy]')")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert [url for url in asked if "/api/" in url] == []
+    page.evaluate(hide, False)
+    wait_for_rounds(page, 1)
+
+
+def test_an_old_answer_never_overwrites_a_newer_one(open_page: OpenPage, found: list[int]) -> None:
+    """An answer for a window that is no longer chosen is dropped, however late it comes."""
+    page = open_page("/monitor?window=3600&refresh=0")
+    expect(card(page, "success_rate")).to_have_text(SUCCESS)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "window=86400" in route.request.url:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/stats?**", hold)
+    page.locator(".ds-choice").get_by_role("button", name="1 day").click()
+    page.wait_for_function("document.querySelector('.ds-monitor[aria-busy]')")
+    eventually(lambda: page.wait_for_timeout(50) or held, "the first request")
+    page.locator(".ds-choice").get_by_role("button", name="6 h").click()
+    page.wait_for_function("!document.querySelector('.ds-monitor[aria-busy]')")
+    shown = card(page, "qps").inner_text()
+    # The request was given up, so that its answer may find nobody who waits.
+    for route in held:
+        route.fulfill(body="{}", content_type="application/json")
+    page.wait_for_timeout(300)
+    assert card(page, "qps").inner_text() == shown
+
+
+def test_a_service_that_does_not_answer(open_page: OpenPage, found: list[int]) -> None:
+    """The page says so, and how old its figures are; it goes on by itself afterwards."""
+    page = open_page(HOUR)
+    expect(card(page, "success_rate")).to_have_text(SUCCESS)
+    page.route("**/api/v1/**", lambda route: route.abort())
+    banner = page.locator(".ds-banner")
+    expect(banner).to_contain_text("The service does not answer.")
+    expect(banner).to_contain_text("What is shown is from")
+    expect(card(page, "success_rate")).to_have_text(SUCCESS)
+    page.unroute("**/api/v1/**")
+    expect(banner).to_be_hidden()
+
+
+def test_a_metrics_store_that_does_not_answer(
+    browser: Any, tmp_path: Path, found: list[int]
+) -> None:
+    """Prometheus away is said as it is, detection goes on, and traces are still listed."""
+    dead = f"http://127.0.0.1:{free_port()}"
+    with Service(tmp_path / "home", DAMOSCOPE_PROMETHEUS_URL=dead) as running:
+        running.wait_until_ready()
+        with running.client() as client:
+            photo = EXAMPLES[0].read_bytes()
+            assert client.post("/api/v1/detect", files={"image": photo}).status_code == 200
+        page = browser.new_page()
+        page.goto(f"{running.url}/monitor")
+        banner = page.locator(".ds-banner")
+        expect(banner).to_contain_text("Metrics cannot be read now; detection goes on")
+        expect(banner).to_contain_text("Prometheus")
+        expect(page.locator(".ds-figure")).to_have_count(0)
+        page.close()
+
+
+def test_chinese(open_page: OpenPage, found: list[int]) -> None:
+    """A Chinese browser gets a Chinese page, plots and causes of failures included."""
+    page = open_page(HOUR, locale="zh-CN")
+    expect(page.locator('[data-card="success_rate"] h3')).to_contain_text("成功率")
+    expect(page.get_by_role("button", name="15 分钟")).to_be_visible()
+    expect(page.locator(".ds-verdict")).to_have_text("工作进程能够承受当前速率，并有余量。")
+    failed = page.locator('[data-table="failed"] tbody tr').first
+    expect(failed).to_contain_text("不是图片，或文件不完整")
+    drawn(page)
+    expect(page.locator('[data-plot="stages"] .legendtext').first).to_have_text("上传")
+    english = page.locator(".ds-monitor .en").all()
+    assert not any(text.is_visible() for text in english)
+
+
+def test_times_are_the_browsers(open_page: OpenPage, service: Service, found: list[int]) -> None:
+    """Times are stored in UTC and shown in the zone of who looks."""
+    page = open_page(HOUR, timezone_id="Asia/Kathmandu")  # 5 h 45 min ahead, all year
+    shown = page.locator('[data-table="failed"] tbody time').first
+    expect(shown).to_have_text(re.compile(r"\d\d:\d\d:\d\d"))
+    utc, local = shown.get_attribute("datetime") or "", shown.inner_text()
+    minutes = [int(h) * 60 + int(m) for h, m in (utc[11:16].split(":"), local[-8:-3].split(":"))]
+    assert (minutes[1] - minutes[0]) % 1440 == 5 * 60 + 45
+
+
+def test_dark(open_page: OpenPage, found: list[int]) -> None:
+    """The plots follow the page's theme when it changes."""
+    page = open_page(HOUR)
+    drawn(page)
+    colour = "() => document.querySelector('[data-plot=qps] .ds-canvas').data[0].marker.color"
+    light = page.evaluate(colour)
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function(f"() => ({colour})() !== {json.dumps(light)}")
+
+
+def test_every_text_that_the_scripts_name_exists() -> None:
+    """Names are literal, or have places that several texts fill."""
+    named = re.compile(r'(?:text|withTime)\((?:"([\w.]+)"|`([^`]+)`)')
+    known = [*EN, *(key.removeprefix("monitor.") for key in EN)]
+    for path in sorted((ROOT / "frontend/pages/monitor/static").glob("*.js")):
+        for literal, template in named.findall(path.read_text(encoding="utf-8")):
+            parts = re.split(r"\$\{.*?\}", literal or template)
+            pattern = r"[\w.]+".join(map(re.escape, parts))
+            assert any(re.fullmatch(pattern, key) for key in known), (path.name, parts)
+
+
+def test_plotly_comes_from_this_service(service: Service) -> None:
+    """The library is served compressed and for ever, the page's modules are checked each time."""
+    with service.client() as client:
+        page = client.get("/monitor").text
+        address = re.search(r"/pages/plotly-[\d.]+\.min\.js", page)
+        assert address is not None
+        packed = client.get(address[0])
+        assert packed.headers["content-encoding"] == "gzip"
+        assert "immutable" in packed.headers["cache-control"]
+        plain = client.get(address[0], headers={"accept-encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == packed.content
+        assert b"plotly.js v" in plain.content[:200]
+        assert len(gzip.compress(plain.content)) < 2_000_000
+        module = client.get("/pages/monitor/main.js")
+        assert module.headers["cache-control"] == "no-cache"
+        tag = {"if-none-match": module.headers["etag"]}
+        assert client.get("/pages/monitor/main.js", headers=tag).status_code == 304
