@@ -4,6 +4,8 @@
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
+#   make bench   how fast this machine is               make bench-peers  beside other servers
+#   make bench-gpu EXTRA=gpu   a GPU under the service
 
 PYTHON ?= python3
 # Which build of ONNX Runtime: cpu or gpu. The two install the same module, so each has its
@@ -15,7 +17,8 @@ VENV   := .venv$(SUFFIX)
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-stack lint format lock train clean up down stack stack-down scale
+.PHONY: help run install test test-stack lint format lock train clean up down stack stack-down scale \
+  training-env bench bench-peers bench-gpu
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,10 +77,36 @@ lock:
 
 # How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
 TRAINING := .venv-training
-train:
-	$(PYTHON) -m venv $(TRAINING)
-	$(TRAINING)/bin/python -m pip install --quiet --require-hashes -r training/requirements.txt
+train: training-env
 	training/run.sh $(TRAINING)/bin/python $(NECEM)
+
+training-env:
+	@$(TRAINING)/bin/python -c "import libreyolo, onnxruntime" 2>/dev/null || { \
+	  echo "Installing into $(TRAINING) (minutes, 6 GB) ..."; \
+	  $(PYTHON) -m venv $(TRAINING) && \
+	  $(TRAINING)/bin/python -m pip install --quiet --require-hashes -r training/requirements.txt; }
+
+# -- speed: docs/performance.md says what is measured, and how --------------------------------
+# The models of random weights are exported in the training environment, once.
+.cache/bench/stock-ns.onnx:
+	@$(MAKE) --no-print-directory training-env
+	$(TRAINING)/bin/python -W ignore -m benchmarks.throughput.stock_model ns $@
+
+.cache/bench/stock-s-half.onnx:
+	@$(MAKE) --no-print-directory training-env
+	$(TRAINING)/bin/python -W ignore -m benchmarks.throughput.stock_model s $@ --half
+
+# BENCH adds options, such as BENCH="--rounds 1 --sections lone".
+bench: install .cache/bench/stock-ns.onnx
+	$(BIN)/python -m benchmarks.throughput --rounds 3 --seconds 5 --images 2000 \
+	  --results .cache/bench/short.json $(BENCH)
+
+# Each peer in an environment of its own, in .cache/bench; then all, and docs/performance.md anew.
+bench-peers: install .cache/bench/stock-ns.onnx
+	$(BIN)/python -m benchmarks.throughput --peers all --install --output docs/performance.md $(BENCH)
+
+bench-gpu: install .cache/bench/stock-s-half.onnx
+	$(BIN)/python -m benchmarks.throughput.gpu --output docs/performance.md $(BENCH)
 
 clean:
 	rm -rf .venv .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Images a second, latency and cost of the service beside bare loops and other servers."""
