@@ -55,6 +55,7 @@ def test_names_and_units(reader: InMemoryMetricReader, meters: MeterProvider) ->
         "damoscope.detection.score": "1",
         "damoscope.image.size": "By",
         "damoscope.inference.busy": "s",
+        "damoscope.worker.busy": "s",
     }
     assert all(metric.description for metric in metrics.values())
 
