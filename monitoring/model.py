@@ -7,7 +7,7 @@ Times: `*_unix_ns` are nanoseconds and `*_s` seconds since the Unix epoch (UTC);
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -25,9 +25,10 @@ Across = Literal["sum", "avg", "max"]
 Labels = tuple[str, ...]
 
 #: Resource attributes that `where` and `by` take as well: every metric has the
-#: first; only gauges keep the second.
+#: first; only gauges keep the others.
 SERVICE_NAME = "service.name"
 SERVICE_INSTANCE = "service.instance.id"
+HOST_ID = "host.id"
 
 #: A process that has been silent for longer no longer counts in `latest`.
 LIVE_S = 60.0
@@ -112,6 +113,10 @@ class Window:
         """Length in seconds."""
         return self.end_s - self.start_s
 
+    def elapsed_s(self, now_s: float) -> float:
+        """How much of it is over; all but a second of a window that ends now counts as all."""
+        return self.seconds if self.end_s <= now_s + 1 else max(1.0, now_s - self.start_s)
+
     @property
     def before(self) -> Window:
         """The window of the same length just before."""
@@ -130,6 +135,25 @@ class Series(Generic[T]):
     def times_s(self) -> tuple[float, ...]:
         """Where each step starts."""
         return tuple(self.start_s + i * self.step_s for i in range(len(self.values)))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How many values a histogram holds, and their total, without its buckets."""
+
+    count: int = 0
+    sum: float = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the values; None when there are none."""
+        return self.sum / self.count if self.count else None
+
+
+def total(measured: Iterable[Measured]) -> Measured:
+    """All of them together."""
+    every = list(measured)
+    return Measured(sum(each.count for each in every), math.fsum(each.sum for each in every))
 
 
 class TraceStore(Protocol):
@@ -165,8 +189,19 @@ class MetricsStore(Protocol):
     Data lies in buckets of 5 s, coarser the older it is; a bucket belongs to the
     window in which it starts. `step_s` is rounded up to a whole number of buckets:
     the answer's own `step_s` tells. Every method raises Unavailable when the store
-    cannot be read.
+    cannot be read, and may be called from any thread.
     """
+
+    def resolution_s(self, window: Window) -> int:
+        """Length of the buckets in which the window's data lies, in seconds."""
+        ...
+
+    def window(self, seconds: float, now_s: float, step_s: float = 1.0) -> Window:
+        """The last `seconds`, in steps that begin where the data's buckets begin.
+
+        It ends with the step of `step_s`, or the bucket, that goes on: a little after now.
+        """
+        ...
 
     def increase(
         self,
@@ -212,6 +247,18 @@ class MetricsStore(Protocol):
         where: Mapping[str, str] | None = None,
     ) -> dict[Labels, Series[Histogram]]:
         """The same, step by step; a step without measurements holds an empty histogram."""
+        ...
+
+    def measured_series(
+        self,
+        metric: str,
+        window: Window,
+        step_s: float,
+        *,
+        by: Sequence[str] = (),
+        where: Mapping[str, str] | None = None,
+    ) -> dict[Labels, Series[Measured]]:
+        """Count and sum of a histogram, step by step: cheaper than its buckets."""
         ...
 
     def latest(

@@ -7,11 +7,14 @@ averaged percentiles. What was not measured in the window is None, not 0.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from pydantic import BaseModel
 
+from monitoring.capacity import Capacity, capacity
+from monitoring.cards import Card, Counted, Levels, Traffic, cards
 from monitoring.histogram import Histogram
-from monitoring.model import MetricsStore, Window
+from monitoring.model import Labels, Measured, MetricsStore, total
 from telemetry import names
 
 
@@ -25,7 +28,8 @@ class Latency(BaseModel):
 
 
 class Stats(BaseModel):
-    """Figures of the last `window_s` seconds; the last five describe this moment."""
+    """Figures of the last `window_s` seconds; those from `requests_active` to `workers_idle`
+    describe this moment."""
 
     window_s: float
     #: Requests by outcome.
@@ -48,53 +52,54 @@ class Stats(BaseModel):
     queue_oldest_age_s: float | None
     workers_busy: int | None
     workers_idle: int | None
+    cards: list[Card]
+    capacity: Capacity
 
 
 def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) -> Stats:
     """Compute the figures. Raises Unavailable when the store cannot be read."""
-    window = Window.last(window_s, time.time() if now_s is None else now_s)
-    requests = _counts(metrics, names.M_REQUESTS, window, "outcome")
-    detections = _counts(metrics, names.M_DETECTIONS, window, "label")
-    done = metrics.histogram(names.M_REQUEST_DURATION, window, where={"outcome": "ok"})
-    stages = metrics.histogram(names.M_STAGE_DURATION, window, by=("stage",))
-    batches = metrics.histogram(names.M_BATCH_SIZE, window).get(())
+    now_s = time.time() if now_s is None else now_s
+    window = metrics.window(window_s, now_s)
+    traffic, levels = Traffic.read(metrics, window), Levels.read(metrics, window)
+    stages = _by_stage(metrics.histogram(names.M_STAGE_DURATION, window, by=("stage",)))
+    batches = metrics.measured_series(names.M_BATCH_SIZE, window, window.seconds).get(())
+    batch = total(batches.values) if batches else Measured()
     busy = metrics.increase(names.M_INFERENCE_BUSY, window, by=("provider",))
-    workers = metrics.latest(names.M_WORKERS, across="max", by=("state",))
-    total, succeeded = sum(requests.values()), requests.get("ok", 0)
+    requests, detections = _whole_counts(traffic.requests), _whole_counts(traffic.detections)
+    elapsed_s = window.elapsed_s(now_s)
+    asked, succeeded = sum(requests.values()), requests.get("ok", 0)
     return Stats(
         window_s=window_s,
         requests=requests,
-        qps=round(total / window_s, 4),
-        success_rate=round(succeeded / total, 6) if total else None,
-        latency_ms=_latency(done.get(())),
+        qps=round(asked / elapsed_s, 4),
+        success_rate=round(succeeded / asked, 6) if asked else None,
+        latency_ms=_latency(traffic.duration),
         stages_ms={
             stage: found
-            for stage in names.STAGES
-            if (found := _latency(stages.get((stage,)))) is not None
+            for stage, histogram in stages.items()
+            if (found := _latency(histogram)) is not None
         },
         detections=detections,
         detections_per_image=round(sum(detections.values()) / succeeded, 4) if succeeded else None,
-        batch_size_mean=batches.mean if batches else None,
-        inference_busy={labels[0]: round(s / window_s, 4) for labels, s in busy.items() if s},
-        requests_active=_whole(
-            metrics.latest(names.M_REQUESTS_ACTIVE, across="sum").get(()),
-        ),
-        queue_depth=_whole(_sum_of_queues(metrics, names.M_QUEUE_DEPTH)),
-        queue_oldest_age_s=metrics.latest(names.M_QUEUE_OLDEST_AGE, across="max").get(()),
-        workers_busy=_whole(workers.get(("busy",))),
-        workers_idle=_whole(workers.get(("idle",))),
+        batch_size_mean=batch.mean,
+        inference_busy={labels[0]: round(s / elapsed_s, 4) for labels, s in busy.items() if s},
+        requests_active=_whole(levels.active.now),
+        queue_depth=_whole(levels.depth.now),
+        queue_oldest_age_s=levels.oldest_age.now,
+        workers_busy=_whole(levels.busy.now),
+        workers_idle=_whole(levels.idle.now),
+        cards=cards(traffic, levels, window, now_s),
+        capacity=capacity(metrics, window, now_s, levels, stages, batch),
     )
 
 
-def _counts(metrics: MetricsStore, name: str, window: Window, by: str) -> dict[str, int]:
-    found = metrics.increase(name, window, by=(by,))
-    return {labels[0]: round(count) for labels, count in sorted(found.items()) if count}
+def _whole_counts(counted: Mapping[str, Counted]) -> dict[str, int]:
+    found = {name: round(each.total) for name, each in counted.items()}
+    return {name: count for name, count in found.items() if count}
 
 
-def _sum_of_queues(metrics: MetricsStore, name: str) -> float | None:
-    """Every frontend reports each queue whole: the largest of them, then the sum of queues."""
-    found = metrics.latest(name, across="max", by=("queue",))
-    return sum(found.values()) if found else None
+def _by_stage(found: Mapping[Labels, Histogram]) -> dict[str, Histogram]:
+    return {stage: found[(stage,)] for stage in names.STAGES if (stage,) in found}
 
 
 def _latency(histogram: Histogram | None) -> Latency | None:

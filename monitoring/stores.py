@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from monitoring.embedded.metrics import EmbeddedMetrics
 from monitoring.embedded.otlp import Rejected
+from monitoring.embedded.schema import Readers
 from monitoring.embedded.store import EmbeddedStore
+from monitoring.embedded.traces import EmbeddedTraces
 from monitoring.jaeger import JaegerTraces
 from monitoring.model import MetricsStore, TraceStore
 from monitoring.prometheus import PrometheusMetrics
@@ -59,6 +62,25 @@ def open_stores(settings: Settings) -> Stores:
             receiver = opened.enter_context(closing(_embedded(settings)))
             metrics, traces = metrics or receiver.metrics, traces or receiver.traces
         return Stores(metrics, traces, receiver, opened.pop_all().close)
+
+
+def open_readers(settings: Settings) -> Stores:
+    """The same stores for a process that only reads: no receiver, no writer, no retention.
+
+    The embedded file belongs to the frontend: where it is not there yet, all answers are
+    empty, and it is not made.
+    """
+    metrics: MetricsStore | None = None
+    traces: TraceStore | None = None
+    with ExitStack() as opened:
+        if settings.prometheus_url is not None:
+            metrics = opened.enter_context(closing(PrometheusMetrics(settings.prometheus_url)))
+        if settings.jaeger_url is not None:
+            traces = opened.enter_context(closing(JaegerTraces(settings.jaeger_url)))
+        if metrics is None or traces is None:
+            readers = opened.enter_context(closing(Readers(telemetry_file(settings))))
+            metrics, traces = metrics or EmbeddedMetrics(readers), traces or EmbeddedTraces(readers)
+        return Stores(metrics, traces, None, opened.pop_all().close)
 
 
 def _embedded(settings: Settings) -> EmbeddedStore:

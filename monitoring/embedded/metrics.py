@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import groupby
 from typing import Any
@@ -18,7 +18,7 @@ from monitoring.embedded.levels import level_for, whole_steps
 from monitoring.embedded.otlp_metrics import Kind
 from monitoring.embedded.schema import Readers
 from monitoring.histogram import Histogram
-from monitoring.model import LIVE_S, Across, Labels, Series, T, Window
+from monitoring.model import LIVE_S, Across, Labels, Measured, Series, T, Window
 
 _IN = "level = ? AND series IN (SELECT value FROM json_each(?)) AND time_s >= ? AND time_s < ?"
 #: Columns of one series' points put together over one step.
@@ -34,6 +34,8 @@ _PUT_TOGETHER: dict[Across, Callable[[list[float]], float]] = {
 
 #: Series of one metric by the labels asked for: ids, and bounds for histograms.
 Groups = dict[Labels, list[tuple[int, tuple[float, ...]]]]
+#: Bounds of histograms, their counts (steps x buckets), and their sums by step.
+Buckets = tuple[tuple[float, ...], npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 class EmbeddedMetrics:
@@ -42,6 +44,12 @@ class EmbeddedMetrics:
     def __init__(self, readers: Readers, clock: Callable[[], float] = time.time) -> None:
         self._readers = readers
         self._clock = clock
+
+    def resolution_s(self, window: Window) -> int:
+        return level_for(window.start_s, self._clock())
+
+    def window(self, seconds: float, now_s: float, step_s: float = 1.0) -> Window:
+        return Window.last(seconds, now_s, step_s)
 
     def increase(
         self,
@@ -102,17 +110,38 @@ class EmbeddedMetrics:
         answer: dict[Labels, Series[Histogram]] = {}
         with self._readers.connection() as connection:
             for labels, series in _groups(connection, metric, "histogram", by, where).items():
-                by_bounds = [
-                    grid.histograms(connection, bounds, [id for id, _ in same])
-                    for bounds, same in groupby(
-                        sorted(series, key=lambda each: each[1]), key=lambda each: each[1]
-                    )
+                found = [
+                    [
+                        Histogram(bounds, tuple(step), total)
+                        for step, total in zip(counts.tolist(), sums.tolist(), strict=True)
+                    ]
+                    for bounds, counts, sums in grid.buckets(connection, series)
                 ]
-                found = [steps for steps in by_bounds if any(step.count for step in steps)]
                 if found:
                     answer[labels] = grid.series(
                         [reduce(Histogram.merge, step) for step in zip(*found, strict=True)]
                     )
+        return answer
+
+    def measured_series(
+        self,
+        metric: str,
+        window: Window,
+        step_s: float,
+        *,
+        by: Sequence[str] = (),
+        where: Mapping[str, str] | None = None,
+    ) -> dict[Labels, Series[Measured]]:
+        grid = _Grid(window, step_s, self._clock())
+        answer: dict[Labels, Series[Measured]] = {}
+        with self._readers.connection() as connection:
+            for labels, series in _groups(connection, metric, "histogram", by, where).items():
+                found = grid.buckets(connection, series)
+                if found:
+                    counts = sum(counts.sum(axis=1) for _, counts, _ in found)
+                    sums = sum(sums for _, _, sums in found)
+                    steps = zip(np.asarray(counts).tolist(), np.asarray(sums).tolist(), strict=True)
+                    answer[labels] = grid.series([Measured(*step) for step in steps])
         return answer
 
     def latest(
@@ -183,10 +212,21 @@ class _Grid:
         )
         yield from connection.execute(query, (self._first, self.step_s, *self._range(ids)))
 
-    def histograms(
+    def buckets(
+        self, connection: sqlite3.Connection, series: Iterable[tuple[int, tuple[float, ...]]]
+    ) -> list[Buckets]:
+        """Counts and sums of each step, for each bounds that series with values have."""
+        found = [
+            (bounds, *self._buckets(connection, bounds, [id for id, _ in same]))
+            for bounds, same in groupby(
+                sorted(series, key=lambda each: each[1]), key=lambda each: each[1]
+            )
+        ]
+        return [each for each in found if each[1].any()]
+
+    def _buckets(
         self, connection: sqlite3.Connection, bounds: tuple[float, ...], ids: Sequence[int]
-    ) -> list[Histogram]:
-        """One histogram for each step, over all the series, which have the same bounds."""
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
         query = f"SELECT (time_s - ?) / ?, sum, counts FROM histogram_point WHERE {_IN}"
         rows = connection.execute(query, (self._first, self.step_s, *self._range(ids))).fetchall()
         sums = np.zeros(self.steps)
@@ -196,10 +236,7 @@ class _Grid:
             packed = np.frombuffer(b"".join(row[2] for row in rows), dtype="<i8")
             np.add.at(sums, steps, [row[1] for row in rows])
             np.add.at(counts, steps, packed.reshape(len(rows), -1))
-        return [
-            Histogram(bounds, tuple(step), total)
-            for step, total in zip(counts.tolist(), sums.tolist(), strict=True)
-        ]
+        return counts, sums
 
     def series(self, values: Sequence[T]) -> Series[T]:
         """The steps' values with their times."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from monitoring.embedded.otlp import (
     MAX_NS,
@@ -25,7 +26,7 @@ from monitoring.embedded.otlp import (
     service_of,
     text_of,
 )
-from monitoring.model import SERVICE_INSTANCE, SERVICE_NAME
+from monitoring.model import HOST_ID, SERVICE_INSTANCE, SERVICE_NAME
 
 #: `counter`: a sum that only grows. `gauge`: a level, be it an OTLP gauge or a sum
 #: that goes up and down.
@@ -74,28 +75,46 @@ def decode_metrics(body: bytes) -> MetricsExport:
         raise MalformedTelemetry(f"not an ExportMetricsServiceRequest: {error}") from error
     export = MetricsExport()
     for group in message.resource_metrics:
-        service = service_of(group.resource)
-        instance = resource_attribute(group.resource, SERVICE_INSTANCE)
+        sender = _Sender.of(group.resource)
         for scope in group.scope_metrics:
             for metric in scope.metrics:
-                export.readings.extend(_readings(metric, service, instance, export.rejected))
+                export.readings.extend(_readings(metric, sender, export.rejected))
     return export
 
 
-def _readings(
-    metric: pb.Metric, service: str, instance: str, rejected: Rejected
-) -> Iterator[Reading]:
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """The process that reports, as far as labels tell."""
+
+    service: str
+    instance: str
+    host: str
+
+    @classmethod
+    def of(cls, resource: Resource) -> _Sender:
+        instance = resource_attribute(resource, SERVICE_INSTANCE)
+        return cls(service_of(resource), instance, resource_attribute(resource, HOST_ID))
+
+    def labels(self, kind: Kind) -> dict[str, str]:
+        """Levels are kept by process; what is added up is merged over all of a service."""
+        own = {SERVICE_NAME: self.service}
+        if kind == "gauge":
+            own[SERVICE_INSTANCE] = self.instance
+            if self.host:
+                own[HOST_ID] = self.host
+        return own
+
+
+def _readings(metric: pb.Metric, sender: _Sender, rejected: Rejected) -> Iterator[Reading]:
     match metric.WhichOneof("data"):
         case "gauge":
-            yield from _numbers(metric, metric.gauge.data_points, "gauge", False, service, instance,
-                                rejected)  # fmt: skip
+            yield from _numbers(metric, metric.gauge.data_points, "gauge", False, sender, rejected)
         case "sum":
             kind: Kind = "counter" if metric.sum.is_monotonic else "gauge"
             is_delta = metric.sum.aggregation_temporality == _DELTA
-            yield from _numbers(metric, metric.sum.data_points, kind, is_delta, service, instance,
-                                rejected)  # fmt: skip
+            yield from _numbers(metric, metric.sum.data_points, kind, is_delta, sender, rejected)
         case "histogram":
-            yield from _histograms(metric, service, instance, rejected)
+            yield from _histograms(metric, sender, rejected)
         case "exponential_histogram":
             count = len(metric.exponential_histogram.data_points)
             rejected.add(f"{metric.name}: exponential histograms are not taken", count)
@@ -108,8 +127,7 @@ def _numbers(
     points: Iterable[pb.NumberDataPoint],
     kind: Kind,
     is_delta: bool,
-    service: str,
-    instance: str,
+    sender: _Sender,
     rejected: Rejected,
 ) -> Iterator[Reading]:
     for point in points:
@@ -122,8 +140,8 @@ def _numbers(
         yield Reading(
             metric=metric.name,
             kind=kind,
-            attributes=_labels(point.attributes, service, instance if kind == "gauge" else None),
-            instance=instance,
+            attributes=_labels(point.attributes, sender.labels(kind)),
+            instance=sender.instance,
             # A level needs no start: a new reading replaces the one before.
             start_ns=0 if kind == "gauge" or is_delta else point.start_time_unix_nano,
             time_ns=point.time_unix_nano,
@@ -132,9 +150,7 @@ def _numbers(
         )
 
 
-def _histograms(
-    metric: pb.Metric, service: str, instance: str, rejected: Rejected
-) -> Iterator[Reading]:
+def _histograms(metric: pb.Metric, sender: _Sender, rejected: Rejected) -> Iterator[Reading]:
     is_delta = metric.histogram.aggregation_temporality == _DELTA
     for point in metric.histogram.data_points:
         if point.flags & _NO_VALUE:
@@ -148,8 +164,8 @@ def _histograms(
         yield Reading(
             metric=metric.name,
             kind="histogram",
-            attributes=_labels(point.attributes, service, None),
-            instance=instance,
+            attributes=_labels(point.attributes, sender.labels("histogram")),
+            instance=sender.instance,
             start_ns=0 if is_delta else point.start_time_unix_nano,
             time_ns=point.time_unix_nano,
             value=point.sum,
@@ -172,9 +188,6 @@ def _has_time(point: pb.NumberDataPoint | pb.HistogramDataPoint) -> bool:
     return 0 < point.time_unix_nano <= MAX_NS and point.start_time_unix_nano <= MAX_NS
 
 
-def _labels(items: Iterable[KeyValue], service: str, instance: str | None) -> str:
+def _labels(items: Iterable[KeyValue], of_sender: Mapping[str, str]) -> str:
     labels = {name: text_of(value) for name, value in attributes_of(items).items()}
-    labels[SERVICE_NAME] = service
-    if instance is not None:
-        labels[SERVICE_INSTANCE] = instance
-    return json.dumps(labels, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**labels, **of_sender}, sort_keys=True, separators=(",", ":"))

@@ -157,10 +157,15 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
     """A connection in autocommit mode: transactions are begun in so many words."""
+    mode = "rwc" if create else "rw"
     connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
     )
     # Enough in WAL mode: a power cut may lose the last moments, never the file.
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -168,8 +173,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _empty() -> sqlite3.Connection:
+    """What a file in which nothing was ever written would answer."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for script in MIGRATIONS:
+        connection.executescript(script)
+    return connection
+
+
 class Readers:
-    """Connections for reading, lent to one thread at a time."""
+    """Connections for reading, lent to one thread at a time.
+
+    The file need not be there yet: until then it reads as empty, and is not made.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -180,6 +196,10 @@ class Readers:
     @contextlib.contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one state of the file; Unavailable when it cannot be read."""
+        if not self._path.exists():
+            with contextlib.closing(_empty()) as nothing:
+                yield nothing
+            return
         try:
             connection = self._borrow()
             try:
@@ -204,7 +224,7 @@ class Readers:
                 raise Unavailable("the telemetry store is closed")
             if self._idle:
                 return self._idle.pop()
-        connection = connect(self._path)
+        connection = connect(self._path, create=False)
         connection.execute("PRAGMA query_only = ON")
         return connection
 

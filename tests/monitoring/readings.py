@@ -26,8 +26,10 @@ class Process:
         start_s: float = 1.0,
         service: str = names.SERVICE_FRONTEND,
         temporality: int = CUMULATIVE,
+        host: str = "",
     ) -> None:
-        self.resource = _attributes({"service.name": service, "service.instance.id": instance})
+        identity = {"service.name": service, "service.instance.id": instance}
+        self.resource = _attributes(identity | ({"host.id": host} if host else {}))
         self.start_ns = int(start_s * 1e9)
         self.temporality = temporality
 

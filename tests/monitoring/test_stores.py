@@ -10,7 +10,7 @@ from monitoring.embedded.metrics import EmbeddedMetrics
 from monitoring.embedded.traces import EmbeddedTraces
 from monitoring.jaeger import JaegerTraces
 from monitoring.prometheus import PrometheusMetrics
-from monitoring.stores import open_stores, telemetry_file
+from monitoring.stores import open_readers, open_stores, telemetry_file
 from pipeline.settings import Settings
 
 PROMETHEUS, JAEGER = "http://prometheus:9090", "http://jaeger:16686"
@@ -41,3 +41,18 @@ def test_chosen_by_the_settings(
     assert (stores.receiver is None) is both
     assert telemetry_file(settings).exists() is not both
     stores.close()
+
+
+@pytest.mark.parametrize("prometheus_url", [None, PROMETHEUS])
+@pytest.mark.parametrize("jaeger_url", [None, JAEGER])
+def test_readers(tmp_path: Path, prometheus_url: str | None, jaeger_url: str | None) -> None:
+    """A process that only reads gets the same stores, without a receiver, and makes no file."""
+    settings = Settings(home=tmp_path, prometheus_url=prometheus_url, jaeger_url=jaeger_url)
+    stores = open_readers(settings)
+    assert stores.receiver is None
+    assert not telemetry_file(settings).exists()
+    writing = open_stores(settings)
+    assert type(stores.metrics) is type(writing.metrics)
+    assert type(stores.traces) is type(writing.traces)
+    stores.close()
+    writing.close()

@@ -1,0 +1,398 @@
+"""monitoring.stats, cards, plots and capacity: the same figures from every store.
+
+The same two hours go to the embedded store, by OTLP, and to a real Prometheus, as the samples
+that it would have scraped; there once as raw samples only and once with what the rules of
+prometheus/rules recorded of the first three quarters of them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from monitoring.embedded.store import EmbeddedStore
+from monitoring.model import MetricsStore, Window
+from monitoring.plots import Plots, plots
+from monitoring.prometheus import PrometheusMetrics
+from monitoring.recorded import Records
+from monitoring.stats import Stats, stats
+from pipeline.errors import InvalidParameter
+from telemetry import names
+from tests.monitoring.conftest import NOW_S, ROOT, Clock, free_port, program, running
+from tests.monitoring.readings import Process
+
+BEGIN_S = NOW_S - 7200
+#: Exports and scrapes come every 15 s, 7 s into each quarter of a minute.
+TICK_S = 15
+TICKS = [BEGIN_S + 7 + TICK_S * i for i in range(480)]
+WINDOW_S = 3600
+#: Frontend "b" starts anew as "c" after an hour and a half; each tick brings so many requests.
+FRONTENDS = {"a": (0, 480, 6), "b": (0, 360, 3), "c": (360, 480, 9)}
+#: The worker does what the frontends ask for, 40 ms an image.
+WORKER, BUSY_S = "w", 0.04
+#: Which records a Prometheus store reads: none, or those of 5 minutes or an hour for any window.
+NEVER: tuple[Records, ...] = ()
+ALWAYS = {"5m": (Records(300, "5m", 0.0),), "1h": (Records(3600, "1h", 0.0),)}
+RULES = ROOT / "prometheus" / "rules" / "history.yml"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one process says of one series at one time; a histogram has `values`."""
+
+    instance: str
+    service: str
+    host: str
+    time_s: float
+    name: str
+    #: In Prometheus, without the suffix of its kind.
+    exported: str
+    kind: str
+    value: float = 0.0
+    values: tuple[float, ...] = ()
+    bounds: tuple[float, ...] = names.DURATION_BUCKETS_S
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def per_tick(tick: int) -> int:
+    """Requests of a tick, all frontends together."""
+    return sum(rate for first, last, rate in FRONTENDS.values() if first <= tick < last)
+
+
+def latencies(count: int) -> tuple[float, ...]:
+    """How long a frontend's first so many requests took, in seconds."""
+    return tuple(0.02 * (1 + i % 30) for i in range(count))
+
+
+def frontend(instance: str, tick: int) -> Iterator[Reading]:
+    first, _, rate = FRONTENDS[instance]
+    lived, time_s = tick - first + 1, TICKS[tick]
+    who = (instance, names.SERVICE_FRONTEND, "host-1", time_s)
+    ok, failed = lived * rate, lived // 10
+    requests = names.M_REQUESTS, "damoscope_requests", "counter"
+    yield Reading(*who, *requests, ok, labels={"outcome": "ok"})
+    yield Reading(*who, *requests, failed, labels={"outcome": "failed"})
+    yield Reading(*who, names.M_REQUEST_DURATION, "damoscope_request_duration_seconds",
+                  "histogram", values=latencies(ok), labels={"outcome": "ok"})  # fmt: skip
+    yield Reading(*who, names.M_STAGE_DURATION, "damoscope_stage_duration_seconds", "histogram",
+                  values=(0.004,) * ok, labels={"stage": "upload"})  # fmt: skip
+    depth = float(tick % 4)
+    gauges = (
+        (names.M_QUEUE_DEPTH, "damoscope_queue_depth", depth, {"queue": "detections"}),
+        (names.M_QUEUE_OLDEST_AGE, "damoscope_queue_oldest_age_seconds", depth / 10,
+         {"queue": "detections"}),
+        (names.M_WORKERS, "damoscope_workers", 1.0, {"state": "busy"}),
+        (names.M_WORKERS, "damoscope_workers", 0.0, {"state": "idle"}),
+        (names.M_REQUESTS_ACTIVE, "damoscope_requests_active", 2.0, {}),
+    )  # fmt: skip
+    for name, exported, value, labels in gauges:
+        yield Reading(*who, name, exported, "gauge", value, labels=labels)
+    yield from host(who, 0.7, 0.4)
+
+
+def worker(tick: int) -> Iterator[Reading]:
+    who = (WORKER, names.SERVICE_WORKER, "host-2", TICKS[tick])
+    images = sum(per_tick(i) for i in range(tick + 1))
+    yield Reading(*who, names.M_STAGE_DURATION, "damoscope_stage_duration_seconds", "histogram",
+                  values=(0.03,) * images, labels={"stage": "inference"})  # fmt: skip
+    yield Reading(*who, names.M_BATCH_SIZE, "damoscope_batch_size", "histogram",
+                  values=(1.0,) * images, bounds=names.BATCH_BUCKETS)  # fmt: skip
+    cpu = {"provider": "cpu"}
+    yield Reading(*who, names.M_WORKER_BUSY, "damoscope_worker_busy_seconds", "counter",
+                  images * BUSY_S, labels=cpu)  # fmt: skip
+    yield Reading(*who, names.M_DETECTIONS, "damoscope_detections", "counter", images * 2,
+                  labels={"label": "phone"})  # fmt: skip
+    yield from host(who, 0.5, 0.3)
+
+
+def host(who: tuple[str, str, str, float], idle: float, used: float) -> Iterator[Reading]:
+    """Two processors, of which one has a tenth more to do than the other."""
+    for cpu, share in (("1", idle - 0.05), ("2", idle + 0.05)):
+        yield Reading(*who, names.M_SYSTEM_CPU, "system_cpu_utilization_ratio", "gauge", share,
+                      labels={"state": "idle", "cpu": cpu})  # fmt: skip
+    yield Reading(*who, names.M_SYSTEM_MEMORY, "system_memory_utilization_ratio", "gauge", used,
+                  labels={"state": "used"})  # fmt: skip
+    yield Reading(*who, names.M_PROCESS_CPU, "process_cpu_utilization_ratio", "gauge", 0.1)
+
+
+def readings() -> Iterator[Reading]:
+    for tick in range(len(TICKS)):
+        for instance, (first, last, _) in FRONTENDS.items():
+            if first <= tick < last:
+                yield from frontend(instance, tick)
+        yield from worker(tick)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MetricsStore]:
+    store = EmbeddedStore(tmp_path_factory.mktemp("store") / "telemetry.db", clock=Clock(NOW_S - 1))
+    starts = {instance: TICKS[first] - 1 for instance, (first, _, _) in FRONTENDS.items()}
+    for each in readings():
+        process = Process(each.instance, starts.get(each.instance, BEGIN_S), each.service,
+                          host=each.host)  # fmt: skip
+        match each.kind:
+            case "counter":
+                export = process.counter(each.name, each.time_s, each.value, **each.labels)
+            case "gauge":
+                export = process.gauge(each.name, each.time_s, each.value, **each.labels)
+            case _:
+                export = process.histogram(
+                    each.name, each.time_s, each.values, each.bounds, **each.labels
+                )
+        store.receive_metrics(export)
+    store.flush()
+    yield store.metrics
+    store.close()
+
+
+def openmetrics() -> str:
+    """The same as lines of OpenMetrics, as the collector's exporter offers them."""
+    families: dict[str, list[str]] = {}
+    for each in readings():
+        who = {"job": each.service, "instance": each.instance}
+        labels = ",".join(f'{name}="{value}"' for name, value in (who | each.labels).items())
+        lines = families.setdefault(f"{each.exported} {each.kind}", [])
+        if each.kind != "histogram":
+            suffix = "_total" if each.kind == "counter" else ""
+            lines.append(f"{each.exported}{suffix}{{{labels}}} {each.value} {each.time_s}")
+            continue
+        ordered = sorted(each.values)
+        for bound in (*each.bounds, float("inf")):
+            below = bisect_left(ordered, bound + 1e-12)
+            le = "+Inf" if bound == float("inf") else bound
+            lines.append(f'{each.exported}_bucket{{{labels},le="{le}"}} {below} {each.time_s}')
+        lines.append(f"{each.exported}_sum{{{labels}}} {sum(each.values)} {each.time_s}")
+        lines.append(f"{each.exported}_count{{{labels}}} {len(each.values)} {each.time_s}")
+    info = families.setdefault("target info", [])
+    lives = [(name, names.SERVICE_FRONTEND, "host-1", *FRONTENDS[name][:2]) for name in FRONTENDS]
+    for instance, job, host_id, first, last in [
+        *lives, (WORKER, names.SERVICE_WORKER, "host-2", 0, len(TICKS)),
+    ]:  # fmt: skip
+        labels = f'job="{job}",instance="{instance}",host_id="{host_id}"'
+        info += [f"target_info{{{labels}}} 1 {time_s}" for time_s in TICKS[first:last]]
+    # A family's lines go series by series.
+    return (
+        "\n".join(
+            f"# TYPE {family}\n" + "\n".join(sorted(lines, key=lambda line: line.split(" ")[0]))
+            for family, lines in families.items()
+        )
+        + "\n# EOF\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prometheus's folder with the samples."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    (folder / "samples").write_text(openmetrics())
+    (folder / "prometheus.yml").write_text("global: {}\n")
+    load = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
+    subprocess.run(load, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+def prometheus(folder: Path, address: str) -> list[str]:
+    return [
+        program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
+        "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recorded_url(folder: Path) -> Iterator[str]:
+    """A Prometheus with the samples, and the records of three quarters of the time."""
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}"
+    with running(prometheus(folder, address), folder, f"{url}/-/ready"):
+        record = [
+            program("promtool"), "tsdb", "create-blocks-from", "rules", f"--url={url}",
+            f"--start={int(BEGIN_S)}", f"--end={int(BEGIN_S + 5400)}", "--eval-interval=5m",
+            "--output-dir=data", str(RULES),
+        ]  # fmt: skip
+        subprocess.run(record, cwd=folder, check=True, capture_output=True)
+    with running(prometheus(folder, address), folder, f"{url}/-/ready"):
+        yield url
+
+
+@pytest.fixture(params=["embedded", pytest.param("prometheus", marks=pytest.mark.stack)])
+def metrics(request: pytest.FixtureRequest) -> Iterator[MetricsStore]:
+    if request.param == "embedded":
+        yield request.getfixturevalue("embedded")
+        return
+    store = PrometheusMetrics(request.getfixturevalue("recorded_url"), Clock(NOW_S - 1), NEVER)
+    yield store
+    store.close()
+
+
+#: In the window: all ticks of the second hour.
+OK = sum(per_tick(tick) for tick in range(240, 480))
+FAILED = 24 + 12 + 12
+OK_BEFORE = 240 * 9
+FAILED_BEFORE = 24 + 24
+
+
+def figures(metrics: MetricsStore) -> Stats:
+    return stats(metrics, WINDOW_S, now_s=NOW_S - 1)
+
+
+def test_cards_over_the_window(metrics: MetricsStore) -> None:
+    """Counts are exact, now and in the window before; percentiles come from one histogram."""
+    cards = {card.name: card for card in figures(metrics).cards}
+    assert list(cards) == [
+        "qps", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "success_rate",
+        "requests_active", "queue_depth", "queue_oldest_age_s", "workers_ready", "workers_busy",
+        "detections_per_image", "cpu", "memory",
+    ]  # fmt: skip
+    assert cards["qps"].value == round((OK + FAILED) / WINDOW_S, 4)
+    assert cards["qps"].before == round((OK_BEFORE + FAILED_BEFORE) / WINDOW_S, 4)
+    assert cards["success_rate"].value == round(OK / (OK + FAILED), 6)
+    assert cards["success_rate"].before == round(OK_BEFORE / (OK_BEFORE + FAILED_BEFORE), 6)
+    assert cards["detections_per_image"].value == cards["detections_per_image"].before == 2
+    bounds_ms = [1e3 * bound for bound in names.DURATION_BUCKETS_S]
+    for q, name in ((0.50, "p50"), (0.95, "p95"), (0.99, "p99")):
+        true_ms = 20 * (1 + int(q * 30))
+        found = cards[f"latency_{name}_ms"].value
+        assert found is not None
+        assert abs(bisect_left(bounds_ms, true_ms) - bisect_left(bounds_ms, found)) <= 1
+
+
+def test_cards_of_this_moment(metrics: MetricsStore) -> None:
+    """Levels said by several frontends are taken once, requests in flight are added up; a host
+    is as busy as its processors in the mean, and the busiest one is shown."""
+    cards = {card.name: card for card in figures(metrics).cards}
+    shown = {
+        "requests_active": 4, "queue_depth": 3, "queue_oldest_age_s": 0.3, "workers_ready": 1,
+        "workers_busy": 1, "cpu": 0.5, "memory": 0.4,
+    }  # fmt: skip
+    assert {name: cards[name].value for name in shown} == pytest.approx(shown)
+    assert cards["queue_depth"].before == pytest.approx(1.5)
+    assert cards["cpu"].before == pytest.approx(0.5)
+
+
+def test_sparklines(metrics: MetricsStore) -> None:
+    """Every card shows its course over the window."""
+    for card in figures(metrics).cards:
+        assert 10 <= len(card.sparkline) <= 30, card.name
+        known = [value for value in card.sparkline if value is not None]
+        assert len(known) >= len(card.sparkline) - 2, card.name
+        if card.name in ("qps", "success_rate"):
+            assert min(known) > 0
+
+
+def test_capacity(metrics: MetricsStore) -> None:
+    """An image takes 40 ms of the worker's time: it could do 25 a second."""
+    found = figures(metrics).capacity
+    assert found.busy_s_per_image == pytest.approx(BUSY_S)
+    assert found.arriving_per_s == pytest.approx(OK / WINDOW_S, abs=1e-4)
+    assert found.workers == 1
+    assert found.utilisation is not None
+    assert found.verdict == "holds"
+
+
+def test_a_time_without_anything_before(metrics: MetricsStore) -> None:
+    """What was not measured in the window before is null, not 0."""
+    cards = stats(metrics, 7200, now_s=NOW_S - 1).cards
+    assert {card.name: card.before for card in cards} == {card.name: None for card in cards}
+    assert all(card.value is not None for card in cards)
+
+
+def course(metrics: MetricsStore, window_s: float = WINDOW_S, step_s: float = 300) -> Plots:
+    return plots(metrics, window_s, step_s, now_s=NOW_S - 1)
+
+
+def test_plots(metrics: MetricsStore) -> None:
+    """Each step has what was measured in it; the steps add up to the window."""
+    found = course(metrics)
+    assert (found.step_s, found.count, found.start_s) == (300, 12, NOW_S - 3600)
+    ok = found.requests_per_s["ok"]
+    assert ok == pytest.approx([20 * per_tick(240 + 20 * i) / 300 for i in range(12)], rel=0.01)
+    assert found.arriving_per_s == ok
+    assert sum(map(sum, found.heatmap.counts)) == OK
+    assert len(found.heatmap.counts[0]) == len(found.heatmap.bounds_ms) + 1
+    assert found.stages_ms == {"upload": [4] * 12, "inference": [30] * 12}
+    assert found.batch_size == [1] * 12
+    assert found.queue_depth == {"detections": [3] * 12}
+    assert found.queue_oldest_age_s == [0.3] * 12
+    assert found.workers == {"busy": [1] * 12, "idle": [0] * 12}
+    busy = [value * BUSY_S for value in ok if value is not None]
+    assert found.utilisation == pytest.approx(busy, abs=1e-3)
+
+
+@pytest.mark.stack
+def test_the_same_from_both(embedded: MetricsStore, recorded_url: str) -> None:
+    """Nothing that a page shows depends on the store."""
+    metrics = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), NEVER)
+    one, other = figures(embedded).model_dump(), figures(metrics).model_dump()
+    for a, b in zip(one.pop("cards"), other.pop("cards"), strict=True):
+        a.pop("sparkline"), b.pop("sparkline")
+        assert (a.pop("name"), a.pop("unit")) == (b.pop("name"), b.pop("unit"))
+        assert a == pytest.approx(b, rel=0.02)
+    assert one == other
+    assert course(embedded).model_dump() == course(metrics).model_dump()
+    metrics.close()
+
+
+def test_long_ago(metrics: MetricsStore) -> None:
+    """A window that is longer than there is data counts all of it, and shows the rest empty."""
+    found = plots(metrics, 6 * 3600, 3600, now_s=NOW_S - 1)
+    counts = [sum(step) for step in found.heatmap.counts]
+    assert counts == [0, 0, 0, 0, OK_BEFORE, OK]
+    assert found.latency_ms["p50"][:4] == [None] * 4
+
+
+def test_too_many_steps(metrics: MetricsStore) -> None:
+    """More steps than anybody can see are refused, with the number that can be had."""
+    with pytest.raises(InvalidParameter, match="at most 1500"):
+        plots(metrics, 86400 * 30, 5, now_s=NOW_S - 1)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("end_s", [NOW_S, NOW_S - 100, NOW_S - 2000])
+@pytest.mark.parametrize("every", ALWAYS)
+def test_records_count_what_the_samples_count(recorded_url: str, end_s: float, every: str) -> None:
+    """Any window counts the same from records, completed by samples where there are none."""
+    raw = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), NEVER)
+    recorded = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), ALWAYS[every])
+    for seconds in (1000, 3600, 7200, 20000):
+        window = Window(end_s - seconds, end_s)
+        one = recorded.increase(names.M_REQUESTS, window, by=("outcome",))
+        assert one == raw.increase(names.M_REQUESTS, window, by=("outcome",))
+        stages = recorded.histogram(names.M_STAGE_DURATION, window, by=("stage",))
+        for labels, histogram in raw.histogram(
+            names.M_STAGE_DURATION, window, by=("stage",)
+        ).items():
+            assert stages[labels].counts == histogram.counts
+            assert stages[labels].sum == pytest.approx(histogram.sum)
+    raw.close()
+    recorded.close()
+
+
+@pytest.mark.stack
+def test_records_step_by_step(recorded_url: str) -> None:
+    """In a window whose steps begin where records do, each step is the samples' own."""
+    raw = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), NEVER)
+    recorded = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), ALWAYS["5m"])
+    window = recorded.window(6000, NOW_S - 1, 600)
+    assert window.seconds == 6000
+    assert NOW_S - 1 <= window.end_s < NOW_S + 299
+    ask = (names.M_REQUEST_DURATION, window, 600)
+    one, other = recorded.histogram_series(*ask)[()], raw.histogram_series(*ask)[()]
+    assert [step.counts for step in one.values] == [step.counts for step in other.values]
+    assert recorded.increase_series(names.M_REQUESTS, window, 600) == raw.increase_series(
+        names.M_REQUESTS, window, 600
+    )
+    depth = recorded.gauge_series(names.M_QUEUE_DEPTH, window, 600, across="max", by=("queue",))
+    assert depth == raw.gauge_series(names.M_QUEUE_DEPTH, window, 600, across="max", by=("queue",))
+    hosts = recorded.gauge_series(
+        names.M_SYSTEM_CPU, window, 600, across="avg", by=("host.id",), where={"state": "idle"}
+    )
+    assert {labels[0]: series.values[-1] for labels, series in hosts.items()} == pytest.approx(
+        {"host-1": 0.7, "host-2": 0.5}
+    )
+    raw.close()
+    recorded.close()
