@@ -44,6 +44,8 @@ SUFFIXES = {
     names.M_DETECTIONS: "total",
     names.M_IMAGE_SIZE: "bytes",
     names.M_INFERENCE_BUSY: "seconds_total",
+    names.M_WORKER_BUSY: "seconds_total",
+    names.M_CLIENT_REQUESTS: "total",
     names.M_GPU_UTILIZATION: "ratio",
     names.M_GPU_MEMORY: "bytes",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -297,6 +298,23 @@ def test_metrics(recorded: Recorded, emit: Callable[..., None]) -> None:
     assert found == {"phone": 2, "book": 1}
     scores = {p.attributes["label"]: p.sum for p in points["damoscope.detection.score"]}
     assert scores == pytest.approx({"phone": 1.66, "book": 0.5})
+
+
+def test_time_of_the_worker(
+    recorded: Recorded, emit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is busy from taking a batch to its telemetry; what two batches share counts once."""
+    ends = iter([START + 100 * MS, START + 150 * MS, START + 500 * MS])
+    monkeypatch.setattr("worker.trace.time", SimpleNamespace(time_ns=lambda: next(ends)))
+    for taken_ns in (START + 40 * MS, START + 90 * MS, START + 490 * MS):
+        meta, _ = recorded.enqueue()
+        one = item(None, meta=meta, enqueued_ns=START, taken_ns=taken_ns)
+        one.fail(InferenceFailed("no"))
+        one.stored_ns = taken_ns + MS
+        emit(one)
+    (busy,) = recorded.points()["damoscope.worker.busy"]
+    assert busy.value == pytest.approx(0.060 + 0.050 + 0.010)
+    assert busy.attributes == {"provider": "cpu"}
 
 
 def test_exemplars(recorded: Recorded, emit: Callable[..., None]) -> None:
