@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 from pydantic import BaseModel
@@ -200,14 +201,14 @@ def _ratio(name: str, unit: Unit, parts: Iterable[Counted], wholes: Iterable[Cou
     def share(part: float, whole: float) -> float | None:
         return round(part / whole, digits) if whole else None
 
-    of_steps = _summed(of).values
-    some_steps = _summed(some).values or (0.0,) * len(of_steps)
+    # The two come from different processes: one may be here before the other is.
+    steps = zip_longest(_summed(some).values, _summed(of).values, fillvalue=0.0)
     return Card(
         name=name,
         unit=unit,
         value=share(_total(some), _total(of)),
         before=share(_before(some), _before(of)),
-        sparkline=[share(*step) for step in zip(some_steps, of_steps, strict=True)],
+        sparkline=[share(*step) for step in steps],
     )
 
 

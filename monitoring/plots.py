@@ -154,7 +154,7 @@ def _utilisation(busy_per_s: Steps, workers: Mapping[str, Steps]) -> Steps:
     there = [sum(filter(None, states)) for states in zip(*workers.values(), strict=True)]
     return [
         None if busy is None or not number else min(1.0, round(busy / number, 4))
-        for busy, number in zip(busy_per_s, there, strict=True)
+        for busy, number in zip(busy_per_s, there, strict=False)
     ]
 
 
