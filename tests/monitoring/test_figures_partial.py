@@ -1,4 +1,4 @@
-"""monitoring.stats, plots and reports over a store to which only some of the exports have come yet."""
+"""Stats, plots and reports over a store to which only some of the exports have come yet."""
 
 from __future__ import annotations
 
