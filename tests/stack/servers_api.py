@@ -54,10 +54,11 @@ class Servers:
         result = self.instant(expression)
         return float(result[0]["value"][1]) if result else None
 
-    def rules(self, kind: str) -> list[dict[str, Any]]:
-        """Loaded rules: kind is record or alert."""
+    def rules(self, kind: str, slow: bool = False) -> list[dict[str, Any]]:
+        """Loaded rules: kind is record or alert; `slow` are evaluated every few minutes only."""
         answer = get(self.ports.prometheus, "/api/v1/rules", type=kind)
-        return [rule for group in answer["data"]["groups"] for rule in group["rules"]]
+        groups = [group for group in answer["data"]["groups"] if (group["interval"] > 60) == slow]
+        return [rule for group in groups for rule in group["rules"]]
 
     def exemplars(self, expression: str) -> list[dict[str, Any]]:
         """Exemplars of the last five minutes."""
