@@ -29,7 +29,8 @@ from pipeline.job import DetectOptions
 from pipeline.queue import Producer
 from pipeline.settings import Settings
 from telemetry.context import trace_id
-from telemetry.setup import SCOPE, Telemetry
+from telemetry.setup import Telemetry
+from telemetry.spans import SCOPE
 
 #: Only detections are traced: no pages, assets, polls, health checks or telemetry itself.
 UNTRACED = rf"^(?!.*{api.DETECT_PATH}(\?.*)?$)"
@@ -63,12 +64,12 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         await asyncio.to_thread(app.state.alerts.close)
         await asyncio.to_thread(stores.close)
 
-    # FastAPI's own tracing is off: the instrumentation below is the one that traces.
+    # FastAPI's own telemetry is off: the instrumentation below is the one that traces.
     app = FastAPI(
         title="damoscope",
         summary="DAMO-YOLO detection that can be seen through",
         lifespan=lifespan,
-        telemetry={"tracing": False},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
     )
@@ -80,6 +81,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     app.state.on_invalid_parameter = _counter_of_refusals(detection)
     problems.install(app)
     reference.install(app)
+    app.include_router(api.detect_router)
     app.include_router(api.router)
     app.include_router(traces.router)
     app.include_router(stats.router)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -60,6 +61,9 @@ def run(settings: Settings) -> None:
     telemetry = setup.start(names.SERVICE_FRONTEND)
     warm_up()
     app = build(settings, telemetry, stores)
+    # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.
+    gc.collect()
+    gc.freeze()
     config = uvicorn.Config(
         app,
         host=settings.host,

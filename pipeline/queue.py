@@ -38,6 +38,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
+from pipeline.together import Together
 
 #: The one function that a worker runs; jobs naming any other are refused.
 TASK = "worker.task.detect"
@@ -54,6 +55,11 @@ REPLY_CHANNEL = "damoscope:replies:{}"
 #: Idle workers wait on this list; every enqueue pushes one ring.
 DOORBELL = "damoscope:doorbell"
 
+_IMAGE_KEYS = "damoscope:image:"
+#: Images of up to so many bytes come with their jobs, larger ones by a command of their own: what
+#: passes through a script is held in the memory of Redis' Lua meanwhile.
+IMAGE_WITH_JOB_BYTES = 2**20
+
 QUEUE_KEYS = tuple(f"{Queue.redis_queue_namespace_prefix}{name}" for name in QUEUES.values())
 #: The workers that take images. `rq:workers` has those of other queues, too: the watcher's.
 WORKERS_KEY = WORKERS_BY_QUEUE_KEY % QUEUES["normal"]
@@ -68,7 +74,7 @@ def script(name: str) -> str:
 
 def image_key(job_id: str) -> str:
     """Redis key of a job's encoded image."""
-    return f"damoscope:image:{job_id}"
+    return f"{_IMAGE_KEYS}{job_id}"
 
 
 def iso_now() -> str:
@@ -114,6 +120,7 @@ class Producer:
     def __init__(self, redis: AsyncRedis, *, queue_max: int, job_ttl_s: int, result_ttl_s: int,
                  attempts_max: int) -> None:  # fmt: skip
         self._redis = redis
+        self._together = Together(redis)
         self._queue_max = queue_max
         self._job_ttl_s = job_ttl_s
         self._result_ttl_s = result_ttl_s
@@ -121,16 +128,16 @@ class Producer:
             Retry(max=attempts_max - 1, enqueue_at_front=True) if attempts_max > 1 else None
         )
         self._enqueue = redis.register_script(script("enqueue"))
-        # Job.create wants a connection to keep, but building a job sends nothing over it.
-        self._unused = Redis()
+        self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
 
     async def store_image(self, job_id: str, data: bytes) -> None:
         """Store the encoded image under the job's own key."""
-        await self._redis.set(image_key(job_id), data, ex=self._job_ttl_s + self._result_ttl_s)
+        kept_s = self._job_ttl_s + self._result_ttl_s
+        await self._together.run("SET", image_key(job_id), data, "EX", kept_s)
 
     async def discard_image(self, job_id: str) -> None:
         """Take back an image whose job was not enqueued."""
-        await self._redis.delete(image_key(job_id))
+        await self._together.run("DEL", image_key(job_id))
 
     async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
                       meta: dict[str, str], reply_to: str) -> None:  # fmt: skip
@@ -140,10 +147,13 @@ class Producer:
         """
         fields = self._fields(job_id, job, priority, meta, reply_to)
         queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
-        waiting = await self._enqueue(
-            keys=[Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys, *QUEUE_KEYS],
-            args=[self._queue_max, self._job_ttl_s + self._result_ttl_s, job_id, *fields],
-        )
+        keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys, *QUEUE_KEYS]
+        kept_s = self._job_ttl_s + self._result_ttl_s
+        call = [len(keys), *keys, self._queue_max, kept_s, job_id, *fields]
+        try:
+            waiting = await self._together.run("EVALSHA", self._enqueue.sha, *call)
+        except NoScriptError:  # Redis was restarted
+            waiting = await self._together.run("EVAL", self._enqueue.script, *call)
         if waiting < 0:
             raise errors.Unavailable(
                 f"the queue is full ({self._queue_max} images waiting); try again shortly"
@@ -152,25 +162,36 @@ class Producer:
     def _fields(self, job_id: str, job: DetectJob, priority: Priority, meta: dict[str, str],
                 reply_to: str) -> list[Any]:  # fmt: skip
         """The RQ job hash as a flat list of fields and values."""
+        now = iso_now()
+        # As RQ writes it, but not compressed: RQ reads both, and packing costs more than the rest.
+        data = b'["%b",null,[%b],{}]' % (TASK.encode(), job.model_dump_json().encode())
+        return [
+            *self._constant[priority],
+            "damoscope_reply", reply_to,
+            "description", f"detect {job.image.format} {job.image.width}x{job.image.height}",
+            "created_at", now,
+            "enqueued_at", now,
+            "data", data,
+            "meta", orjson.dumps(meta),
+        ]  # fmt: skip
+
+    def _constant_fields(self, priority: Priority) -> list[Any]:
+        """What all jobs of a priority have in common, as RQ itself would write it."""
         rq_job = Job.create(
             TASK,
-            args=[job.model_dump(mode="json")],
-            id=job_id,
-            connection=self._unused,
+            connection=Redis(),  # it wants one to keep, but sends nothing over it
             origin=QUEUES[priority],
             status=JobStatus.QUEUED,
-            description=f"detect {job.image.format} {job.image.width}x{job.image.height}",
             timeout=self._job_ttl_s,
             result_ttl=self._result_ttl_s,
             failure_ttl=self._result_ttl_s,
             retry=self._retry,
-            meta=meta,
             serializer=JSONSerializer,
         )
-        rq_job.enqueued_at = datetime.now(UTC)
-        fields: list[Any] = ["damoscope_reply", reply_to]
+        fields: list[Any] = []
         for name, value in rq_job.to_dict().items():
-            if value != "":  # RQ reads an absent field as it reads an empty one
+            # RQ reads an absent field as it reads an empty one.
+            if value != "" and name not in ("created_at", "data", "description", "meta"):
                 fields += (name, value)
         return fields
 
@@ -253,14 +274,14 @@ class Consumer:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
         entries = self._take(
             keys=[DOORBELL, self._worker_key, WORKERS_KEY, *QUEUE_KEYS],
-            args=[RQ_KEY_PREFIX, self._worker, iso_now(), LEASE_S, most, int(ahead),
-                  *(uuid4().hex for _ in range(most))],
+            args=[RQ_KEY_PREFIX, self._worker, iso_now(), LEASE_S, most, int(ahead), _IMAGE_KEYS,
+                  IMAGE_WITH_JOB_BYTES, *(uuid4().hex for _ in range(most))],
         )  # fmt: skip
         taken_ns = time.time_ns()
         jobs = [_taken(entry, taken_ns) for entry in entries]
-        if jobs:
-            images = self._redis.mget([image_key(job.job_id) for job in jobs])
-            for job, image in zip(jobs, images, strict=True):
+        if left := [job for job in jobs if job.image is None]:
+            images = self._redis.mget([image_key(job.job_id) for job in left])
+            for job, image in zip(left, images, strict=True):
                 job.image = cast(bytes | None, image)  # decode_responses is off
         return jobs
 
@@ -331,7 +352,8 @@ class Consumer:
 
 
 def _taken(entry: list[Any], taken_ns: int) -> Taken:
-    job_id, execution_id, queue_key, data, meta, enqueued_at, before, reply_to, alone = entry
+    (job_id, execution_id, queue_key, data, meta, enqueued_at, before, reply_to, alone,
+     image) = entry  # fmt: skip
     job, refusal = _parse(data)
     return Taken(
         job_id=job_id.decode(),
@@ -342,6 +364,7 @@ def _taken(entry: list[Any], taken_ns: int) -> Taken:
         taken_ns=taken_ns,
         attempt=int(before) + 1,
         alone=alone == 1,
+        image=image,
         reply_to=reply_to.decode(),
         job=job,
         refusal=refusal,
@@ -373,12 +396,20 @@ def _unix_ns(moment: datetime) -> int:
 def _parse(data: bytes) -> tuple[DetectJob | None, str]:
     """The job of an RQ payload, or why it is refused. Nothing is ever unpickled or imported."""
     try:
-        function, _, args, _ = orjson.loads(zlib.decompress(data))
+        function, _, args, _ = orjson.loads(_unpacked(data))
         if function != TASK:
             return None, f"this queue takes only {TASK}, not {function}"
         return DetectJob.model_validate(args[0]), ""
-    except (ValueError, zlib.error, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         return None, f"not a job of ours: {error}"
+
+
+def _unpacked(data: bytes) -> bytes:
+    """A payload as it is, or compressed by RQ: a job that was changed by RQ's own tools."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return data
 
 
 def taken_from_rq(job: Job, payload: Any, image: bytes | None, reply_to: bytes | None) -> Taken:

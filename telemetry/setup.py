@@ -32,8 +32,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from telemetry.instruments import Instruments
+from telemetry.spans import SCOPE
 
-SCOPE = "damoscope"
 #: Seconds after the start during which exports that fail are not logged.
 GRACE_S = 15.0
 #: Spans of one export. Encoding the SDK's default of 512 takes 40 ms, during which no request is

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from opentelemetry.context import Context
+from opentelemetry.trace import format_trace_id, get_current_span
 
 from pipeline.errors import DamoscopeError
 from pipeline.job import Detection
 from pipeline.queue import Taken
+from telemetry.context import extract
 from worker.preprocess import Prepared
 
 #: Beginning and end in Unix nanoseconds.
@@ -41,6 +44,16 @@ class Item:
     failed_stage: str | None = None
     #: Unix nanoseconds at which the outcome was stored.
     stored_ns: int = 0
+    #: The frontend's `enqueue` span, of which the worker's are children.
+    parent: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parent = extract(self.taken.meta)
+
+    @property
+    def trace_id(self) -> str:
+        """The image's trace as 32 hexadecimal digits."""
+        return format_trace_id(get_current_span(self.parent).get_span_context().trace_id)
 
     def fail(self, error: DamoscopeError, stage: str | None = None) -> None:
         """Give this image up; the others of its batch go on."""

@@ -18,7 +18,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import FrameType
 from uuid import uuid4
 
-from opentelemetry.trace import format_trace_id, get_current_span
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -29,7 +28,6 @@ from rq.worker_registration import clean_worker_registry
 from pipeline.errors import DamoscopeError
 from pipeline.queue import QUEUES, WORKERS_KEY, Consumer, Taken
 from pipeline.settings import Settings
-from telemetry.context import extract
 from telemetry.setup import Telemetry
 from worker.inference import Detector
 from worker.item import Item
@@ -256,6 +254,4 @@ class BatchWorker(BaseWorker):
     def _outcome(self, item: Item) -> bytes | DamoscopeError:
         if item.error is not None:
             return item.error
-        context = get_current_span(extract(item.taken.meta)).get_span_context()
-        result = self._stages.result(item, self.name, format_trace_id(context.trace_id))
-        return result.model_dump_json().encode()
+        return self._stages.result(item, self.name).model_dump_json().encode()

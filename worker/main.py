@@ -11,6 +11,7 @@ from pipeline.connection import connect
 from pipeline.settings import Settings
 from telemetry import gpu, names, setup
 from telemetry.setup import Telemetry
+from telemetry.spans import SCOPE
 from worker.inference import Detector
 from worker.loop import LOST_REDIS, BatchWorker, log
 
@@ -27,7 +28,7 @@ def run(settings: Settings) -> None:
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
     detector = Detector(settings)
     telemetry = setup.start(names.SERVICE_WORKER)
-    gpu.observe(telemetry.meter_provider.get_meter(setup.SCOPE))
+    gpu.observe(telemetry.meter_provider.get_meter(SCOPE))
     try:
         worker = _worker(settings, detector, telemetry, connection)
         log.info(

@@ -109,7 +109,7 @@ class Stages:
         item.stages[SPAN_NMS] = (started, time.time_ns())
         item.raw = None
 
-    def result(self, item: Item, worker: str, trace_id: str) -> DetectionResult:
+    def result(self, item: Item, worker: str) -> DetectionResult:
         """The answer to one image, as of now."""
         taken, prepared = item.taken, item.prepared
         assert taken.job
@@ -120,7 +120,7 @@ class Stages:
         size = {"width": prepared.width, "height": prepared.height}
         return DetectionResult(
             job_id=taken.job_id,
-            trace_id=trace_id,
+            trace_id=item.trace_id,
             model=self._detector.spec.name,
             provider=self._detector.provider,
             image=taken.job.image.model_copy(update=size),

@@ -12,14 +12,12 @@ from functools import lru_cache
 from typing import Any, cast
 
 import orjson
-from opentelemetry.trace import format_trace_id, get_current_span
 from rq import get_current_job
 
 from pipeline.errors import DamoscopeError
 from pipeline.job import JobError
 from pipeline.queue import image_key, reply, taken_from_rq
 from pipeline.settings import load
-from telemetry.context import extract
 from worker.inference import Detector
 from worker.item import Item
 from worker.stages import Stages
@@ -54,6 +52,4 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
 def _run(item: Item, worker: str) -> bytes:
     stages = _stages()
     stages.run(item)
-    context = get_current_span(extract(item.taken.meta)).get_span_context()
-    trace_id = format_trace_id(context.trace_id)
-    return stages.result(item, worker, trace_id).model_dump_json().encode()
+    return stages.result(item, worker).model_dump_json().encode()

@@ -15,7 +15,6 @@ from opentelemetry.trace import Link, SpanKind, get_current_span, set_span_in_co
 from opentelemetry.util.types import AttributeValue
 
 from telemetry import names, spans
-from telemetry.context import extract
 from telemetry.setup import Telemetry
 from worker.item import Call, Interval, Item
 
@@ -53,7 +52,7 @@ class WorkerTrace:
 
     def _call(self, call: Call, items: Sequence[Item]) -> Link:
         """One call of ONNX Runtime, as a span in a trace of its own. Returns the link to it."""
-        sources = [get_current_span(extract(item.taken.meta)).get_span_context() for item in items]
+        sources = [get_current_span(item.parent).get_span_context() for item in items]
         span = spans.record(
             self._tracer,
             names.SPAN_BATCH,
@@ -70,23 +69,19 @@ class WorkerTrace:
 
     def _image(self, item: Item, call: Link | None) -> None:
         """`queue_wait`, and `process` with its stages, for one image."""
-        enqueue = extract(item.taken.meta)
-        self._queue_wait(item, enqueue)
-        process = self._tracer.start_span(
+        self._queue_wait(item)
+        process = spans.record(
+            self._tracer,
             names.SPAN_PROCESS,
-            enqueue,
-            SpanKind.CONSUMER,
+            item.parent,
+            item.taken.taken_ns,
+            item.stored_ns,
+            kind=SpanKind.CONSUMER,
             attributes=self._process_attributes(item),
-            start_time=item.taken.taken_ns,
-        )
-        if item.error is not None:
+            error=item.error,
             # Recorded once, where it happened: on the stage, or here when no stage had begun.
-            spans.fail(
-                process,
-                item.error,
-                record_exception=item.failed_stage is None,
-                at_ns=item.stored_ns,
-            )
+            record_exception=item.failed_stage is None,
+        )
         inside = set_span_in_context(process, Context())
         for stage, interval in item.stages.items():
             spans.record(
@@ -105,16 +100,15 @@ class WorkerTrace:
             self._instruments.detection_score.record(
                 found.score, {"label": found.label}, context=inside
             )
-        process.end(item.stored_ns)
 
-    def _queue_wait(self, item: Item, enqueue: Context) -> None:
+    def _queue_wait(self, item: Item) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
         attributes: dict[str, AttributeValue] = {}
         if start > end:  # the clocks of two hosts disagree by more than the job waited
             attributes[names.CLOCK_SKEW] = (start - end) / 1e6
             start = end
         span = spans.record(
-            self._tracer, names.SPAN_QUEUE_WAIT, enqueue, start, end, attributes=attributes
+            self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )
         self._stage_duration("queue_wait", (start, end), set_span_in_context(span, Context()))
 
@@ -133,7 +127,7 @@ class WorkerTrace:
             names.WORKER: self._worker,
             names.MODEL: self._model,
             names.DETECTIONS: len(item.detections),
-            names.LABELS: sorted({found.label for found in item.detections}),
+            names.LABELS: tuple(sorted({found.label for found in item.detections})),
         }
 
     def _stage_attributes(self, stage: str, item: Item) -> dict[str, AttributeValue]:

@@ -29,6 +29,7 @@ KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
 OVERSIZE = 5
 #: Our texts in Gradio's table of texts, apart from its own.
 LABEL = "damoscope.{}"
+SILENT = {"tracing": False, "metrics": False, "logs": False}
 
 
 def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
@@ -66,8 +67,8 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -
         app,
         blocks,
         path="/",
-        # FastAPI's own tracing is on by default, in Gradio's application too.
-        app_kwargs={"telemetry": {"tracing": False}, "docs_url": None, "redoc_url": None},
+        # FastAPI's own telemetry is on by default, in Gradio's application too.
+        app_kwargs={"telemetry": SILENT, "docs_url": None, "redoc_url": None},
         allowed_paths=[str(EXAMPLES)],
         max_file_size=OVERSIZE * settings.max_upload_bytes,
         footer_links=[],

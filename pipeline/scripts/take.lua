@@ -3,11 +3,13 @@
 -- KEYS: doorbell, worker hash, set of the workers of these queues, then the queues, highest
 --       priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
+--       prefix of the images' keys, most bytes of an image that is returned with its job,
 --       then one execution id for each job that may be taken
 -- Returns a list of {job id, execution id, queue key, data, meta, enqueued_at, how often it was
---                    taken before, reply channel, 1 when nothing else waits or is being worked on}.
+--                    taken before, reply channel, 1 when nothing else waits or is being worked on,
+--                    image, or false when it is too large or gone}.
 local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids = 6
+local ids = 8
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
@@ -45,8 +47,10 @@ local function take(queue)
   redis.call('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
   redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
   redis.call('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
+  local image = ARGV[7] .. id
+  local fits = redis.call('STRLEN', image) <= tonumber(ARGV[8])
   taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', job[3] or '', before,
-    job[5] or ''}
+    job[5] or '', 0, fits and redis.call('GET', image)}
   if before > 0 then most = #taken end
   return true
 end
@@ -72,7 +76,5 @@ if #taken == 1 then
     others = others + redis.call('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
   end
   taken[1][9] = others == 0 and 1 or 0
-elseif #taken > 1 then
-  for i = 1, #taken do taken[i][9] = 0 end
 end
 return taken

@@ -52,7 +52,7 @@ def run(stages: Stages, items: list[Item]) -> None:
 
 def test_one_image(stages: Stages) -> None:
     """An image passes its three stages in order, and its result says how long each took."""
-    one = item(DARK)
+    one = item(DARK, meta={"traceparent": f"00-{'f' * 32}-{'1' * 16}-01"})
     run(stages, [one])
     assert one.error is None
     assert list(one.stages) == ["preprocess", "inference", "nms"]
@@ -60,7 +60,7 @@ def test_one_image(stages: Stages) -> None:
     assert edges == sorted(edges)
     assert one.taken.image is None
     assert one.raw is None
-    result = stages.result(one, "worker-1", "f" * 32)
+    result = stages.result(one, "worker-1")
     timings = result.timings_ms
     assert timings.upload == 12.5
     assert timings.queue_wait == 50
@@ -77,7 +77,7 @@ def test_result_tells_the_decoded_size(stages: Stages) -> None:
     """The size in the result is the one that boxes are in, whatever the header promised."""
     one = item(encode(gradient(33, 44) // 2, "PNG"))
     run(stages, [one])
-    image = stages.result(one, "w", "t").image
+    image = stages.result(one, "w").image
     assert (image.width, image.height) == (33, 44)
 
 
@@ -191,6 +191,6 @@ def test_queue_wait_is_never_negative(stages: Stages) -> None:
     """When the clocks of two hosts disagree the result says 0, not less."""
     one = item(DARK, enqueued_ns=time.time_ns() + 10**10)
     run(stages, [one])
-    timings = stages.result(one, "w", "t").timings_ms
+    timings = stages.result(one, "w").timings_ms
     assert timings.queue_wait == 0
     assert timings.total == timings.upload
