@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from monitoring.embedded.otlp import Chunk, compress, decode_spans, service_of, span_of
+from monitoring.embedded.otlp import WINDOW_BITS, Chunk, compress, decode_spans, service_of, span_of
 from monitoring.embedded.schema import Readers
 from monitoring.model import Order, RequestStatus, Span, TraceSummary, Window
 from monitoring.summary import summarize
@@ -27,8 +27,7 @@ _ORDERS = {
 _STATUSES = {None: "", "ok": "AND error = 0", "error": "AND error = 1"}
 
 
-#: What DEFLATE can look back on.
-DICTIONARY_MAX_BYTES = 32 * 2**10
+DICTIONARY_MAX_BYTES = 2**WINDOW_BITS
 
 
 def write_chunks(connection: sqlite3.Connection, chunks: Sequence[Chunk], now_s: float) -> None:
