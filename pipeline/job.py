@@ -6,6 +6,7 @@ schema that the HTTP API documents.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,7 +54,8 @@ class DetectJob(BaseModel):
     upload_ms: float
 
 
-class Box(BaseModel):
+@dataclass(slots=True)  # no model: a worker makes hundreds of them for an image
+class Box:
     """Corners in pixels of the uploaded image as a person sees it; x2 > x1, y2 > y1."""
 
     x1: float
@@ -62,7 +64,10 @@ class Box(BaseModel):
     y2: float
 
 
-class Detection(BaseModel):
+@dataclass(slots=True)
+class Detection:
+    """One object that was found."""
+
     label: str
     score: float
     box: Box

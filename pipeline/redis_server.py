@@ -83,6 +83,10 @@ class RedisServer:
             "dir": str(self._folder),
             "appendonly": "yes",
             "appendfsync": "everysec",
+            # Images pass through the file: at Redis' default of 64 MiB it would be rewritten every
+            # few seconds under load, and they are compressed already.
+            "auto-aof-rewrite-min-size": "256mb",
+            "rdbcompression": "no",
             "save": "",
             "loglevel": "warning",
             "logfile": str(self._folder / "redis.log"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import cv2
@@ -31,6 +32,9 @@ def run(settings: Settings) -> None:
     gpu.observe(telemetry.meter_provider.get_meter(SCOPE))
     try:
         worker = _worker(settings, detector, telemetry, connection)
+        # What is loaded by now stays; it need not be looked through for garbage.
+        gc.collect()
+        gc.freeze()
         log.info(
             "ready: %s on %s, %d thread(s), up to %d image(s) a batch",
             detector.spec.name,

@@ -42,16 +42,23 @@ def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: in
     # list are often suppressed before their turn comes.
     while left.size and len(kept) < most:
         block, left = left[:BLOCK], left[BLOCK:]
-        too_like = _too_like(corners, classes, block, block, iou_threshold)
-        alive = np.ones(len(block), bool)
-        for index in range(len(block)):
-            if alive[index]:
-                alive[index + 1 :] &= ~too_like[index, index + 1 :]
-        chosen = block[alive]
+        chosen = block[_greedy(_too_like(corners, classes, block, block, iou_threshold))]
         kept += chosen.tolist()
         if left.size:
             left = left[~_too_like(corners, classes, chosen, left, iou_threshold).any(axis=0)]
     return kept[:most]
+
+
+def _greedy(too_like: NDArray[np.bool_]) -> list[int]:
+    """Of boxes sorted best first: those that are not too like a better one that is kept."""
+    # A row of bits as one integer: Python compares 128 boxes as quickly as two.
+    packed = np.packbits(too_like, axis=1, bitorder="little")
+    dropped, kept = 0, []
+    for index, row in enumerate(packed):
+        if not dropped >> index & 1:
+            kept.append(index)
+            dropped |= int.from_bytes(row.tobytes(), "little")
+    return kept
 
 
 def _too_like(corners: NDArray[np.float64], classes: NDArray[np.intp], ones: NDArray[np.intp],
@@ -98,11 +105,12 @@ def detections(
     scale = np.array(image_size, np.float64) / np.array(input_size, np.float64)
     corners = chosen[kept].astype(np.float64) * np.tile(scale, 2)
     corners = np.clip(corners, 0, np.tile(np.array(image_size, np.float64), 2))
-    found = []
-    for corner, index in zip(corners.round(2).tolist(), kept, strict=True):
-        x1, y1, x2, y2 = corner
-        if x2 > x1 and y2 > y1:  # a box wholly outside the image leaves nothing inside it
-            score = round(float(scores[rows[index], classes[index]]), 4)
-            box = Box(x1=x1, y1=y1, x2=x2, y2=y2)
-            found.append(Detection(label=labels[classes[index]], score=score, box=box))
+    values, names = scores[rows[kept], classes[kept]].tolist(), classes[kept].tolist()
+    found = [
+        Detection(labels[name], round(value, 4), Box(x1, y1, x2, y2))
+        for (x1, y1, x2, y2), value, name in zip(
+            corners.round(2).tolist(), values, names, strict=True
+        )
+        if x2 > x1 and y2 > y1  # a box wholly outside the image leaves nothing inside it
+    ]
     return found, len(rows)

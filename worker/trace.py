@@ -7,7 +7,7 @@ waits for telemetry and a stage's span is as long as the stage.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 from opentelemetry.context import Context
@@ -15,6 +15,7 @@ from opentelemetry.trace import Link, SpanKind, get_current_span, set_span_in_co
 from opentelemetry.util.types import AttributeValue
 
 from telemetry import names, spans
+from telemetry.histograms import record_all
 from telemetry.setup import Telemetry
 from worker.item import Call, Interval, Item
 
@@ -94,12 +95,13 @@ class WorkerTrace:
                 error=item.error if stage == item.failed_stage else None,
             )
             self._stage_duration(stage, interval, inside)
-        for label, many in Counter(found.label for found in item.detections).items():
-            self._instruments.detections.add(many, {"label": label}, context=inside)
+        scores: defaultdict[str, list[float]] = defaultdict(list)
         for found in item.detections:
-            self._instruments.detection_score.record(
-                found.score, {"label": found.label}, context=inside
-            )
+            scores[found.label].append(found.score)
+        for label, values in scores.items():
+            labels = {"label": label}
+            self._instruments.detections.add(len(values), labels, context=inside)
+            record_all(self._instruments.detection_score, values, labels, inside)
 
     def _queue_wait(self, item: Item) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns

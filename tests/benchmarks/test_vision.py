@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def ours(detector: Detector, data: bytes) -> list[dict[str, object]]:
         input_size=(spec.width, spec.height), image_size=(prepared.width, prepared.height),
         score_threshold=detector.score_threshold, iou_threshold=detector.iou_threshold, most=300,
     )  # fmt: skip
-    return [detection.model_dump() for detection in found]
+    return [asdict(detection) for detection in found]
 
 
 @pytest.mark.parametrize("name", ["several.jpg", "exam.jpg", "hand.jpg"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -277,7 +278,7 @@ def test_metrics(recorded: Recorded, emit: Callable[..., None]) -> None:
     """Every stage, the batch, the busy time and the detections are counted, in SI units."""
     shared = call(2)
     jobs = [recorded.enqueue() for _ in range(2)]
-    book = PHONE.model_copy(update={"label": "book", "score": 0.5})
+    book = replace(PHONE, label="book", score=0.5)
     emit(done(jobs[0][0], shared, [PHONE, book]), done(jobs[1][0], shared, [PHONE]))
     points = recorded.points()
     stages = {point.attributes["stage"]: point for point in points["damoscope.stage.duration"]}
