@@ -130,7 +130,8 @@ def _jpeg_is_whole(data: bytes) -> bool:
     while (position := data.find(b"\xff", position)) >= 0 and position + 4 <= len(data):
         marker = data[position + 1]
         if marker == 0xDA:
-            return data.find(b"\xff\xd9", position) >= 0
+            # Nearly every file ends with the marker; only others are searched for it.
+            return data.endswith(b"\xff\xd9") or data.find(b"\xff\xd9", position) >= 0
         if marker in (0x00, 0xFF) or 0xD0 <= marker <= 0xD8:  # padding, or without a length
             position += 1
         else:

@@ -27,6 +27,10 @@ KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
 #: Files larger than an image may be, up to this many times, still reach the service, which
 #: says what is wrong and leaves a trace; beyond it the browser refuses them.
 OVERSIZE = 5
+#: Seconds for which an event of a page may wait before it is looked at.
+POLL_S = 0.02
+#: Seconds between two looks at how far the pages' work is.
+PROGRESS_S = 0.1
 #: Our texts in Gradio's table of texts, apart from its own.
 LABEL = "damoscope.{}"
 SILENT = {"tracing": False, "metrics": False, "logs": False}
@@ -58,6 +62,9 @@ def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
         # It warns that pages cannot be rendered by a Node server, which was not asked for.
         warnings.filterwarnings("ignore", message="SSR mode is not supported")
         _mount(app, blocks, settings, i18n)
+    # Gradio looks for events a thousand times a second by default: 7 % of a core, for nothing.
+    blocks._queue.sleep_when_free = POLL_S
+    blocks._queue.progress_update_sleep_when_free = PROGRESS_S
     gradio = next(r for r in reversed(app.router.routes) if isinstance(r, Mount))
     gradio.app = Fence(gradio.app, app)
 
