@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from random import randrange
 from typing import Any
 
 from opentelemetry.context import Context
@@ -22,24 +23,22 @@ def record_all(
 ) -> None:
     """The same counts, sum, least and greatest value as `histogram.record` of each value.
 
-    Of each bucket one value goes through the SDK, and so is offered as an exemplar; the others
+    One value, drawn by lot, goes through the SDK, and so is offered as an exemplar; the others
     are added to where it sums up. Values must be finite and not negative.
     """
-    sums: list[Any] = []
-    seen: set[int] = set()
-    added: list[float] = []
-    for value in values:
-        if not sums:
+    if not values:
+        return
+    drawn = randrange(len(values))
+    histogram.record(values[drawn], attributes, context=context)
+    others = [*values[:drawn], *values[drawn + 1 :]]
+    if not others:
+        return
+    if sums := _sums(histogram, attributes):
+        for each in sums:
+            _add(each, others)
+    else:
+        for value in others:
             histogram.record(value, attributes, context=context)
-            sums = _sums(histogram, attributes)
-            seen = {bisect_left(each._boundaries, value) for each in sums}
-        elif (bucket := bisect_left(sums[0]._boundaries, value)) in seen:
-            added.append(value)
-        else:
-            seen.add(bucket)
-            histogram.record(value, attributes, context=context)
-    for each in sums if added else ():
-        _add(each, added)
 
 
 def _add(sums: Any, values: Sequence[float]) -> None:

@@ -83,7 +83,7 @@ def test_the_same_figures(batches: list[list[float]]) -> None:
 
 
 def test_most_values_pass_by_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One value of each bucket is recorded; were it more, it would be slow again unnoticed."""
+    """One value is recorded; were it more, it would be slow again unnoticed."""
     recorded = Recorded()
     calls: list[float] = []
     original = type(recorded.histogram).record
@@ -94,14 +94,15 @@ def test_most_values_pass_by_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(type(recorded.histogram), "record", record)
     record_all(recorded.histogram, [0.15, 0.7, 0.16, 0.71, 0.17] * 20, LABELS, Context())
-    assert calls == [0.15, 0.7]
+    assert len(calls) == 1
     assert recorded.points()[0].count == 100
 
 
-def test_an_exemplar_in_each_bucket() -> None:
-    """Every bucket that values fell into names a trace."""
+def test_exemplars() -> None:
+    """Over many images every bucket that values fell into names a trace."""
     recorded, context = Recorded(), sampled()
-    record_all(recorded.histogram, [0.05, 0.06, 0.15, 0.16, 0.7, 0.8], LABELS, context)
+    for _ in range(100):
+        record_all(recorded.histogram, [0.05, 0.15, 0.7], LABELS, context)
     assert sorted(each.value for each in recorded.points()[0].exemplars) == [0.05, 0.15, 0.7]
 
 
