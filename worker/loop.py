@@ -173,8 +173,10 @@ class BatchWorker(BaseWorker):
                         return
                     items = items or self._wait_for_batch()
                     if items:
-                        # An image over which a worker died keeps no other company (take.lua).
-                        if not self._stopping.is_set() and items[0].taken.attempt == 1:
+                        # Nothing waits behind a lone image, and looking would take a core from it;
+                        # one over which a worker died keeps no other company (take.lua).
+                        first = items[0].taken
+                        if not self._stopping.is_set() and first.attempt == 1 and not first.alone:
                             ahead = pool.submit(self._take, ahead=True)
                         self._run(items)
                 except LOST_REDIS as error:
