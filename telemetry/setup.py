@@ -87,6 +87,21 @@ class Telemetry:
         self.meter_provider.shutdown()
 
 
+class _Hashed(Resource):
+    """A resource that keeps its hash: the exporter asks for it with each span, and the SDK writes
+    all attributes as JSON to tell it."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(resource.attributes, resource.schema_url)
+        self._hash = hash(resource)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other)
+
+
 def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     """Build the providers of this process and make them global.
 
@@ -94,7 +109,7 @@ def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     """
     _quiet_exporters()
     propagate.set_global_textmap(TraceContextTextMapPropagator())
-    resource = Resource.create(_resource(service))
+    resource = _Hashed(Resource.create(_resource(service)))
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     readers = []
     if _wanted(environ, "TRACES"):

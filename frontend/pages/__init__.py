@@ -28,7 +28,7 @@ KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
 #: says what is wrong and leaves a trace; beyond it the browser refuses them.
 OVERSIZE = 5
 #: Seconds for which an event of a page may wait before it is looked at.
-POLL_S = 0.02
+POLL_S = 0.05
 #: Seconds between two looks at how far the pages' work is.
 PROGRESS_S = 0.1
 #: Our texts in Gradio's table of texts, apart from its own.
@@ -62,7 +62,7 @@ def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
         # It warns that pages cannot be rendered by a Node server, which was not asked for.
         warnings.filterwarnings("ignore", message="SSR mode is not supported")
         _mount(app, blocks, settings, i18n)
-    # Gradio looks for events a thousand times a second by default: 7 % of a core, for nothing.
+    # Gradio looks for events a thousand times a second by default: 7 % of a core.
     blocks._queue.sleep_when_free = POLL_S
     blocks._queue.progress_update_sleep_when_free = PROGRESS_S
     gradio = next(r for r in reversed(app.router.routes) if isinstance(r, Mount))
