@@ -15,7 +15,7 @@ from opentelemetry.trace import get_current_span
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend import alerts, api, otlp, pages, problems, reference, report, stats, traces
+from frontend import alerts, api, otlp, problems, reference, report, stats, traces
 from frontend.clients import Clients
 from frontend.detect import Detection
 from frontend.detect import Request as DetectRequest
@@ -89,7 +89,10 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     app.include_router(report.router)
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))
-    pages.mount(app, settings, telemetry)  # last: it takes every address that is still free
+    if settings.pages:
+        from frontend import pages  # Gradio is large; a frontend for the API alone has none of it
+
+        pages.mount(app, settings, telemetry)  # last: it takes every address that is still free
     app.add_middleware(TraceIdHeader)
     FastAPIInstrumentor.instrument_app(
         app,

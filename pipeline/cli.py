@@ -55,12 +55,18 @@ def up(
 
 @app.command()
 def frontend(
-    home: Home = None, host: Host = None, port: Port = None, redis_url: Redis = None
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    redis_url: Redis = None,
+    pages: Annotated[
+        bool | None, typer.Option(help="Serve the pages beside the API (DAMOSCOPE_PAGES).")
+    ] = None,
 ) -> None:
     """Run the HTTP API and the pages."""
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
-    run(_start(home=home, host=host, port=port, redis_url=redis_url))
+    run(_start(home=home, host=host, port=port, redis_url=redis_url, pages=pages))
 
 
 @app.command()

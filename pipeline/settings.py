@@ -64,6 +64,14 @@ class Settings(BaseSettings):
         le=256,
         description="Worker processes of `damoscope up`. Default: one per core.",
     )
+    frontends: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Frontends of `damoscope up`: each but the first serves the API alone, on the "
+        "next ports.",
+    )
+    pages: bool = Field(True, description="Whether a frontend serves the pages beside the API.")
     threads: int = Field(
         0,
         ge=0,

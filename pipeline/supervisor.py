@@ -41,7 +41,7 @@ START_TRIES = 3
 #: Seconds that Redis may take to answer, and all of it to become ready, before we say so.
 REDIS_START_S, SLOW_START_S = 10.0, 30.0
 #: Seconds for each kind of process to end by itself when the service stops; 10 in all.
-STOP_WORKERS_S, STOP_FRONTEND_S, STOP_REDIS_S = 4.0, 4.5, 1.0
+STOP_WORKERS_S, STOP_FRONTENDS_S, STOP_FRONTEND_S, STOP_REDIS_S = 3.5, 2.0, 3.0, 1.0
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -77,7 +77,7 @@ class Supervisor:
         self._environment = dict(os.environ)
         self._redis: Child | None = None
         self._workers: list[Child] = []
-        self._frontend: Child | None = None
+        self._frontends: list[Child] = []
         self._watcher: Child | None = None
         self._stopping = False
 
@@ -90,7 +90,8 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         with _locked_home(self._settings.home):
-            _check_port(self._settings)
+            for port in self._ports:
+                _check_port(self._settings.host, port)
             _check_model(self._settings.model)
             try:
                 self._start()
@@ -117,7 +118,10 @@ class Supervisor:
             self._environment.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
         self._start_redis()
         print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
-        self._frontend = self._spawn("frontend", [*OWN, "frontend"])
+        self._frontends.append(self._spawn("frontend", [*OWN, "frontend"]))
+        for port in self._ports[1:]:
+            command = [*OWN, "frontend", "--port", str(port), "--no-pages"]
+            self._frontends.append(self._spawn(f"frontend on port {port}", command))
         for number in range(1, settings.workers + 1):
             self._workers.append(self._spawn(f"worker {number}", [*OWN, "worker"]))
 
@@ -149,7 +153,8 @@ class Supervisor:
 
     def _wait_until_ready(self, began: float) -> None:
         warned = False
-        while not _is_ready(f"{self._settings.base_url}/readyz"):
+        addresses = [self._settings.model_copy(update={"port": port}) for port in self._ports]
+        while not all(_is_ready(f"{each.base_url}/readyz") for each in addresses):
             self._look_after_children()
             if hopeless := [child.name for child in self._children if child.deaths >= START_TRIES]:
                 print(f"damoscope: {hopeless[0]} does not start; see above why", file=sys.stderr)
@@ -158,18 +163,24 @@ class Supervisor:
                 print("damoscope: still waiting for the first worker ...", flush=True)
                 warned = True
         url = self._settings.base_url
+        more = "".join(f"  API    port {port}, without pages\n" for port in self._ports[1:])
         print(
             f"damoscope: ready after {time.monotonic() - began:.1f} s\n"
             f"  pages  {url}/\n"
             f"  API    {url}/docs\n"
+            f"{more}"
             "  Ctrl-C stops everything",
             flush=True,
         )
 
     @property
     def _children(self) -> list[Child]:
-        alone = (self._redis, self._frontend, self._watcher)
-        return [child for child in alone if child] + self._workers
+        alone = (self._redis, self._watcher)
+        return [child for child in alone if child] + self._frontends + self._workers
+
+    @property
+    def _ports(self) -> range:
+        return range(self._settings.port, self._settings.port + self._settings.frontends)
 
     # -- running --------------------------------------------------------------------------
 
@@ -209,7 +220,9 @@ class Supervisor:
     def _stop(self) -> None:
         """Workers and watcher first: they finish what is in hand while Redis is there."""
         _end(self._workers + ([self._watcher] if self._watcher else []), STOP_WORKERS_S)
-        _end([self._frontend] if self._frontend else [], STOP_FRONTEND_S)
+        # The first receives the others' last telemetry.
+        _end(self._frontends[1:], STOP_FRONTENDS_S)
+        _end(self._frontends[:1], STOP_FRONTEND_S)
         _end([self._redis] if self._redis else [], STOP_REDIS_S)
 
 
@@ -250,16 +263,16 @@ def _locked_home(home: Path):  # type: ignore[no-untyped-def]
         yield
 
 
-def _check_port(settings: Settings) -> None:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
+            probe.bind((host, port))
+        except (OSError, OverflowError) as error:  # the latter: there is no such port
             raise ConfigurationError(
-                f"DAMOSCOPE_PORT={settings.port}: cannot listen on "
-                f"{settings.host}:{settings.port}: {error.strerror}; set another one"
+                f"DAMOSCOPE_PORT={port}: cannot listen on {host}:{port}: "
+                f"{getattr(error, 'strerror', None) or error}; set another one"
             ) from error
 
 

@@ -35,6 +35,8 @@ def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: in
     IoU with a better one of its class exceeds the threshold. Returns the indices kept, best
     first, `most` at most.
     """
+    if len(boxes) < 2:
+        return list(range(min(len(boxes), most)))
     corners = boxes.astype(np.float64)
     left = np.arange(len(boxes))
     kept: list[int] = []
@@ -100,11 +102,13 @@ def detections(
         labels = [labels[index] for index in columns]
         scores = scores[:, columns]
     rows, classes = candidates(scores, score_threshold)
+    if not len(rows):
+        return [], 0
     chosen = boxes[rows]
     kept = nms(chosen, classes, iou_threshold, most)
-    scale = np.array(image_size, np.float64) / np.array(input_size, np.float64)
-    corners = chosen[kept].astype(np.float64) * np.tile(scale, 2)
-    corners = np.clip(corners, 0, np.tile(np.array(image_size, np.float64), 2))
+    limits = np.array((*image_size, *image_size), np.float64)
+    corners = chosen[kept] * (limits / np.array((*input_size, *input_size), np.float64))
+    corners = np.minimum(np.maximum(corners, 0.0), limits)
     values, names = scores[rows[kept], classes[kept]].tolist(), classes[kept].tolist()
     found = [
         Detection(labels[name], round(value, 4), Box(x1, y1, x2, y2))

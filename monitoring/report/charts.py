@@ -117,6 +117,10 @@ def calendar(days: Sequence[Day], says: Sentences) -> Markup:
     )
 
 
+#: From this part of the axis on there is no room for a name to its right on a telephone.
+END_FROM, END = 0.86, ' class="end"'
+
+
 def nice(highest: float) -> float:
     """The round number at or above `highest` at which an axis ends; 1 for nothing."""
     if highest <= 0:
@@ -161,7 +165,7 @@ def _plot(
         f'<li style="bottom:{100 * share:g}%">{escape(text)}</li>' for share, text in ticks
     )
     xs = "".join(
-        f'<li style="left:{100 * part:.2f}%">{escape(text)}</li>'
+        f'<li{END if part > END_FROM else ""} style="left:{100 * part:.2f}%">{escape(text)}</li>'
         for part, text in _days(line, width, zone)
     )
     items = "".join(f'<li><i class="{escape(c)}"></i>{escape(text)}</li>' for c, text in legend)
