@@ -14,8 +14,12 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.metrics import Histogram
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
-from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
-from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
+
+try:
+    from opentelemetry.sdk.metrics._internal._view_instrument_match import _hash_attributes
+    from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
+except ImportError:  # an SDK that is built otherwise: one value at a time
+    _hash_attributes = None  # type: ignore[assignment]
 
 
 def record_all(
@@ -56,15 +60,19 @@ def _sums(histogram: Histogram, attributes: Mapping[str, str]) -> list[Any]:
 
     It is simple with the SDK's defaults: fixed buckets, cumulative, no view that drops attributes.
     """
-    if not isinstance(histogram, SdkHistogram):
+    if _hash_attributes is None or not isinstance(histogram, SdkHistogram):
         return []
     key = _hash_attributes(attributes)
     found = []
-    storages = histogram._measurement_consumer._reader_storages  # type: ignore[attr-defined]
-    for storage in storages.values():
-        for match in storage._instrument_view_instrument_matches[histogram]:
-            sums = match._attributes_aggregation.get(key)
-            if match._reset_on_collect or not isinstance(sums, _ExplicitBucketHistogramAggregation):
-                return []
-            found.append(sums)
+    try:
+        storages = histogram._measurement_consumer._reader_storages  # type: ignore[attr-defined]
+        for storage in storages.values():
+            for match in storage._instrument_view_instrument_matches[histogram]:
+                sums = match._attributes_aggregation[key]
+                simple = isinstance(sums, _ExplicitBucketHistogramAggregation)
+                if match._reset_on_collect or not simple:
+                    return []
+                found.append(sums)
+    except (AttributeError, KeyError):
+        return []
     return found

@@ -51,7 +51,11 @@ def test_readme_damoscope_commands_parse() -> None:
             if found := re.search(r"(?:^|/|\s)damoscope ([a-z]+)(.*)", line):
                 assert found[1] in commands, line
                 given = [word for word in shlex.split(found[2]) if word.startswith("--")]
-                options = {opt for param in commands[found[1]].params for opt in param.opts}
+                options = {
+                    option
+                    for param in commands[found[1]].params
+                    for option in (*param.opts, *param.secondary_opts)
+                }
                 assert {word.partition("=")[0] for word in given} <= options | {"--help"}, line
 
 

@@ -132,3 +132,11 @@ def test_without_the_sdk() -> None:
     histogram = NoOpMeterProvider().get_meter("test").create_histogram("scores")
     record_all(histogram, [0.1, 0.2], LABELS, Context())
     assert histograms._sums(histogram, LABELS) == []
+
+
+def test_another_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that is built otherwise inside still gets every value."""
+    recorded = Recorded()
+    monkeypatch.setattr(histograms, "_hash_attributes", None)
+    record_all(recorded.histogram, [0.15, 0.16, 0.7], LABELS, Context())
+    assert recorded.points()[0].count == 3
