@@ -473,6 +473,36 @@ def test_a_foreign_job_is_refused(bench: Bench, tmp_path: Path, kind: str) -> No
     assert "this" not in sys.modules
 
 
+def test_a_job_that_rq_wrote_again(bench: Bench) -> None:
+    """RQ packs a job's data when it saves it; ours comes plain. Both are taken alike."""
+    bench.enqueue("plain", "packed")
+    bench.job("packed").save()
+    plain, packed = (bench.redis.hget(Job.key_for(name), "data") for name in ("plain", "packed"))
+    assert plain.startswith(b"[")
+    assert zlib.decompress(packed).startswith(b"[")
+    first, second = bench.consumer().take(2)
+    assert first.job
+    assert second.job
+    assert first.job.image == second.job.image
+
+
+def test_images_of_any_size_come_with_their_jobs(bench: Bench) -> None:
+    """Small ones in the same round trip, large ones after it, and none that has expired."""
+    sizes = {"small": 3, "limit": queue.IMAGE_WITH_JOB_BYTES, "large": 5 * 2**20, "gone": 3}
+
+    async def enqueue(producer: Producer) -> None:
+        for job_id, size in sizes.items():
+            await producer.store_image(job_id, b"x" * size)
+            await producer.enqueue(
+                job_id, detect_job(), priority="normal", meta=META, reply_to=REPLY_TO
+            )
+
+    bench.ask(enqueue)
+    bench.redis.delete(queue.image_key("gone"))
+    taken = bench.consumer().take(4)
+    assert [job.image and len(job.image) for job in taken] == [3, 2**20, 5 * 2**20, None]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("meta", "{"), ("meta", "17"), ("enqueued_at", "yesterday"), ("number_of_retries", "x")],
