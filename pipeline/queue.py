@@ -33,7 +33,7 @@ from rq.job import Job, JobStatus, Retry
 from rq.queue import Queue
 from rq.results import Result
 from rq.serializers import JSONSerializer
-from rq.utils import utcformat, utcparse
+from rq.utils import utcformat
 from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from pipeline import errors
@@ -382,7 +382,7 @@ def _meta(text: bytes) -> dict[str, Any]:
 
 def _enqueued_ns(text: bytes) -> int:
     try:
-        return _unix_ns(utcparse(text.decode()))
+        return _unix_ns(datetime.fromisoformat(text.decode()))
     except ValueError:  # absent, or not a time
         return 0
 
