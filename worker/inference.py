@@ -14,6 +14,7 @@ from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Provider, Settings
 from telemetry import gpu
 from worker import model
+from worker.graph import IMAGE_INPUT
 
 PROVIDERS: dict[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -92,7 +93,7 @@ class Detector:
         session = self._wide_session if alone else self._session
         try:
             batch = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
-            outputs: list[NDArray[Any]] = session.run(None, {model.IMAGE_INPUT: batch})
+            outputs: list[NDArray[Any]] = session.run(None, {IMAGE_INPUT: batch})
             return outputs
         except Exception as error:  # ONNX Runtime raises a family of its own
             raise InferenceFailed(f"a batch of {len(images)} failed: {error}") from error

@@ -1,4 +1,4 @@
-"""What an ONNX file must be to run here, and what is put in front of its graph.
+"""What an ONNX file must be to run here, and what the stages need to know of it.
 
 DAMO-YOLO exports (tinyvision/DAMO-YOLO, Apache-2.0) take RGB images, float32,
 N x 3 x H x W with values 0..255, and give class scores N x A x C (already sigmoid)
@@ -16,17 +16,16 @@ from typing import Any, TypeVar
 
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from pipeline.errors import ConfigurationError, ModelError
 from worker.coco import COCO
+from worker.graph import adapted, dims
 
 #: Strides of the three feature maps; A is the number of their cells together.
 STRIDES = (8, 16, 32)
 #: Score and IoU thresholds where neither model nor settings name any.
 SCORE_THRESHOLD, IOU_THRESHOLD = 0.4, 0.65
-#: Name of the uint8 input that `with_uint8_input` puts in front of the graph.
-IMAGE_INPUT = "damoscope_images"
 
 Value = TypeVar("Value")
 
@@ -35,7 +34,7 @@ FLOATS = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}
 
 @dataclass(frozen=True)
 class Graph:
-    """A checked ONNX graph that takes uint8 N x H x W x 3 under the name `IMAGE_INPUT`."""
+    """A checked ONNX graph, adapted: it takes uint8 N x H x W x 3 named `graph.IMAGE_INPUT`."""
 
     path: Path
     serialized: bytes
@@ -82,8 +81,9 @@ def load(path: Path) -> Graph:
             )
     except ModelError as error:
         raise ModelError(f"{path}: not a DAMO-YOLO export: {error}") from error
-    graph = with_uint8_input(model).SerializeToString()
-    return Graph(path, graph, metadata, height, width, free_batch=batch is None)
+    return Graph(
+        path, adapted(model).SerializeToString(), metadata, height, width, free_batch=batch is None
+    )
 
 
 def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | None) -> ModelSpec:
@@ -220,42 +220,9 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def with_uint8_input(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Put Transpose and Cast in front, so that the graph takes uint8 N x H x W x 3.
-
-    The conversion then runs inside ONNX Runtime, on the provider's device, and a
-    quarter of the bytes is copied there.
-    """
-    adapted = onnx.ModelProto()
-    adapted.CopyFrom(model)
-    graph = adapted.graph
-    initializers = {tensor.name for tensor in graph.initializer}
-    source = next(value for value in graph.input if value.name not in initializers)
-    batch, _, height, width = _dims(source)
-    image = helper.make_tensor_value_info(IMAGE_INPUT, TensorProto.UINT8, [batch, height, width, 3])
-    nodes = [
-        helper.make_node("Transpose", [IMAGE_INPUT], ["damoscope_planar"], perm=[0, 3, 1, 2]),
-        helper.make_node(
-            "Cast", ["damoscope_planar"], [source.name], to=source.type.tensor_type.elem_type
-        ),
-    ]
-    rest = list(graph.node)
-    others = [value for value in graph.input if value.name != source.name]
-    del graph.node[:]
-    graph.node.extend([*nodes, *rest])
-    del graph.input[:]
-    graph.input.extend([image, *others])
-    return adapted
-
-
-def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
-    dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims]
-
-
 def _axes(value: onnx.ValueInfoProto) -> list[int | None]:
     """Axis sizes; None where an axis is free."""
-    return [dim if isinstance(dim, int) and dim > 0 else None for dim in _dims(value)]
+    return [dim if isinstance(dim, int) and dim > 0 else None for dim in dims(value)]
 
 
 def _show(axes: Sequence[int | None]) -> str:

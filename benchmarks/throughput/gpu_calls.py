@@ -16,8 +16,8 @@ import onnxruntime as ort
 from benchmarks.throughput.figures import median
 from benchmarks.throughput.precision import HALF, SINGLE
 from benchmarks.throughput.process import ROOT
+from worker.graph import adapted
 from worker.inference import PROVIDERS
-from worker.model import with_uint8_input
 
 NAMES = {SINGLE: "FP32", HALF: "FP16"}
 #: Largest difference of a score, and of a box in pixels, from FP32 on the CPU provider.
@@ -123,7 +123,7 @@ def calls(plan: Plan, models: dict[int, onnx.ModelProto]) -> Iterator[Call]:
     """Every kind of call, timed."""
     for precision, model in models.items():
         for kind in ("float", "uint8"):
-            graph = with_uint8_input(model) if kind == "uint8" else model
+            graph = adapted(model) if kind == "uint8" else model
             made = session(graph, plan.provider)
             for batch in plan.batches:
                 pixels = images(input_size(model), batch)

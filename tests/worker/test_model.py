@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import TensorProto
 
@@ -291,38 +289,3 @@ def test_batch_axis_that_is_free_in_name_only(path: Path) -> None:
     with pytest.raises(ModelError, match=r"not N x \.\.\. for 2 images.*DAMOSCOPE_BATCH_MAX=1"):
         detector(export.save(path), batch_max=2)
     assert detector(path, batch_max=1).batch_max == 1
-
-
-# -- the uint8 input ----------------------------------------------------------------------
-
-
-def test_uint8_input_changes_nothing() -> None:
-    """uint8 images in rows give bit by bit what float32 RGB planes of 0..255 give upstream."""
-    source = onnx.load(str(ROOT / "models" / "damoyolo_ns_phone.onnx"))
-    height, width = json.loads(
-        next(p.value for p in source.metadata_props if p.key == "damoscope.input_size")
-    )
-    images = np.stack(shades(2, (height, width)))
-    planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).astype(np.float32)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-
-    def run(serialized: bytes, name: str, value: np.ndarray) -> list[np.ndarray]:
-        session = ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
-        outputs: list[np.ndarray] = session.run(None, {name: value})
-        return outputs
-
-    plain = run(source.SerializeToString(), source.graph.input[0].name, planes)
-    ours = run(model.with_uint8_input(source).SerializeToString(), model.IMAGE_INPUT, images)
-    for expected, given in zip(plain, ours, strict=True):
-        np.testing.assert_array_equal(given, expected)
-
-
-def test_uint8_input_leaves_the_model_as_it_was() -> None:
-    """The graph given is not changed, and the new one takes N x H x W x 3."""
-    exported = Export().model()
-    before = exported.SerializeToString(deterministic=True)
-    adapted = model.with_uint8_input(exported)
-    onnx.checker.check_model(adapted, full_check=True)
-    assert exported.SerializeToString(deterministic=True) == before
-    assert [value.name for value in adapted.graph.input] == [model.IMAGE_INPUT]
