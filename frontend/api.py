@@ -10,10 +10,8 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field, ValidationError
-from starlette.types import Receive, Scope, Send
 
 from frontend.body import FIELD, read_image
 from frontend.detect import Detection
@@ -78,7 +76,7 @@ class DetectQuery(BaseModel):
 
 
 @lru_cache(QUERIES_KEPT)
-def _parsed(query_string: bytes) -> DetectQuery:
+def parse_query(query_string: bytes) -> DetectQuery:
     """Parameters of a detection. Raises RequestValidationError, as FastAPI would."""
     given: dict[str, Any] = {}
     for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
@@ -90,21 +88,6 @@ def _parsed(query_string: bytes) -> DetectQuery:
         return DetectQuery.model_validate(given)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from error
-
-
-class DetectRoute(APIRoute):
-    """Documented by FastAPI like any route, but called without its parsing of parameters and
-    bodies, its dependencies and response models: for a request of one image they take more CPU
-    time than all that the frontend itself does with it."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            await super().handle(scope, receive, send)
-            return
-        request = Request(scope, receive)
-        query = _parsed(scope["query_string"])
-        answer = await self.endpoint(request, query, request.headers.get("prefer"))
-        await answer(scope, receive, send)
 
 
 _BINARY = {"type": "string", "format": "binary"}
@@ -119,10 +102,7 @@ _BODY = {
 }
 
 
-detect_router = APIRouter(route_class=DetectRoute)
-
-
-@detect_router.post(
+@router.post(
     DETECT_PATH,
     response_model=DetectionResult,
     summary="Find objects in one image",

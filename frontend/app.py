@@ -19,6 +19,7 @@ from frontend import alerts, api, otlp, problems, reference, report, stats, trac
 from frontend.clients import Clients
 from frontend.detect import Detection
 from frontend.detect import Request as DetectRequest
+from frontend.direct import Direct
 from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
@@ -81,7 +82,6 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     app.state.on_invalid_parameter = _counter_of_refusals(detection)
     problems.install(app)
     reference.install(app)
-    app.include_router(api.detect_router)
     app.include_router(api.router)
     app.include_router(traces.router)
     app.include_router(stats.router)
@@ -94,6 +94,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
 
         pages.mount(app, settings, telemetry)  # last: it takes every address that is still free
     app.add_middleware(TraceIdHeader)
+    # What `Direct` does not answer under the address of detections (other methods) is traced here.
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=telemetry.tracer_provider,
@@ -101,6 +102,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         excluded_urls=UNTRACED,
         exclude_spans=["receive", "send"],
     )
+    direct = Direct(app, telemetry.tracer)
+    build_layers = app.build_middleware_stack
+    app.build_middleware_stack = lambda: direct.before(build_layers())  # type: ignore[method-assign]
     return app
 
 

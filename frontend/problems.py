@@ -32,8 +32,8 @@ SCHEMA = {
 
 def install(app: FastAPI) -> None:
     """Answer every error of the API with a problem document."""
-    app.add_exception_handler(errors.DamoscopeError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(errors.DamoscopeError, on_error)
+    app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, _on_http)
 
 
@@ -61,7 +61,8 @@ def responses(*kinds: type[errors.DamoscopeError]) -> dict[int | str, dict[str, 
     }
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
+async def on_error(request: Request, error: Exception) -> Response:
+    """The problem document of a DamoscopeError."""
     assert isinstance(error, errors.DamoscopeError)
     headers = dict(getattr(error, "headers", {}))
     if error.status in (429, 503):
@@ -69,7 +70,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return problem(error.code, error.title, error.status, str(error), headers)
 
 
-async def _on_validation(request: Request, error: Exception) -> Response:
+async def on_validation(request: Request, error: Exception) -> Response:
+    """The problem document of parameters that are out of range or unknown."""
     assert isinstance(error, RequestValidationError)
     kind = errors.InvalidParameter
     detail = "; ".join(

@@ -30,6 +30,20 @@ MESSAGING_OPERATION_NAME = "messaging.operation.name"  # "enqueue" | "process"
 MESSAGING_OPERATION_TYPE = "messaging.operation.type"  # "send" | "process"
 MESSAGING_DESTINATION = "messaging.destination.name"  # the queue
 MESSAGING_MESSAGE_ID = "messaging.message.id"  # the job id
+# Of the request, as OpenTelemetry's conventions for HTTP servers name them; SERVER
+HTTP_METHOD = "http.request.method"
+HTTP_ROUTE = "http.route"
+HTTP_STATUS = "http.response.status_code"
+URL_PATH = "url.path"
+URL_QUERY = "url.query"
+URL_SCHEME = "url.scheme"
+PROTOCOL_VERSION = "network.protocol.version"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+CLIENT_ADDRESS = "client.address"
+CLIENT_PORT = "client.port"
+USER_AGENT = "user_agent.original"
+
 ERROR_TYPE = "error.type"  # DamoscopeError.code, or an exception's class name
 
 OUTCOME = "damoscope.outcome"  # SERVER: ok | invalid | rejected | failed | timeout

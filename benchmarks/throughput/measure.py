@@ -123,4 +123,6 @@ def running(
             began = time.monotonic()
             found = Running(server, tree, place, picture, 0.0)
             tree.wait_until(found.ready)
-            yield Running(server, tree, place, picture, time.monotonic() - began)
+            started_after_s = time.monotonic() - began
+            tree.settle()  # a service may answer while parts of it, a watcher, are still starting
+            yield Running(server, tree, place, picture, started_after_s)

@@ -25,6 +25,12 @@ class NotStarted(Exception):
     """A server did not come up; the message holds the end of what it printed."""
 
 
+#: A server rests when it takes less than this share of a core for so many seconds.
+REST_SHARE, REST_S = 0.2, 1.5
+#: Seconds given to it; what never rests is measured as it is.
+SETTLE_S = 15.0
+
+
 @dataclass(frozen=True)
 class Program:
     """A command, what its environment has beside the harness's own, and what it makes at start."""
@@ -98,6 +104,15 @@ class Tree:
                 raise NotStarted(f"not ready after {patience_s:.0f} s:\n{self.tail()}")
             time.sleep(0.1)
         return time.monotonic() - began
+
+    def settle(self) -> None:
+        """Wait until nothing is left to be started: until all rest, `SETTLE_S` at the most."""
+        ends = time.monotonic() + SETTLE_S
+        while time.monotonic() < ends:
+            used_s = self.cpu_s()
+            time.sleep(REST_S)
+            if self.cpu_s() - used_s < REST_SHARE * REST_S:
+                return
 
     def stop(self) -> None:
         """End everything; the last program started is the first to be asked."""

@@ -45,3 +45,12 @@ def test_a_server_that_ends_at_start_is_said_with_its_last_words(tmp_path: Path)
     ):
         tree.wait_until(lambda: False)
     assert not psutil.pid_exists(int((tmp_path / "child").read_text()))
+
+
+def test_a_server_has_settled_when_it_rests(tmp_path: Path) -> None:
+    """What a server does after it answers, starting other parts, is waited for."""
+    busy = "import time\nends = time.monotonic() + 2.5\nwhile time.monotonic() < ends: pass\n"
+    busy += "open('rests', 'w').close()\ntime.sleep(600)"
+    with Tree([Program("busy", [sys.executable, "-c", busy])], tmp_path) as tree:
+        tree.settle()
+        assert (tmp_path / "rests").exists()

@@ -71,7 +71,7 @@ def test_the_trace_of_one_image(service: Service, client: httpx.Client) -> None:
     assert server["damoscope.route"] == "api"
     assert server["damoscope.job.id"] == result["job_id"]
     assert server["damoscope.detections"] == count
-    assert server["http.status_code"] == 200
+    assert server["http.response.status_code"] == 200
     assert attributes["upload"] == {
         "damoscope.image.format": "JPEG", "damoscope.image.bytes": len(data),
         "damoscope.image.width": 500, "damoscope.image.height": 300,
