@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-import orjson
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import get_current_span
@@ -145,8 +144,7 @@ async def detect(
             job_id = await detection.submit(asked)
             body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
             return _json(Accepted(**body), 202, {"Location": _job_url(job_id)})
-        result = await detection.detect(asked)
-        return Response(orjson.dumps(result), media_type="application/json")
+        return Response(await detection.detect(asked), media_type="application/json")
     except errors.DamoscopeError as error:
         if asked.job_id and error.status in (503, 504):
             error.headers = {"Location": _job_url(asked.job_id)}

@@ -7,9 +7,10 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
+import orjson
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
@@ -17,11 +18,11 @@ from redis.exceptions import RedisError
 from frontend.clients import Clients
 from frontend.images import inspect
 from frontend.limits import Limiter
-from frontend.replies import Replies, Reply
+from frontend.replies import Replies
 from frontend.status import Status
 from pipeline import errors
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
-from pipeline.queue import QUEUES, Producer
+from pipeline.queue import QUEUES, Producer, Reply
 from pipeline.settings import Settings
 from telemetry import names, spans
 from telemetry.context import inject, trace_id
@@ -71,9 +72,9 @@ class Detection:
         self._instruments = telemetry.instruments
         self._stopping = False
 
-    async def detect(self, request: Request) -> dict[str, Any]:
-        """Run one image to its result, a DetectionResult as plain data: the worker made it, and
-        it is passed on as it is. Raises DamoscopeError; the span and metrics say so too."""
+    async def detect(self, request: Request) -> bytes:
+        """Run one image to its result, a DetectionResult as JSON: the worker made it, and it is
+        passed on. Raises DamoscopeError; the span and metrics say so too."""
         return await self._counted(request, self._to_result(request))
 
     async def submit(self, request: Request) -> str:
@@ -130,7 +131,7 @@ class Detection:
                 self._instruments.client_requests.add(1, {"client": client}, context=here)
             self._instruments.request_duration.record(duration_s, labels, context=here)
 
-    async def _to_result(self, request: Request) -> dict[str, Any]:
+    async def _to_result(self, request: Request) -> bytes:
         future = None
         try:
             async with asyncio.timeout(request.timeout_s):
@@ -149,15 +150,15 @@ class Detection:
                 self._replies.forget(job_id)
         return self._answer(request, reply)
 
-    def _answer(self, request: Request, reply: Reply) -> dict[str, Any]:
-        if "error" in reply:
-            error = reply["error"]
-            raise errors.from_code(str(error["code"]), str(error["message"]))
-        result = reply["result"]
+    def _answer(self, request: Request, reply: Reply) -> bytes:
+        if reply.error is not None:
+            raise errors.from_code(reply.error.code, reply.error.message)
+        assert reply.result is not None
         # Only here is it known how long the whole request took.
-        result["timings_ms"]["total"] = round((time.time_ns() - request.received_ns) / 1e6, 3)
-        request.span.set_attribute(names.DETECTIONS, len(result["detections"]))
-        return result
+        total_ms = (time.time_ns() - request.received_ns) / 1e6
+        reply.result["timings_ms"]["total"] = round(total_ms, 3)
+        request.span.set_attribute(names.DETECTIONS, reply.detections)
+        return orjson.dumps(reply.result)
 
     async def _to_queue(self, request: Request, *, reply_to: str, job_id: str = "") -> str:
         """Stages `upload` and `enqueue`. Returns the job id."""

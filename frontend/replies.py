@@ -8,15 +8,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from itertools import islice
-from typing import Any
 
-import orjson
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipeline import errors
-from pipeline.job import JobState
-from pipeline.queue import REPLY_CHANNEL
+from pipeline.job import JobError, JobState
+from pipeline.queue import REPLY_CHANNEL, Reply, read_reply
 
 log = logging.getLogger("damoscope.frontend")
 
@@ -24,9 +22,6 @@ log = logging.getLogger("damoscope.frontend")
 SWEEP_AFTER_S = 2.0
 SWEEP_EVERY_S = 1.0
 SWEEP_MOST = 256
-
-#: A job's reply: `{"result": ...}` or `{"error": {"code", "message"}}`, as plain data.
-Reply = dict[str, dict[str, Any]]
 
 
 class Replies:
@@ -88,8 +83,7 @@ class Replies:
                 while True:
                     message = await pubsub.get_message(timeout=None)
                     if message is not None:
-                        job_id, _, body = message["data"].partition(b" ")
-                        self._resolve(job_id.decode(), orjson.loads(body))
+                        self._resolve(*read_reply(message["data"]))
             except (RedisError, OSError) as error:
                 log.warning("the reply channel is interrupted (%s); subscribing again", error)
                 await asyncio.sleep(1.0)
@@ -106,13 +100,14 @@ class Replies:
                 try:
                     self._settle(await self._lookup(job_id))
                 except errors.NotFound as error:
-                    gone = {"code": errors.JobExpired.code, "message": str(error)}
-                    self._resolve(job_id, {"error": dict(gone)})
+                    gone = JobError(code=errors.JobExpired.code, message=str(error))
+                    self._resolve(job_id, Reply(error=gone))
                 except (RedisError, OSError):
                     break  # Redis is away; the listener says so
 
     def _settle(self, state: JobState) -> None:
         if state.result is not None:
-            self._resolve(state.job_id, {"result": state.result.model_dump()})
+            found = len(state.result.detections)
+            self._resolve(state.job_id, Reply(state.result.model_dump(), found))
         elif state.error is not None:
-            self._resolve(state.job_id, {"error": state.error.model_dump()})
+            self._resolve(state.job_id, Reply(error=state.error))

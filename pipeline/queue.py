@@ -110,6 +110,41 @@ def reply(job_id: str, *, result: bytes | None = None, error: JobError | None = 
     return job_id.encode() + b' {"result":' + result + b"}"
 
 
+#: What stands before and after the detections of a result as JSON. Within a string of JSON every
+#: quotation mark has a backslash before it, so that neither can be part of a label.
+_BEFORE, _AFTER, _EACH = b'"detections":[', b'],"timings_ms":{', b'{"label":'
+
+
+@dataclass(slots=True)
+class Reply:
+    """What has become of a job: either a result or an error."""
+
+    #: A `DetectionResult` as plain data, but for its detections, which may be JSON still.
+    result: dict[str, Any] | None = None
+    #: How many there are.
+    detections: int = 0
+    error: JobError | None = None
+
+
+def read_reply(message: bytes) -> tuple[str, Reply]:
+    """Job id and content of what `reply` made.
+
+    The frontend passes a result on: its detections, hundreds perhaps, stay the JSON that they are.
+    """
+    job_id, _, body = message.partition(b" ")
+    start, end = body.find(_BEFORE) + len(_BEFORE), body.rfind(_AFTER)
+    apart = len(_BEFORE) <= start <= end
+    content = orjson.loads(body[:start] + body[end:] if apart else body)
+    if "error" in content:
+        return job_id.decode(), Reply(error=JobError(**content["error"]))
+    result = content["result"]
+    count = len(result["detections"])
+    if apart:
+        count = body.count(_EACH, start, end)
+        result["detections"] = orjson.Fragment(b"[%b]" % body[start:end])
+    return job_id.decode(), Reply(result, count)
+
+
 def _pack_exc(text: str) -> str:
     return base64.b64encode(zlib.compress(text.encode())).decode()
 

@@ -70,7 +70,7 @@ class Runner:
             client=client,
         )
         try:
-            result = DetectionResult.model_validate(await self._detection.detect(request))
+            result = DetectionResult.model_validate_json(await self._detection.detect(request))
             return Outcome(file, trace_id(span), result=result)
         except DamoscopeError as error:
             return Outcome(file, trace_id(span), error=error)

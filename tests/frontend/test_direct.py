@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -29,11 +30,11 @@ class Detection:
     def __init__(self, error: Exception | None) -> None:
         self.error = error
 
-    async def detect(self, request: Request) -> dict[str, Any]:
+    async def detect(self, request: Request) -> bytes:
         data = await request.read()
         if self.error is not None:
             raise self.error
-        return {"bytes": len(data), "trace_id": request.trace_id}
+        return json.dumps({"bytes": len(data), "trace_id": request.trace_id}).encode()
 
 
 class Service:
