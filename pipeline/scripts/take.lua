@@ -1,20 +1,18 @@
 -- Move up to a batch of jobs from the queues to the started registry, in one atomic step:
 -- a job is always either waiting or registered to a worker, whenever that worker dies.
--- KEYS: doorbell, worker hash, set of the workers of these queues, then the queues, highest
---       priority first
+-- KEYS: doorbell, worker hash, set of the workers of these queues, list for the ids of the jobs
+--       taken, then the queues, highest priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
---       prefix of the images' keys, most bytes of an image that is returned with its job,
 --       then one execution id for each job that may be taken
 -- Returns a list of {job id, execution id, queue key, data, meta, enqueued_at, how often it was
---                    taken before, reply channel, 1 when nothing else waits or is being worked on,
---                    image, or false when it is too large or gone}.
+--                    taken before, reply channel, 1 when nothing else waits or is being worked on}.
 local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids = 8
+local ids, queues = 6, 5
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
 local depth = 0
-for i = 4, #KEYS do depth = depth + redis.call('LLEN', KEYS[i]) end
+for i = queues, #KEYS do depth = depth + redis.call('LLEN', KEYS[i]) end
 local workers = math.max(1, redis.call('SCARD', KEYS[3]))
 -- A fair share, so that one worker does not hold a batch while others have nothing.
 local most = math.min(tonumber(ARGV[5]), math.ceil(depth / workers))
@@ -22,6 +20,7 @@ local most = math.min(tonumber(ARGV[5]), math.ceil(depth / workers))
 if ARGV[6] == '1' then most = math.min(most, depth - (workers - 1)) end
 
 local taken = {}
+redis.call('DEL', KEYS[4])
 local function take(queue)
   local id = redis.call('LINDEX', queue, 0)
   if not id then return false end
@@ -47,32 +46,32 @@ local function take(queue)
   redis.call('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
   redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
   redis.call('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
-  local image = ARGV[7] .. id
-  local fits = redis.call('STRLEN', image) <= tonumber(ARGV[8])
+  redis.call('RPUSH', KEYS[4], id)
   taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', job[3] or '', before,
-    job[5] or '', 0, fits and redis.call('GET', image)}
+    job[5] or '', 0}
   if before > 0 then most = #taken end
   return true
 end
 
-for i = 4, #KEYS do
+for i = queues, #KEYS do
   while #taken < most do
     if not take(KEYS[i]) then break end
   end
 end
 if #taken > 0 then
+  redis.call('EXPIRE', KEYS[4], lease + 60)
   redis.call('EXPIRE', prefix .. ':worker:' .. worker .. ':executions', lease + 60)
   -- A worker that was given up for dead registers anew; half a hash would look like one that did.
   if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('HSET', KEYS[2], 'state', 'busy') end
 end
 -- Doorbell rings left over by jobs that are gone would only wake workers for nothing.
 local left = 0
-for i = 4, #KEYS do left = left + redis.call('LLEN', KEYS[i]) end
+for i = queues, #KEYS do left = left + redis.call('LLEN', KEYS[i]) end
 if left == 0 then redis.call('DEL', KEYS[1]) end
 -- A lone image may have all cores.
 if #taken == 1 then
   local others = left - 1  -- the image itself is registered by now
-  for i = 4, #KEYS do
+  for i = queues, #KEYS do
     others = others + redis.call('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
   end
   taken[1][9] = others == 0 and 1 or 0
