@@ -118,7 +118,7 @@ def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
             BatchSpanProcessor(
                 _span_exporter(environ),
                 max_queue_size=_int(environ, "OTEL_BSP_MAX_QUEUE_SIZE", 16384),
-                schedule_delay_millis=_int(environ, "OTEL_BSP_SCHEDULE_DELAY", 500),
+                schedule_delay_millis=_int(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
                 max_export_batch_size=_int(
                     environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS[service]
                 ),
