@@ -160,13 +160,17 @@ def _protocol(environ: Mapping[str, str], signal: str) -> str:
 
 def _span_exporter(environ: Mapping[str, str]) -> SpanExporter:
     # The two transports import much; a process loads only the one it uses.
+    from telemetry import otlp
+
     if _protocol(environ, "TRACES") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
 
-        return Grpc(channel_options=GRPC_OPTIONS)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
+        otlp.install(grpc)
+        return grpc.OTLPSpanExporter(channel_options=GRPC_OPTIONS)
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
 
-    return Http()
+    otlp.install(http)
+    return http.OTLPSpanExporter()
 
 
 def _metric_exporter(environ: Mapping[str, str]) -> MetricExporter:
