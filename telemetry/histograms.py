@@ -23,18 +23,24 @@ except ImportError:  # an SDK that is built otherwise: one value at a time
 
 
 def record_all(
-    histogram: Histogram, values: Sequence[float], attributes: Mapping[str, str], context: Context
+    histogram: Histogram,
+    values: Sequence[float],
+    attributes: Mapping[str, str],
+    context: Context,
+    *,
+    example: int | None = None,
 ) -> None:
     """The same counts, sum, least and greatest value as `histogram.record` of each value.
 
-    One value, drawn by lot, goes through the SDK, and so is offered as an exemplar; the others
-    are added to where it sums up. Values must be finite and not negative.
+    One value, of that index or drawn by lot, goes through the SDK, and so is offered as an
+    exemplar with the context; the others are added to where it sums up. Values must be finite
+    and not negative.
     """
     if not values:
         return
-    drawn = randrange(len(values))
-    histogram.record(values[drawn], attributes, context=context)
-    others = [*values[:drawn], *values[drawn + 1 :]]
+    chosen = randrange(len(values)) if example is None else example
+    histogram.record(values[chosen], attributes, context=context)
+    others = [*values[:chosen], *values[chosen + 1 :]]
     if not others:
         return
     if sums := _sums(histogram, attributes):

@@ -69,8 +69,11 @@ def in_parts(serialized: bytes) -> bytes:
     instead: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         block = graph.block(node)
-        if block and len(block.parts()) > 1:
-            gone.update(inner.output[0] for inner in block.nodes)
+        if not block or len(block.parts()) < 2:
+            continue
+        values = {inner.output[0] for inner in block.nodes}
+        if not values & gone:  # the end of one block may be the beginning of another
+            gone |= values
             instead[block.project.output[0]] = _Parts(model, graph, block).nodes
     nodes = []
     for node in model.graph.node:

@@ -19,6 +19,9 @@ from telemetry.histograms import record_all
 from telemetry.setup import Telemetry
 from worker.item import Call, Interval, Item
 
+#: By stage: when it ran for each image of a batch, and the context of its span.
+Durations = defaultdict[str, list[tuple[Interval, Context]]]
+
 
 class WorkerTrace:
     """Emits spans and metrics for what one worker process has done."""
@@ -36,10 +39,25 @@ class WorkerTrace:
             call: self._call(call, [item for item in items if item.call is call])
             for call in dict.fromkeys(item.call for item in items if item.call)
         }
+        durations: Durations = defaultdict(list)
         for item in items:
-            self._image(item, links[item.call] if item.call else None)
+            self._image(item, links[item.call] if item.call else None, durations)
+        for stage, measured in durations.items():
+            self._record(stage, measured)
         if items:
             self._busy(min(item.taken.taken_ns for item in items))
+
+    def _record(self, stage: str, measured: Sequence[tuple[Interval, Context]]) -> None:
+        """The durations of a stage in a batch; the longest is the one that names its trace."""
+        values = [max(0, end - start) / 1e9 for (start, end), _ in measured]
+        longest = values.index(max(values))
+        record_all(
+            self._instruments.stage_duration,
+            values,
+            {"stage": stage},
+            measured[longest][1],
+            example=longest,
+        )
 
     def _busy(self, taken_ns: int) -> None:
         """Count the time since a batch was taken, telemetry included, as busy.
@@ -68,9 +86,9 @@ class WorkerTrace:
         self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
         return Link(span.get_span_context())
 
-    def _image(self, item: Item, call: Link | None) -> None:
+    def _image(self, item: Item, call: Link | None, durations: Durations) -> None:
         """`queue_wait`, and `process` with its stages, for one image."""
-        self._queue_wait(item)
+        self._queue_wait(item, durations)
         process = spans.record(
             self._tracer,
             names.SPAN_PROCESS,
@@ -94,7 +112,7 @@ class WorkerTrace:
                 links=[call] if call and stage == names.SPAN_INFERENCE else (),
                 error=item.error if stage == item.failed_stage else None,
             )
-            self._stage_duration(stage, interval, inside)
+            durations[stage].append((interval, inside))
         scores: defaultdict[str, list[float]] = defaultdict(list)
         for found in item.detections:
             scores[found.label].append(found.score)
@@ -103,7 +121,7 @@ class WorkerTrace:
             self._instruments.detections.add(len(values), labels, context=inside)
             record_all(self._instruments.detection_score, values, labels, inside)
 
-    def _queue_wait(self, item: Item) -> None:
+    def _queue_wait(self, item: Item, durations: Durations) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
         attributes: dict[str, AttributeValue] = {}
         if start > end:  # the clocks of two hosts disagree by more than the job waited
@@ -112,11 +130,8 @@ class WorkerTrace:
         span = spans.record(
             self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )
-        self._stage_duration("queue_wait", (start, end), set_span_in_context(span, Context()))
-
-    def _stage_duration(self, stage: str, interval: Interval, context: Context) -> None:
-        duration_s = (interval[1] - interval[0]) / 1e9
-        self._instruments.stage_duration.record(duration_s, {"stage": stage}, context=context)
+        here = set_span_in_context(span, Context())
+        durations[names.SPAN_QUEUE_WAIT].append(((start, end), here))
 
     def _process_attributes(self, item: Item) -> dict[str, AttributeValue]:
         return {

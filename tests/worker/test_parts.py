@@ -23,6 +23,8 @@ class Bottleneck:
     """A model of one inverted bottleneck, with the input added to its output where sizes agree."""
 
     channels: int = 40
+    #: Channels of its output.
+    end: int = FEW
     activation: str = "Sigmoid"
     kernel: int = 3
     stride: int = 1
@@ -62,8 +64,8 @@ class Bottleneck:
         depth = conv(activated(wide), "depth",
                      [twice * self.channels, 1, self.kernel, self.kernel], group=self.channels,
                      strides=[self.stride] * 2, pads=[self.kernel // 2] * 4)  # fmt: skip
-        narrow = conv(activated(depth), "narrow", [FEW, twice * self.channels, 1, 1])
-        if self.stride == 1:
+        narrow = conv(activated(depth), "narrow", [self.end, twice * self.channels, 1, 1])
+        if self.stride == 1 and self.end == FEW:
             nodes.append(helper.make_node("Add", ["x", narrow], ["y"]))
         else:
             nodes.append(helper.make_node("Identity", [narrow], ["y"]))
@@ -142,6 +144,30 @@ def test_a_block_in_parts_gives_the_same(block: Bottleneck) -> None:
 def test_what_is_no_such_block_stays(oddity: str) -> None:
     model = replace(PLAIN, oddity=oddity).model()
     assert kinds(in_parts(model)) == kinds(model)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_block_that_begins_with_the_end_of_another_stays() -> None:
+    """As in MobileNetV1, where a convolution and the next share no narrow map."""
+    model = replace(PLAIN, end=40).model()
+    rng = np.random.default_rng(4)
+    for name, shape in (("more_weights", (40, 1, 3, 3)), ("last_weights", (FEW, 40, 1, 1))):
+        values = rng.normal(size=shape).astype(np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(values, name))
+    del model.graph.node[-1]
+    model.graph.node.extend(
+        [
+            helper.make_node("Relu", ["narrow"], ["between"]),
+            helper.make_node("Conv", ["between", "more_weights"], ["more"], group=40, pads=[1] * 4),
+            helper.make_node("Relu", ["more"], ["more_activated"]),
+            helper.make_node("Conv", ["more_activated", "last_weights"], ["y"]),
+        ]
+    )
+    made = in_parts(model)
+    assert kinds(made)["Conv"] == kinds(model)["Conv"] + 2 * 3
+    value = rng.normal(size=(1, FEW, SIZE, SIZE)).astype(np.float32)
+    for expected, given in zip(run(model, value), run(made, value), strict=True):
+        np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-2)
 
 
 def test_small_blocks_stay() -> None:
