@@ -503,6 +503,16 @@ def test_images_of_any_size_come_with_their_jobs(bench: Bench) -> None:
     assert [job.image and len(job.image) for job in taken] == [3, None, 5 * 2**20, 2**20]
 
 
+def test_images_come_with_their_jobs_after_redis_lost_the_scripts(bench: Bench) -> None:
+    """As after a restart: what was taken before is not mistaken for what is taken now."""
+    bench.enqueue("a", "b", "c")
+    consumer = bench.consumer()
+    assert [job.job_id for job in consumer.take(1)] == ["a"]
+    bench.redis.script_flush()
+    assert [(job.job_id, job.image) for job in consumer.take(2)] == [("b", b"b"), ("c", b"c")]
+    assert consumer.take(1) == []
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("meta", "{"), ("meta", "17"), ("enqueued_at", "yesterday"), ("number_of_retries", "x")],

@@ -13,7 +13,9 @@ from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Settings
 from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
+from worker import inference
 from worker.inference import BATCH_MAX_CPU, PROVIDERS, Detector
+from worker.parts import in_parts
 
 Images = list[np.ndarray]
 
@@ -147,6 +149,23 @@ def test_unknown_operator(tmp_path: Path) -> None:
     onnx.save(exported, str(path))
     with pytest.raises(ModelError, match=r"model\.onnx: ONNX Runtime cannot load it"):
         Detector(Settings(model=path, provider="cpu"))
+
+
+@pytest.mark.parametrize(("threads", "calls"), [(1, 1), (2, 0)])
+def test_blocks_are_in_parts_on_one_core_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, calls: int
+) -> None:
+    """Threads that share an inference share its maps as well."""
+    given: list[bytes] = []
+
+    def spy(serialized: bytes) -> bytes:
+        given.append(serialized)
+        return in_parts(serialized)
+
+    monkeypatch.setattr(inference, "in_parts", spy)
+    path = Export().save(tmp_path / "model.onnx")
+    Detector(Settings(model=path, provider="cpu", threads=threads))
+    assert len(given) == calls
 
 
 def test_a_lone_image_gets_the_same_answer(bundled: Detector) -> None:

@@ -318,6 +318,24 @@ def test_time_of_the_worker(
     assert busy.attributes == {"provider": "cpu"}
 
 
+def test_the_longest_of_a_batch_is_the_exemplar(
+    recorded: Recorded, emit: Callable[..., None]
+) -> None:
+    """Each image of a batch is counted; the slowest one's trace is what a histogram names."""
+    images = [recorded.enqueue() for _ in range(3)]
+    items = [done(meta, call(3), []) for meta, _ in images]
+    for one, end_ms in zip(items, (45, 2041, 46), strict=True):
+        one.stages["preprocess"] = (START + 41 * MS, START + end_ms * MS)
+    emit(*items)
+    (point,) = [
+        point
+        for point in recorded.points()["damoscope.stage.duration"]
+        if point.attributes["stage"] == "preprocess"
+    ]
+    assert (point.count, point.sum, point.max) == (3, pytest.approx(2.009), 2.0)
+    assert [each.trace_id for each in point.exemplars] == [images[1][1].trace_id]
+
+
 def test_exemplars(recorded: Recorded, emit: Callable[..., None]) -> None:
     """Durations and detections carry the trace id of their image, the batch's size its own."""
     meta, enqueue = recorded.enqueue()
