@@ -2,7 +2,7 @@
 
 Most of DAMO-YOLO-Ns are inverted bottlenecks (MobileNetV2, arXiv:1801.04381): a convolution of
 1 x 1 to many channels, a depthwise one, and one of 1 x 1 back to few. At the large maps 15 MB lie
-between them, which a core writes to memory and reads again four times. Channels meet only in the
+between them, which a core writes twice and reads twice, past its cache. Channels meet only in the
 sum of the last convolution: so it is taken over parts of them, which stay near the core.
 """
 
