@@ -49,10 +49,12 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     )
     replies = Replies(redis, uuid4().hex, producer.state)
     status = Status(redis)
-    status.observe(telemetry.meter_provider.get_meter(SCOPE))
+    meter = telemetry.meter_provider.get_meter(SCOPE)
+    status.observe(meter)
     limiter = Limiter(settings)
     clients = Clients(settings.clients, redis)
     detection = Detection(settings, producer, replies, status, limiter, clients, telemetry)
+    detection.observe(meter)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

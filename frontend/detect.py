@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import uuid4
 
 import orjson
 from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
 
@@ -70,6 +71,7 @@ class Detection:
         self._clients = clients
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
+        self._active = 0
         self._stopping = False
 
     async def detect(self, request: Request) -> bytes:
@@ -102,11 +104,21 @@ class Detection:
         except RedisError as error:
             raise errors.Unavailable(f"Redis does not answer: {error}") from error
 
+    def observe(self, meter: Meter) -> None:
+        """Report how many requests are in flight."""
+
+        def active(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(self._active)]
+
+        meter.create_observable_up_down_counter(
+            names.M_REQUESTS_ACTIVE, [active], unit="{request}", description="Requests in flight."
+        )
+
     async def _counted(self, request: Request, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
         here = set_span_in_context(request.span, Context())
         outcome = "failed"
-        self._instruments.requests_active.add(1, context=here)
+        self._active += 1
         try:
             result = await work
             outcome = "ok"
@@ -125,7 +137,7 @@ class Detection:
                 | ({names.JOB_ID: request.job_id} if request.job_id else {})
             )
             duration_s = (time.time_ns() - request.received_ns) / 1e9
-            self._instruments.requests_active.add(-1, context=here)
+            self._active -= 1
             self._instruments.requests.add(1, labels, context=here)
             if client := self._clients.name(request.client):
                 self._instruments.client_requests.add(1, {"client": client}, context=here)

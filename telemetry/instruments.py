@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
+from opentelemetry.metrics import Meter
 
 from telemetry import names
+from telemetry.sums import Counter, Histogram
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,6 @@ class Instruments:
     client_requests: Counter
     request_duration: Histogram
     stage_duration: Histogram
-    requests_active: UpDownCounter
     batch_size: Histogram
     detections: Counter
     detection_score: Histogram
@@ -27,61 +28,57 @@ class Instruments:
 
     @classmethod
     def create(cls, meter: Meter) -> Instruments:
-        """Create every synchronous instrument; gauges are registered by who observes them."""
-        durations = list(names.DURATION_BUCKETS_S)
+        """Create every synchronous instrument; the others are registered by who observes them."""
+
+        def counter(name: str, unit: str, description: str) -> Counter:
+            return Counter(meter.create_counter(name, unit, description))
+
+        def histogram(name: str, unit: str, bounds: Sequence[float], description: str) -> Histogram:
+            return Histogram(
+                meter.create_histogram(
+                    name, unit, description, explicit_bucket_boundaries_advisory=list(bounds)
+                )
+            )
+
         return cls(
-            requests=meter.create_counter(
-                names.M_REQUESTS, unit="{request}", description="Requests, by how they ended."
+            requests=counter(names.M_REQUESTS, "{request}", "Requests, by how they ended."),
+            client_requests=counter(
+                names.M_CLIENT_REQUESTS, "{request}", "Requests, by the client that sent them."
             ),
-            client_requests=meter.create_counter(
-                names.M_CLIENT_REQUESTS,
-                unit="{request}",
-                description="Requests, by the client that sent them.",
-            ),
-            request_duration=meter.create_histogram(
+            request_duration=histogram(
                 names.M_REQUEST_DURATION,
-                unit="s",
-                description="From the first byte of a request to its answer.",
-                explicit_bucket_boundaries_advisory=durations,
+                "s",
+                names.DURATION_BUCKETS_S,
+                "From the first byte of a request to its answer.",
             ),
-            stage_duration=meter.create_histogram(
+            stage_duration=histogram(
                 names.M_STAGE_DURATION,
-                unit="s",
-                description="Time an image spent in one stage.",
-                explicit_bucket_boundaries_advisory=durations,
+                "s",
+                names.DURATION_BUCKETS_S,
+                "Time an image spent in one stage.",
             ),
-            requests_active=meter.create_up_down_counter(
-                names.M_REQUESTS_ACTIVE, unit="{request}", description="Requests in flight."
+            batch_size=histogram(
+                names.M_BATCH_SIZE, "{image}", names.BATCH_BUCKETS, "Images in one inference."
             ),
-            batch_size=meter.create_histogram(
-                names.M_BATCH_SIZE,
-                unit="{image}",
-                description="Images in one inference.",
-                explicit_bucket_boundaries_advisory=list(names.BATCH_BUCKETS),
-            ),
-            detections=meter.create_counter(
-                names.M_DETECTIONS, unit="{detection}", description="Boxes found, by label."
-            ),
-            detection_score=meter.create_histogram(
+            detections=counter(names.M_DETECTIONS, "{detection}", "Boxes found, by label."),
+            detection_score=histogram(
                 names.M_DETECTION_SCORE,
-                unit="1",
-                description="Scores of the boxes found, by label.",
-                explicit_bucket_boundaries_advisory=list(names.SCORE_BUCKETS),
+                "1",
+                names.SCORE_BUCKETS,
+                "Scores of the boxes found, by label.",
             ),
-            image_size=meter.create_histogram(
+            image_size=histogram(
                 names.M_IMAGE_SIZE,
-                unit="By",
-                description="Size of the encoded images, by format.",
-                explicit_bucket_boundaries_advisory=list(names.IMAGE_SIZE_BUCKETS_BY),
+                "By",
+                names.IMAGE_SIZE_BUCKETS_BY,
+                "Size of the encoded images, by format.",
             ),
-            inference_busy=meter.create_counter(
-                names.M_INFERENCE_BUSY,
-                unit="s",
-                description="Time spent in inference, by provider.",
+            inference_busy=counter(
+                names.M_INFERENCE_BUSY, "s", "Time spent in inference, by provider."
             ),
-            worker_busy=meter.create_counter(
+            worker_busy=counter(
                 names.M_WORKER_BUSY,
-                unit="s",
-                description="Time in which a worker had an image in hand, by provider.",
+                "s",
+                "Time in which a worker had an image in hand, by provider.",
             ),
         )

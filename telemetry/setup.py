@@ -37,9 +37,6 @@ from telemetry.spans import SCOPE
 
 #: Seconds after the start during which exports that fail are not logged.
 GRACE_S = 15.0
-#: Spans of one export. Encoding the SDK's default of 512 takes some 10 ms, in which a frontend
-#: would serve no request; a worker is in inference meanwhile, and saves exports.
-BATCH_SPANS = {names.SERVICE_FRONTEND: 128, names.SERVICE_WORKER: 512}
 #: gRPC waits up to two minutes before it tries a server again that was away for a while, and
 #: half a minute before it looks its address up again; telemetry should flow sooner. (The backoff
 #: belongs to the address, so the exporters' own new channels do not shorten it.)
@@ -119,9 +116,7 @@ def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
                 _span_exporter(environ),
                 max_queue_size=_int(environ, "OTEL_BSP_MAX_QUEUE_SIZE", 16384),
                 schedule_delay_millis=_int(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
-                max_export_batch_size=_int(
-                    environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH_SPANS[service]
-                ),
+                max_export_batch_size=_int(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
             )
         )
     if _wanted(environ, "METRICS"):

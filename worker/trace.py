@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from random import randrange
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from telemetry import names, spans
-from telemetry.histograms import record_all
 from telemetry.setup import Telemetry
-from worker.item import Call, Interval, Item
+from worker.item import Call, Item
 
-#: By stage: when it ran for each image of a batch, and the context of its span.
-Durations = defaultdict[str, list[tuple[Interval, Context]]]
+#: By stage or label: seconds or scores, each with the context of its image's span.
+Values = defaultdict[str, list[tuple[float, Context]]]
 
 
 class WorkerTrace:
@@ -39,25 +39,33 @@ class WorkerTrace:
             call: self._call(call, [item for item in items if item.call is call])
             for call in dict.fromkeys(item.call for item in items if item.call)
         }
-        durations: Durations = defaultdict(list)
+        durations: Values = defaultdict(list)
+        scores: Values = defaultdict(list)
         for item in items:
-            self._image(item, links[item.call] if item.call else None, durations)
-        for stage, measured in durations.items():
-            self._record(stage, measured)
+            inside = self._image(item, links[item.call] if item.call else None, durations)
+            for found in item.detections:
+                scores[found.label].append((found.score, inside))
+        self._durations(durations)
+        self._scores(scores)
         if items:
             self._busy(min(item.taken.taken_ns for item in items))
 
-    def _record(self, stage: str, measured: Sequence[tuple[Interval, Context]]) -> None:
-        """The durations of a stage in a batch; the longest is the one that names its trace."""
-        values = [max(0, end - start) / 1e9 for (start, end), _ in measured]
-        longest = values.index(max(values))
-        record_all(
-            self._instruments.stage_duration,
-            values,
-            {"stage": stage},
-            measured[longest][1],
-            example=longest,
-        )
+    def _durations(self, durations: Mapping[str, Sequence[tuple[float, Context]]]) -> None:
+        """How long the stages took; in each the longest is the one that names its trace."""
+        for stage, measured in durations.items():
+            seconds, contexts = zip(*measured, strict=True)
+            longest = seconds.index(max(seconds))
+            self._instruments.stage_duration.record_all(
+                seconds, {"stage": stage}, contexts[longest], example=longest
+            )
+
+    def _scores(self, scores: Mapping[str, Sequence[tuple[float, Context]]]) -> None:
+        """What was found; of the boxes of a label one by lot names its trace."""
+        for label, found in scores.items():
+            values, contexts = zip(*found, strict=True)
+            labels, one = {"label": label}, randrange(len(found))
+            self._instruments.detections.add(len(found), labels, contexts[one])
+            self._instruments.detection_score.record_all(values, labels, contexts[one], example=one)
 
     def _busy(self, taken_ns: int) -> None:
         """Count the time since a batch was taken, telemetry included, as busy.
@@ -86,8 +94,8 @@ class WorkerTrace:
         self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
         return Link(span.get_span_context())
 
-    def _image(self, item: Item, call: Link | None, durations: Durations) -> None:
-        """`queue_wait`, and `process` with its stages, for one image."""
+    def _image(self, item: Item, call: Link | None, durations: Values) -> Context:
+        """`queue_wait`, and `process` with its stages, for one image. Returns `process`."""
         self._queue_wait(item, durations)
         process = spans.record(
             self._tracer,
@@ -112,16 +120,10 @@ class WorkerTrace:
                 links=[call] if call and stage == names.SPAN_INFERENCE else (),
                 error=item.error if stage == item.failed_stage else None,
             )
-            durations[stage].append((interval, inside))
-        scores: defaultdict[str, list[float]] = defaultdict(list)
-        for found in item.detections:
-            scores[found.label].append(found.score)
-        for label, values in scores.items():
-            labels = {"label": label}
-            self._instruments.detections.add(len(values), labels, context=inside)
-            record_all(self._instruments.detection_score, values, labels, inside)
+            durations[stage].append((_seconds(*interval), inside))
+        return inside
 
-    def _queue_wait(self, item: Item, durations: Durations) -> None:
+    def _queue_wait(self, item: Item, durations: Values) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
         attributes: dict[str, AttributeValue] = {}
         if start > end:  # the clocks of two hosts disagree by more than the job waited
@@ -131,7 +133,7 @@ class WorkerTrace:
             self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )
         here = set_span_in_context(span, Context())
-        durations[names.SPAN_QUEUE_WAIT].append(((start, end), here))
+        durations[names.SPAN_QUEUE_WAIT].append((_seconds(start, end), here))
 
     def _process_attributes(self, item: Item) -> dict[str, AttributeValue]:
         return {
@@ -160,3 +162,7 @@ class WorkerTrace:
             names.PROVIDER: self._provider,
             names.MODEL: self._model,
         }
+
+
+def _seconds(start_ns: int, end_ns: int) -> float:
+    return max(0, end_ns - start_ns) / 1e9

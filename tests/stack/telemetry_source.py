@@ -99,6 +99,7 @@ class Source:
         def queue(value: float) -> list[Observation]:
             return [Observation(value, {"queue": "detections"})]
 
+        self._active = meter.create_up_down_counter(names.M_REQUESTS_ACTIVE, unit="{request}")
         meter.create_observable_gauge(names.M_WORKERS, [workers], unit="{worker}")
         meter.create_observable_gauge(names.M_QUEUE_DEPTH, [lambda _: queue(3)], unit="{job}")
         meter.create_observable_gauge(names.M_QUEUE_OLDEST_AGE, [lambda _: queue(0.5)], unit="s")
@@ -120,7 +121,7 @@ class Source:
     def begin(self, *, failed: bool = False) -> Iterator[tuple[str, Finish]]:
         """Upload and enqueue one image; the yielded function processes it."""
         made, now = self.frontend.instruments, time.time_ns()
-        made.requests_active.add(1)
+        self._active.add(1)
         tracer = self.frontend.tracer
         request = tracer.start_span(names.SPAN_REQUEST_API, kind=SpanKind.SERVER, start_time=now)
         context = trace.set_span_in_context(request)
@@ -141,7 +142,7 @@ class Source:
         request.end(ended)
         attributes = {"outcome": outcome, "route": "api"}
         self.images += 1
-        made.requests_active.add(-1)
+        self._active.add(-1)
         made.requests.add(1, attributes, context=context)
         made.request_duration.record((ended - now) / 1e9, attributes, context=context)
         made.image_size.record(200_000, {"format": "JPEG"}, context=context)

@@ -49,7 +49,6 @@ def test_names_and_units(reader: InMemoryMetricReader, meters: MeterProvider) ->
         "damoscope.client.requests": "{request}",
         "damoscope.request.duration": "s",
         "damoscope.stage.duration": "s",
-        "damoscope.requests.active": "{request}",
         "damoscope.batch.size": "{image}",
         "damoscope.detections": "{detection}",
         "damoscope.detection.score": "1",
