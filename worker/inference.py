@@ -15,6 +15,7 @@ from pipeline.settings import Provider, Settings
 from telemetry import gpu
 from worker import model
 from worker.graph import IMAGE_INPUT
+from worker.joins import without_joins
 from worker.parts import in_parts
 
 PROVIDERS: dict[str, str] = {
@@ -121,8 +122,11 @@ def _session(
     options.add_session_config_entry("session.force_spinning_stop", "1")  # after each call
     wanted = _wanted(settings.provider)
     try:
-        one_core = threads == 1 and wanted == [PROVIDERS["cpu"]]
-        source = in_parts(graph.serialized) if one_core else graph.serialized
+        source = graph.serialized
+        if wanted == [PROVIDERS["cpu"]]:
+            source = without_joins(source)
+            if threads == 1:
+                source = in_parts(source)
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of its own
         raise ModelError(f"{settings.model}: ONNX Runtime cannot load it: {error}") from error

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from worker.graph import PREFIX, dims
+from worker.graph import PREFIX, attribute, dims, drop_unused
 
 #: Blocks are taken apart whose map is larger than this, into parts of about that size.
 WORTH_BYTES, PART_BYTES = 2.0e6, 1.5e6
@@ -80,7 +80,7 @@ def in_parts(serialized: bytes) -> bytes:
         nodes += instead.get(node.output[0], [] if node.output[0] in gone else [node])
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    _drop_unused(model)
+    drop_unused(model)
     model.ir_version = max(model.ir_version, 4)  # before, all weights had to be inputs as well
     made: bytes = model.SerializeToString()
     return made
@@ -212,22 +212,10 @@ class _Parts:
 
 
 def _groups(node: NodeProto) -> int:
-    found = [attribute.i for attribute in node.attribute if attribute.name == "group"]
-    return int(found[0]) if found else 1
+    return int(attribute(node, "group", 1))
 
 
 def _set_groups(node: NodeProto, groups: int) -> None:
-    others = [attribute for attribute in node.attribute if attribute.name != "group"]
+    others = [each for each in node.attribute if each.name != "group"]
     del node.attribute[:]
     node.attribute.extend([*others, helper.make_attribute("group", groups)])
-
-
-def _drop_unused(model: onnx.ModelProto) -> None:
-    """Without the weights that were cut up; old exports list them among the inputs as well."""
-    graph = model.graph
-    used = {name for node in graph.node for name in node.input}
-    unused = {tensor.name for tensor in graph.initializer} - used
-    for values in (graph.initializer, graph.input):
-        kept = [value for value in values if value.name not in unused]
-        del values[:]
-        values.extend(kept)

@@ -66,8 +66,10 @@ def test_an_adapted_model_detects_the_same(bundled: onnx.ModelProto, count: int)
     our_scores, our_boxes = run(adapted, images)
     np.testing.assert_array_equal(our_scores, scores)
     np.testing.assert_allclose(our_boxes, boxes, rtol=0, atol=BOX_TOLERANCE)
-    added = kinds(adapted) - kinds(bundled)
-    assert added["Squeeze"] == 1, "the head's product with a vector was not found"
+    assert kinds(bundled)["Softmax"] == 1
+    assert kinds(adapted)["Softmax"] == 0, "the head's distributions were not found"
+    turned = [node for node in adapted.graph.node if node.op_type == "Gather"]
+    assert all(graph.attribute(node, "axis", 0) == 0 for node in turned), "nor its columns"
 
 
 def test_adapting_leaves_the_model_as_it_was() -> None:
@@ -134,4 +136,104 @@ def test_a_vector_that_is_no_constant_stays() -> None:
     model.graph.input.append(helper.make_tensor_value_info("vector", TensorProto.FLOAT, [8]))
     before = model.SerializeToString(deterministic=True)
     graph.with_matrix_products(model)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+# -- means of distributions ----------------------------------------------------------------
+
+BINS, ANCHORS = 5, 7
+
+
+def head(
+    opset: int = 17, kind: int = TensorProto.FLOAT, oddity: str = "", batch: int = 1
+) -> onnx.ModelProto:
+    """The end of DAMO-YOLO's head: distributions to distances, of which two columns are taken."""
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    constants = [
+        numpy_helper.from_array(np.arange(BINS, dtype=dtype), "bins"),
+        numpy_helper.from_array(np.full((ANCHORS, 1), 8, dtype), "strides"),
+        numpy_helper.from_array(np.array(0), "left"),
+        numpy_helper.from_array(np.array(3), "bottom"),
+    ]
+    perm = [0, 3, 2, 1] if oddity == "other perm" else [0, 3, 1, 2]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["rows"], perm=perm),
+        helper.make_node("Softmax", ["rows"], ["shares"], axis=2 if oddity == "other axis" else 3),
+        helper.make_node("MatMul", ["shares", "bins"], ["mean"]),
+        helper.make_node("Mul", ["mean", "strides"], ["distances"]),
+        helper.make_node("Gather", ["distances", "left"], ["lefts"], axis=2),
+        helper.make_node("Gather", ["distances", "bottom"], ["bottoms"], axis=2),
+        helper.make_node("Sub", ["bottoms", "lefts"], ["y"]),
+    ]
+    outputs = {"y": [batch, ANCHORS], "distances": [batch, ANCHORS, 4]}
+    if oddity == "shares are an output":
+        outputs["shares"] = [batch, ANCHORS, 4, BINS]
+    sizes = (batch, BINS, 4, ANCHORS) if oddity == "other perm" else (batch, 4, BINS, ANCHORS)
+    return helper.make_model(
+        helper.make_graph(
+            nodes,
+            "head",
+            [helper.make_tensor_value_info("x", kind, sizes)],
+            [helper.make_tensor_value_info(name, kind, axes) for name, axes in outputs.items()],
+            constants,
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
+
+
+def logits(batch: int, kind: int) -> np.ndarray:
+    """Some are so large that their powers would not fit into any float."""
+    values = np.random.default_rng(2).normal(scale=3, size=(batch, 4, BINS, ANCHORS))
+    values[:, 0] += 500
+    values[:, 1, 2] += 2000
+    return values.astype(helper.tensor_dtype_to_np_dtype(kind))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.FLOAT16])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_means_of_distributions(opset: int, kind: int, batch: int) -> None:
+    """Computed over all anchors at once they are the same, however large the numbers are."""
+    model, value = head(opset, kind, batch=batch), logits(batch, kind)
+    expected = run(model, value)
+    graph.with_planar_integrals(model)
+    graph.with_gathered_rows(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert kinds(model)["Softmax"] == 0
+    assert [graph.attribute(node, "axis", 0) for node in model.graph.node
+            if node.op_type == "Gather"] == [0, 0]  # fmt: skip
+    tolerance = 1e-4 if kind == TensorProto.FLOAT else 0.1
+    for wanted, given in zip(expected, run(model, value), strict=True):
+        assert given.shape == wanted.shape
+        np.testing.assert_allclose(given, wanted, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("oddity", ["other perm", "other axis", "shares are an output"])
+def test_what_is_no_such_mean_stays(oddity: str) -> None:
+    model = head(oddity=oddity)
+    before = model.SerializeToString(deterministic=True)
+    graph.with_planar_integrals(model)
+    assert model.SerializeToString(deterministic=True) == before
+
+
+def test_columns_of_other_shapes_stay() -> None:
+    """Gathering along the third of four axes is something else."""
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("Relu", ["x"], ["z"]),
+                helper.make_node("Gather", ["z", "one"], ["first"], axis=2),
+                helper.make_node("Gather", ["z", "one"], ["second"], axis=2),
+                helper.make_node("Add", ["first", "second"], ["y"]),
+            ],
+            "four axes",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 3, 4])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 4])],
+            [numpy_helper.from_array(np.array(1), "one")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+    )
+    before = model.SerializeToString(deterministic=True)
+    graph.with_gathered_rows(model)
     assert model.SerializeToString(deterministic=True) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
 from worker import inference
 from worker.inference import BATCH_MAX_CPU, PROVIDERS, Detector
+from worker.joins import without_joins
 from worker.parts import in_parts
 
 Images = list[np.ndarray]
@@ -151,21 +153,25 @@ def test_unknown_operator(tmp_path: Path) -> None:
         Detector(Settings(model=path, provider="cpu"))
 
 
-@pytest.mark.parametrize(("threads", "calls"), [(1, 1), (2, 0)])
-def test_blocks_are_in_parts_on_one_core_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, calls: int
+@pytest.mark.parametrize(("threads", "steps"), [(1, ["joins", "parts"]), (2, ["joins"])])
+def test_what_is_changed_for_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, steps: list[str]
 ) -> None:
-    """Threads that share an inference share its maps as well."""
-    given: list[bytes] = []
+    """Maps are not joined; on one core blocks are in parts (threads share maps anyway)."""
+    done: list[str] = []
 
-    def spy(serialized: bytes) -> bytes:
-        given.append(serialized)
-        return in_parts(serialized)
+    def noting(name: str, change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+        def changed(serialized: bytes) -> bytes:
+            done.append(name)
+            return change(serialized)
 
-    monkeypatch.setattr(inference, "in_parts", spy)
+        return changed
+
+    monkeypatch.setattr(inference, "without_joins", noting("joins", without_joins))
+    monkeypatch.setattr(inference, "in_parts", noting("parts", in_parts))
     path = Export().save(tmp_path / "model.onnx")
     Detector(Settings(model=path, provider="cpu", threads=threads))
-    assert len(given) == calls
+    assert done == steps
 
 
 def test_a_lone_image_gets_the_same_answer(bundled: Detector) -> None:
