@@ -6,8 +6,9 @@ schema that the HTTP API documents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,7 +55,7 @@ class DetectJob(BaseModel):
     upload_ms: float
 
 
-@dataclass(slots=True)  # no model: a worker makes hundreds of them for an image
+@dataclass(slots=True)
 class Box:
     """Corners in pixels of the uploaded image as a person sees it; x2 > x1, y2 > y1."""
 
@@ -71,6 +72,38 @@ class Detection:
     label: str
     score: float
     box: Box
+
+
+@dataclass(slots=True)
+class Detections(Sequence[Detection]):
+    """What was found in one image, best first, by columns: so many objects cost more than NMS."""
+
+    labels: list[str] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    #: x1, y1, x2, y2 of each, as in `Box`.
+    corners: list[list[float]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @overload
+    def __getitem__(self, index: int) -> Detection: ...
+    @overload
+    def __getitem__(self, index: slice) -> Detections: ...
+    def __getitem__(self, index: int | slice) -> Detection | Detections:
+        label, score, corners = self.labels[index], self.scores[index], self.corners[index]
+        if isinstance(index, slice):
+            return Detections(label, score, corners)  # type: ignore[arg-type]
+        return Detection(label, score, Box(*corners))  # type: ignore[arg-type]
+
+    def plain(self) -> list[dict[str, Any]]:
+        """The same as JSON values."""
+        return [
+            {"label": label, "score": score, "box": {"x1": x1, "y1": y1, "x2": x2, "y2": y2}}
+            for label, score, (x1, y1, x2, y2) in zip(
+                self.labels, self.scores, self.corners, strict=True
+            )
+        ]
 
 
 class Timings(BaseModel):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -60,7 +59,7 @@ def _detect(stages: Stages, path: Path) -> Item:
 def _show(path: Path, item: Item, as_json: bool) -> None:
     timings = {stage: item.stage_ms(stage) for stage in item.stages}
     if as_json:
-        found = [asdict(detection) for detection in item.detections]
+        found = item.detections.plain()
         print(json.dumps({"image": str(path), "detections": found, "timings_ms": timings}))
         return
     spent = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in timings.items())

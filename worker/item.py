@@ -10,7 +10,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import format_trace_id, get_current_span
 
 from pipeline.errors import DamoscopeError
-from pipeline.job import Detection
+from pipeline.job import Detections
 from pipeline.queue import Taken
 from telemetry.context import extract
 from worker.preprocess import Prepared
@@ -36,7 +36,7 @@ class Item:
     #: A x C and A x 4, of this image.
     raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     call: Call | None = None
-    detections: list[Detection] = field(default_factory=list)
+    detections: Detections = field(default_factory=Detections)
     candidates: int = 0
     #: Stage name -> when it ran.
     stages: dict[str, Interval] = field(default_factory=dict)

@@ -256,4 +256,4 @@ class BatchWorker(BaseWorker):
     def _outcome(self, item: Item) -> bytes | DamoscopeError:
         if item.error is not None:
             return item.error
-        return self._stages.result(item, self.name).model_dump_json().encode()
+        return self._stages.result(item, self.name)

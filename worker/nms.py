@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.job import Box, Detection
+from pipeline.job import Detections
 
 #: Only so many of the best-scored candidates enter NMS, which bounds its time when a
 #: threshold near 0 lets everything through. DAMO-YOLO keeps 500 boxes at most anyway.
@@ -39,16 +39,19 @@ def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: in
     """
     if len(boxes) < 2:
         return list(range(min(len(boxes), most)))
+    # Numbers that are compared with each other lie side by side, as few bytes as they need.
+    corners = np.ascontiguousarray(boxes.T)
+    kinds = classes.astype(np.int32)
     left = np.arange(len(boxes))
     kept: list[int] = []
     # A block at a time: pairs are compared by the block, not by the box, and boxes far down the
     # list are often suppressed before their turn comes.
     while left.size and len(kept) < most:
         block, left = left[:BLOCK], left[BLOCK:]
-        chosen = block[_greedy(_too_like(boxes, classes, block, block, iou_threshold))]
+        chosen = block[_greedy(_too_like(corners, kinds, block, block, iou_threshold))]
         kept += chosen.tolist()
         if left.size:
-            left = left[~_too_like(boxes, classes, chosen, left, iou_threshold).any(axis=0)]
+            left = left[~_too_like(corners, kinds, chosen, left, iou_threshold).any(axis=0)]
     return kept[:most]
 
 
@@ -64,19 +67,32 @@ def _greedy(too_like: NDArray[np.bool_]) -> list[int]:
     return kept
 
 
-def _too_like(boxes: Floats, classes: NDArray[np.intp], ones: NDArray[np.intp],
+def _too_like(corners: Floats, kinds: NDArray[np.int32], ones: NDArray[np.intp],
               others: NDArray[np.intp], iou_threshold: float) -> NDArray[np.bool_]:  # fmt: skip
-    """Of each pair of boxes, N x M: whether they share a class and overlap beyond the threshold."""
-    x1, y1, x2, y2 = boxes[ones].T[:, :, np.newaxis]
-    u1, v1, u2, v2 = boxes[others].T[:, np.newaxis, :]
-    overlap = np.maximum(np.minimum(x2, u2) - np.maximum(x1, u1), 0)
-    overlap *= np.maximum(np.minimum(y2, v2) - np.maximum(y1, v1), 0)
-    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
-    union = areas + np.maximum(u2 - u1, 0) * np.maximum(v2 - v1, 0) - overlap
-    # overlap / union > threshold, without dividing by the union of empty boxes
-    found: NDArray[np.bool_] = overlap > iou_threshold * union
-    found &= classes[ones][:, np.newaxis] == classes[others]
+    """Of each pair of boxes, N x M: whether they share a class and overlap beyond the threshold.
+
+    corners: 4 x K; kinds: K; ones: N indices; others: M indices.
+    """
+    x1, y1, x2, y2 = corners.take(ones, axis=1)[:, :, np.newaxis]
+    u1, v1, u2, v2 = corners.take(others, axis=1)[:, np.newaxis, :]
+    overlap = _common(x1, x2, u1, u2)
+    overlap *= _common(y1, y2, v1, v2)
+    # overlap / (area + other area - overlap) > threshold, with every pair touched the least often,
+    # and without dividing by the union of empty boxes
+    share = iou_threshold / (1 + iou_threshold)
+    areas = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0) * share
+    found: NDArray[np.bool_] = overlap > (
+        areas + np.maximum(u2 - u1, 0) * np.maximum(v2 - v1, 0) * share
+    )
+    found &= kinds[ones][:, np.newaxis] == kinds[others]
     return found
+
+
+def _common(start: Floats, end: Floats, other_start: Floats, other_end: Floats) -> Floats:
+    """How long the part is that two ranges share; 0 when they share none."""
+    length: Floats = np.minimum(end, other_end)
+    length -= np.maximum(start, other_start)
+    return np.maximum(length, 0, out=length)
 
 
 def detections(
@@ -90,7 +106,7 @@ def detections(
     iou_threshold: float,
     most: int,
     wanted: Sequence[str] | None = None,
-) -> tuple[list[Detection], int]:
+) -> tuple[Detections, int]:
     """Detections of one image, and how many candidates NMS chose from.
 
     scores: A x C, sigmoid; boxes: A x 4, xyxy in input pixels. `input_size` and
@@ -104,18 +120,16 @@ def detections(
         scores = scores[:, columns]
     rows, classes = candidates(scores, score_threshold)
     if not len(rows):
-        return [], 0
+        return Detections(), 0
     chosen = boxes[rows]
     kept = nms(chosen, classes, iou_threshold, most)
     limits = np.array((*image_size, *image_size), np.float64)
     corners = chosen[kept] * (limits / np.array((*input_size, *input_size), np.float64))
-    corners = np.minimum(np.maximum(corners, 0.0), limits)
-    values, names = scores[rows[kept], classes[kept]].tolist(), classes[kept].tolist()
-    found = [
-        Detection(labels[name], round(value, 4), Box(x1, y1, x2, y2))
-        for (x1, y1, x2, y2), value, name in zip(
-            corners.round(2).tolist(), values, names, strict=True
-        )
-        if x2 > x1 and y2 > y1  # a box wholly outside the image leaves nothing inside it
-    ]
-    return found, len(rows)
+    corners = np.minimum(np.maximum(corners, 0.0), limits).round(2)
+    rows_kept, classes_kept = rows[kept], classes[kept]
+    inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
+    if not inside.all():  # a box wholly outside the image leaves nothing inside it
+        corners, rows_kept, classes_kept = corners[inside], rows_kept[inside], classes_kept[inside]
+    values = scores[rows_kept, classes_kept].astype(np.float64).round(4)
+    names = [labels[index] for index in classes_kept.tolist()]
+    return Detections(names, values.tolist(), corners.tolist()), len(rows)

@@ -52,4 +52,4 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
 def _run(item: Item, worker: str) -> bytes:
     stages = _stages()
     stages.run(item)
-    return stages.result(item, worker).model_dump_json().encode()
+    return stages.result(item, worker)

@@ -43,8 +43,8 @@ class WorkerTrace:
         scores: Values = defaultdict(list)
         for item in items:
             inside = self._image(item, links[item.call] if item.call else None, durations)
-            for found in item.detections:
-                scores[found.label].append((found.score, inside))
+            for label, score in zip(item.detections.labels, item.detections.scores, strict=True):
+                scores[label].append((score, inside))
         self._durations(durations)
         self._scores(scores)
         if items:
@@ -146,7 +146,7 @@ class WorkerTrace:
             names.WORKER: self._worker,
             names.MODEL: self._model,
             names.DETECTIONS: len(item.detections),
-            names.LABELS: tuple(sorted({found.label for found in item.detections})),
+            names.LABELS: tuple(sorted(set(item.detections.labels))),
         }
 
     def _stage_attributes(self, stage: str, item: Item) -> dict[str, AttributeValue]:

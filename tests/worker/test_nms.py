@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.job import Detection
+from pipeline.job import Detection, Detections
 from worker import nms
 from worker.nms import CANDIDATES_MAX
 
@@ -114,7 +114,7 @@ def detect(
     boxes: Sequence[Sequence[float]],
     labels: Sequence[str] = ("phone",),
     **changes: Any,
-) -> tuple[list[Detection], int]:
+) -> tuple[Detections, int]:
     arguments: dict[str, Any] = {
         "input_size": (100, 100),
         "image_size": (100, 100),
@@ -200,8 +200,8 @@ def test_wanted_labels() -> None:
     some, candidates = detect(scores, boxes, labels, wanted=("book", "phone"))
     assert [(item.label, item.score) for item in some] == [("phone", 0.8), ("book", 0.7)]
     assert candidates == 2
-    assert detect(scores, boxes, labels, wanted=("unicorn",)) == ([], 0)
-    assert detect(scores, boxes, labels, wanted=()) == ([], 0)
+    assert detect(scores, boxes, labels, wanted=("unicorn",)) == (Detections(), 0)
+    assert detect(scores, boxes, labels, wanted=()) == (Detections(), 0)
 
 
 def test_legacy_score_is_unused() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from pipeline.errors import DamoscopeError, InferenceFailed, InvalidImage, JobExpired
-from pipeline.job import Box, Detection
+from pipeline.job import Box, Detection, Detections
 from telemetry import names
 from telemetry.context import inject
 from telemetry.instruments import Instruments
@@ -100,7 +100,12 @@ def emit(recorded: Recorded) -> Callable[..., None]:
 def done(meta: dict[str, str], call: Call, detections: list[Detection], **changes: Any) -> Item:
     """An image that went through every stage, with a millisecond between any two."""
     one = item(None, meta=meta, enqueued_ns=START, taken_ns=START + 40 * MS, **changes)
-    one.call, one.detections, one.candidates = call, detections, 9
+    one.call, one.candidates = call, 9
+    one.detections = Detections(
+        [found.label for found in detections],
+        [found.score for found in detections],
+        [list(astuple(found.box)) for found in detections],
+    )
     one.stages = {
         "preprocess": (START + 41 * MS, START + 45 * MS),
         "inference": call.interval,
