@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.sampling import Decision
@@ -28,6 +29,34 @@ from telemetry import names
 #: The name under which all of our spans and metrics are made.
 SCOPE = "damoscope"
 _SCOPE = InstrumentationScope(SCOPE)
+_NONE: Mapping[str, AttributeValue] = {}
+
+
+class Finished(ReadableSpan):
+    """A span that was over when it was made: no events, no errors, nothing dropped.
+
+    `given_attributes` and `given_links` are the objects themselves, which spans of one batch share,
+    where the SDK's properties make a copy each time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        resource: Resource,
+        attributes: Mapping[str, AttributeValue],
+        links: Sequence[Link],
+        kind: SpanKind,
+        start_ns: int,
+        end_ns: int,
+    ) -> None:
+        super().__init__(
+            name, context, parent, resource, attributes, (), links, kind,
+            start_time=start_ns, end_time=end_ns, instrumentation_scope=_SCOPE,
+        )  # fmt: skip
+        self.given_attributes = attributes
+        self.given_links = links
 
 
 def record(
@@ -48,7 +77,7 @@ def record(
     `error` sets the span's status and is recorded as its exception, at its end.
     """
     if error is None and isinstance(tracer, SdkTracer):
-        return _finished(tracer, name, parent, start_ns, end_ns, kind, attributes or {}, links)
+        return _finished(tracer, name, parent, start_ns, end_ns, kind, attributes or _NONE, links)
     span = tracer.start_span(
         name, parent, kind, attributes=attributes, links=links, start_time=start_ns
     )
@@ -91,17 +120,17 @@ def _finished(
     )
     if sampling.decision is not Decision.DROP:
         tracer.span_processor.on_end(
-            ReadableSpan(
+            Finished(
                 name,
                 context,
                 source,
                 tracer.resource,
-                sampling.attributes,
-                links=links,
-                kind=kind,
-                start_time=start_ns,
-                end_time=end_ns,
-                instrumentation_scope=_SCOPE,
+                # Most samplers add nothing, and those of a batch are one object.
+                attributes if sampling.attributes == attributes else sampling.attributes,
+                links,
+                kind,
+                start_ns,
+                end_ns,
             )
         )
     return NonRecordingSpan(context)

@@ -26,6 +26,7 @@ class Stages:
 
     def __init__(self, detector: Detector, threads: int) -> None:
         self._detector = detector
+        self._threads = threads
         self._decoders = ThreadPoolExecutor(threads, "decode")
 
     def close(self) -> None:
@@ -44,8 +45,9 @@ class Stages:
 
     def preprocess(self, items: list[Item]) -> None:
         """Decode and resize; jobs that are too old or not ours fail here."""
-        if len(items) == 1:
-            self._preprocess(items[0])
+        if self._threads == 1 or len(items) == 1:
+            for item in items:
+                self._preprocess(item)
         else:
             list(self._decoders.map(self._preprocess, items))
 

@@ -21,6 +21,8 @@ from worker.item import Call, Item
 
 #: By stage or label: seconds or scores, each with the context of its image's span.
 Values = defaultdict[str, list[tuple[float, Context]]]
+#: Attributes and links of a span. Those of one call are the same objects for all of its images.
+Inference = tuple[dict[str, AttributeValue] | None, Sequence[Link]]
 
 
 class WorkerTrace:
@@ -35,14 +37,14 @@ class WorkerTrace:
 
     def batch(self, items: Sequence[Item]) -> None:
         """Everything about the items of one batch, whose outcomes are stored."""
-        links = {
+        calls = {
             call: self._call(call, [item for item in items if item.call is call])
             for call in dict.fromkeys(item.call for item in items if item.call)
         }
         durations: Values = defaultdict(list)
         scores: Values = defaultdict(list)
         for item in items:
-            inside = self._image(item, links[item.call] if item.call else None, durations)
+            inside = self._image(item, calls[item.call] if item.call else None, durations)
             for label, score in zip(item.detections.labels, item.detections.scores, strict=True):
                 scores[label].append((score, inside))
         self._durations(durations)
@@ -77,24 +79,32 @@ class WorkerTrace:
         self._busy_until_ns = now_ns
         self._instruments.worker_busy.add(busy_ns / 1e9, {"provider": self._provider})
 
-    def _call(self, call: Call, items: Sequence[Item]) -> Link:
-        """One call of ONNX Runtime, as a span in a trace of its own. Returns the link to it."""
+    def _call(self, call: Call, items: Sequence[Item]) -> Inference:
+        """One call of ONNX Runtime, as a span in a trace of its own.
+
+        Returns attributes and links of its images' `inference` spans.
+        """
+        attributes: dict[str, AttributeValue] = {
+            names.BATCH_SIZE: call.size,
+            names.PROVIDER: self._provider,
+            names.MODEL: self._model,
+        }
         sources = [get_current_span(item.parent).get_span_context() for item in items]
         span = spans.record(
             self._tracer,
             names.SPAN_BATCH,
             Context(),
             *call.interval,
-            attributes=self._inference_attributes(call),
+            attributes=attributes,
             links=[Link(source) for source in sources if source.is_valid],
         )
         here = set_span_in_context(span, Context())
         busy_s = (call.interval[1] - call.interval[0]) / 1e9
         self._instruments.batch_size.record(call.size, context=here)
         self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
-        return Link(span.get_span_context())
+        return attributes, (Link(span.get_span_context()),)
 
-    def _image(self, item: Item, call: Link | None, durations: Values) -> Context:
+    def _image(self, item: Item, call: Inference | None, durations: Values) -> Context:
         """`queue_wait`, and `process` with its stages, for one image. Returns `process`."""
         self._queue_wait(item, durations)
         process = spans.record(
@@ -111,13 +121,14 @@ class WorkerTrace:
         )
         inside = set_span_in_context(process, Context())
         for stage, interval in item.stages.items():
+            attributes, links = self._stage(stage, item, call)
             spans.record(
                 self._tracer,
                 stage,
                 inside,
                 *interval,
-                attributes=self._stage_attributes(stage, item),
-                links=[call] if call and stage == names.SPAN_INFERENCE else (),
+                attributes=attributes,
+                links=links,
                 error=item.error if stage == item.failed_stage else None,
             )
             durations[stage].append((_seconds(*interval), inside))
@@ -125,9 +136,9 @@ class WorkerTrace:
 
     def _queue_wait(self, item: Item, durations: Values) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
-        attributes: dict[str, AttributeValue] = {}
+        attributes: dict[str, AttributeValue] | None = None
         if start > end:  # the clocks of two hosts disagree by more than the job waited
-            attributes[names.CLOCK_SKEW] = (start - end) / 1e6
+            attributes = {names.CLOCK_SKEW: (start - end) / 1e6}
             start = end
         span = spans.record(
             self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
@@ -149,19 +160,17 @@ class WorkerTrace:
             names.LABELS: tuple(sorted(set(item.detections.labels))),
         }
 
-    def _stage_attributes(self, stage: str, item: Item) -> dict[str, AttributeValue]:
-        if stage == names.SPAN_INFERENCE and item.call:
-            return self._inference_attributes(item.call)
+    def _stage(self, stage: str, item: Item, call: Inference | None) -> Inference:
+        """Attributes and links of a stage's span."""
+        if stage == names.SPAN_INFERENCE and call:
+            return call
         if stage == names.SPAN_NMS:
-            return {names.CANDIDATES: item.candidates, names.DETECTIONS: len(item.detections)}
-        return {}
-
-    def _inference_attributes(self, call: Call) -> dict[str, AttributeValue]:
-        return {
-            names.BATCH_SIZE: call.size,
-            names.PROVIDER: self._provider,
-            names.MODEL: self._model,
-        }
+            found: dict[str, AttributeValue] = {
+                names.CANDIDATES: item.candidates,
+                names.DETECTIONS: len(item.detections),
+            }
+            return found, ()
+        return None, ()
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:
