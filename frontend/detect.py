@@ -233,11 +233,12 @@ class Detection:
             deadline_s=time.time() + self._settings.job_ttl_s,
             upload_ms=upload_ms,
         )
-        span = self._tracer.start_span(
+        span = spans.start(
+            self._tracer,
             names.SPAN_ENQUEUE,
             here,
             SpanKind.PRODUCER,
-            attributes={
+            {
                 names.MESSAGING_SYSTEM: "rq",
                 names.MESSAGING_OPERATION_NAME: "enqueue",
                 names.MESSAGING_OPERATION_TYPE: "send",

@@ -21,8 +21,10 @@ from worker.item import Call, Item
 
 #: By stage or label: seconds or scores, each with the context of its image's span.
 Values = defaultdict[str, list[tuple[float, Context]]]
+#: The attributes of spans that have none.
+NONE: Mapping[str, AttributeValue] = {}
 #: Attributes and links of a span. Those of one call are the same objects for all of its images.
-Inference = tuple[dict[str, AttributeValue] | None, Sequence[Link]]
+Inference = tuple[Mapping[str, AttributeValue], Sequence[Link]]
 
 
 class WorkerTrace:
@@ -136,7 +138,7 @@ class WorkerTrace:
 
     def _queue_wait(self, item: Item, durations: Values) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
-        attributes: dict[str, AttributeValue] | None = None
+        attributes = NONE
         if start > end:  # the clocks of two hosts disagree by more than the job waited
             attributes = {names.CLOCK_SKEW: (start - end) / 1e6}
             start = end
@@ -170,7 +172,7 @@ class WorkerTrace:
                 names.DETECTIONS: len(item.detections),
             }
             return found, ()
-        return None, ()
+        return NONE, ()
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:
