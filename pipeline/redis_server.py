@@ -84,8 +84,9 @@ class RedisServer:
             "appendonly": "yes",
             "appendfsync": "everysec",
             # Images pass through the file: at Redis' default of 64 MiB it would be rewritten every
-            # few seconds under load, and they are compressed already.
-            "auto-aof-rewrite-min-size": "256mb",
+            # few seconds under load, which takes a core from inferences. They are compressed
+            # already. A file of this size is read back within seconds.
+            "auto-aof-rewrite-min-size": "1gb",
             "rdbcompression": "no",
             "save": "",
             "loglevel": "warning",
