@@ -1,4 +1,4 @@
-"""Spans as OTLP, at a fifth of the CPU time of the SDK's encoder.
+"""Spans as OTLP, at a quarter of the CPU time of the SDK's encoder.
 
 That one makes a protobuf message of every attribute, from Python, which takes more time than all
 else that is done for a span. Here the plain spans that an image leaves are written as bytes; what

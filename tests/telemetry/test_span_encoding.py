@@ -20,6 +20,7 @@ from opentelemetry.trace.span import TraceState
 
 from telemetry import otlp
 from telemetry.setup import start
+from telemetry.spans import Finished, _Place
 
 RESOURCES = [
     Resource({"service.name": "a", "n": 3}),
@@ -86,6 +87,34 @@ spans = st.builds(
 
 @given(st.lists(spans, max_size=8))
 def test_spans_become_the_bytes_that_the_sdk_makes(given_: list[ReadableSpan]) -> None:
+    expected = trace_encoder.encode_spans(given_)
+    assert otlp.encode_spans(given_).SerializeToString() == expected.SerializeToString()
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[ReadableSpan]:
+    """Spans as `telemetry.spans` makes them: some share their attributes and links."""
+    facts = draw(st.lists(attributes, min_size=1, max_size=3))
+    links = draw(st.lists(st.lists(st.builds(Link, contexts), max_size=2), min_size=1, max_size=2))
+    place = st.builds(
+        _Place, contexts, st.none() | contexts, st.just(value=True), st.sampled_from(facts)
+    )
+    made = st.builds(
+        Finished,
+        st.sampled_from(RESOURCES),
+        st.sampled_from(["inference", "nms"]),
+        place,
+        st.sampled_from(SpanKind),
+        st.sampled_from(links),
+        times,
+        times,
+    )
+    found: list[ReadableSpan] = draw(st.lists(made | spans, max_size=8))
+    return found
+
+
+@given(batches())
+def test_spans_that_share_become_the_same_bytes(given_: list[ReadableSpan]) -> None:
     expected = trace_encoder.encode_spans(given_)
     assert otlp.encode_spans(given_).SerializeToString() == expected.SerializeToString()
 
