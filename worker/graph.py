@@ -214,7 +214,7 @@ _AXES_AS_INPUT = {"Squeeze": 13, "Unsqueeze": 13, "ReduceMax": 18}
 
 
 def _along(graph: onnx.GraphProto, kind: str, source: str, target: str, axis: int,
-                version: int, **attributes: Any) -> NodeProto:  # fmt: skip
+           version: int, **attributes: Any) -> NodeProto:  # fmt: skip
     """A node that works along one axis, in the form that the opset wants."""
     if version < _AXES_AS_INPUT[kind]:
         return helper.make_node(kind, [source], [target], axes=[axis], **attributes)

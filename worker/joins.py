@@ -16,9 +16,8 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from worker.graph import PREFIX, attribute, dims, drop_unused
+from worker.parts import ALIGNED
 
-#: Channels of a group, where the CPU has registers of 512 bits; half as many elsewhere.
-GROUP = 16
 #: Groups are filled up with zeros: joins stay where a sum would have this many times the channels.
 FILLED_MAX = 1.125
 
@@ -67,13 +66,13 @@ def _shapes(model: onnx.ModelProto) -> dict[str, int]:
 
 def _worth(channels: Sequence[int]) -> bool:
     """Whether all channels are known, some do not fill their group, and little is filled up."""
-    if not all(channels) or not any(each % GROUP for each in channels):
+    if not all(channels) or not any(each % ALIGNED for each in channels):
         return False
     return sum(map(_filled, channels)) <= FILLED_MAX * _filled(sum(channels))
 
 
 def _filled(channels: int) -> int:
-    return GROUP * ceil(channels / GROUP)
+    return ALIGNED * ceil(channels / ALIGNED)
 
 
 def _sums(user: NodeProto, joined: str, constants: dict[str, TensorProto]) -> bool:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from pipeline.settings import ROOT
+from tests.worker.convolutions import Convolutions
 from tests.worker.test_graph import kinds, photographs, run
 from worker import graph
 from worker.joins import without_joins
@@ -33,16 +33,8 @@ class Join:
     oddity: str = ""
 
     def model(self) -> onnx.ModelProto:
-        rng = np.random.default_rng(6)
-        constants: list[onnx.TensorProto] = []
-        nodes: list[NodeProto] = []
-
-        def conv(source: str, target: str, shape: list[int], **attributes: Any) -> None:
-            names = [f"{target}_weights", f"{target}_bias"][: 1 + self.bias]
-            for name, axes in zip(names, (shape, shape[:1]), strict=False):
-                values = rng.normal(size=axes).astype(np.float32)
-                constants.append(numpy_helper.from_array(values, name))
-            nodes.append(helper.make_node("Conv", [source, *names], [target], **attributes))
+        made = Convolutions(seed=6, bias=self.bias)
+        nodes, constants, conv = made.nodes, made.constants, made.add
 
         maps = [f"map_{index}" for index in range(len(self.channels))]
         for name, channels in zip(maps, self.channels, strict=True):
@@ -67,11 +59,8 @@ class Join:
             helper.make_tensor_value_info("x", TensorProto.FLOAT, [self.batch, 8, SIZE, SIZE])
         ]
         if self.weights_are_inputs:
-            inputs += [
-                helper.make_tensor_value_info(value.name, value.data_type, value.dims)
-                for value in constants
-            ]
-        made = helper.make_graph(
+            inputs += made.as_inputs()
+        whole = helper.make_graph(
             nodes,
             "join",
             inputs,
@@ -79,7 +68,7 @@ class Join:
             constants,
         )
         return helper.make_model(
-            made,
+            whole,
             opset_imports=[helper.make_opsetid("", 17)],
             ir_version=8 - 5 * self.weights_are_inputs,
         )

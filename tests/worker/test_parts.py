@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.settings import ROOT
+from tests.worker.convolutions import Convolutions
 from tests.worker.test_graph import kinds, photographs, run
 from worker import graph, parts
 
@@ -34,17 +34,8 @@ class Bottleneck:
     oddity: str = ""
 
     def model(self) -> onnx.ModelProto:
-        rng = np.random.default_rng(5)
-        constants: list[onnx.TensorProto] = []
-        nodes: list[NodeProto] = []
-
-        def conv(source: str, target: str, shape: list[int], **attributes: Any) -> str:
-            names = [f"{target}_weights", f"{target}_bias"][: 1 + self.bias]
-            for name, axes in zip(names, (shape, shape[:1]), strict=False):
-                values = rng.normal(size=axes).astype(np.float32)
-                constants.append(numpy_helper.from_array(values, name))
-            nodes.append(helper.make_node("Conv", [source, *names], [target], **attributes))
-            return target
+        made = Convolutions(seed=5, bias=self.bias)
+        nodes, constants, conv = made.nodes, made.constants, made.add
 
         def activated(source: str) -> str:
             target = f"{source}_activated"
@@ -71,10 +62,7 @@ class Bottleneck:
         shape = [self.batch, FEW, SIZE, SIZE]
         inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
         if self.weights_are_inputs:
-            inputs += [
-                helper.make_tensor_value_info(value.name, value.data_type, value.dims)
-                for value in constants
-            ]
+            inputs += made.as_inputs()
         anything = ["a", "b", "c", "d"]
         outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, anything)]
         if self.oddity == "map is an output":
@@ -85,9 +73,9 @@ class Bottleneck:
         if self.oddity == "weights are computed":
             constants[0].name = "given"
             nodes.insert(0, helper.make_node("Identity", ["given"], ["wide_weights"]))
-        made = helper.make_graph(nodes, "bottleneck", inputs, outputs, constants)
+        whole = helper.make_graph(nodes, "bottleneck", inputs, outputs, constants)
         return helper.make_model(
-            made,
+            whole,
             opset_imports=[helper.make_opsetid("", 17)],
             ir_version=8 - 5 * self.weights_are_inputs,
         )
