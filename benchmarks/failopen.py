@@ -26,8 +26,8 @@ import numpy as np
 import psutil
 
 from benchmarks.nullmodel import photo, save_model
-from stack.native import Stack
-from stack.ports import HOST, Ports
+from run.stack.native import Stack
+from run.stack.ports import HOST, Ports
 
 RUNNING, KILLED, HUNG = "running", "killed", "hung"
 STATES = (RUNNING, KILLED, HUNG)

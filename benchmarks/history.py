@@ -29,16 +29,16 @@ import httpx
 import numpy as np
 
 from benchmarks.history_data import DAY_S, DAYS, NOW_S, Interval, intervals, levels, series_of
-from monitoring.embedded.levels import LEVELS
-from monitoring.embedded.metrics import EmbeddedMetrics
-from monitoring.embedded.otlp import decode_traces
-from monitoring.embedded.schema import Readers, connect, prepare
-from monitoring.embedded.traces import EmbeddedTraces, write_chunks
-from monitoring.model import MetricsStore, TraceStore, Window
-from monitoring.plots import plots
-from monitoring.prometheus import PrometheusMetrics
-from monitoring.recorded import RECORDS
-from monitoring.stats import stats
+from monitoring.figures.plots import plots
+from monitoring.figures.stats import stats
+from monitoring.stores.contract import MetricsStore, TraceStore, Window
+from monitoring.stores.embedded.levels import LEVELS
+from monitoring.stores.embedded.metrics import EmbeddedMetrics
+from monitoring.stores.embedded.otlp import decode_traces
+from monitoring.stores.embedded.schema import Readers, connect, prepare
+from monitoring.stores.embedded.traces import EmbeddedTraces, write_chunks
+from monitoring.stores.prometheus import PrometheusMetrics
+from monitoring.stores.records import RECORDS
 from tests.monitoring import traffic
 
 WINDOWS_S = {"1 min": 60, "1 h": 3600, "1 day": 86400, "7 days": 7 * 86400, "30 days": 30 * 86400}

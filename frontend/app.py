@@ -15,19 +15,20 @@ from opentelemetry.trace import get_current_span
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend import alerts, api, otlp, problems, reference, report, stats, traces
+from frontend.api import alerts, otlp, problems, reference, report, stats, traces
+from frontend.api import detect as api
 from frontend.clients import Clients
-from frontend.detect import Detection
-from frontend.detect import Request as DetectRequest
+from frontend.detection import Detection
+from frontend.detection import Request as DetectRequest
 from frontend.direct import Direct
 from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
-from monitoring.stores import Stores
+from monitoring.stores.opening import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectOptions
-from pipeline.queue import Producer
+from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from telemetry.context import trace_id
 from telemetry.setup import Telemetry

@@ -20,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend import api, problems
+from frontend.api import detect as api
+from frontend.api import problems
 from pipeline.errors import DamoscopeError
 from telemetry import names, spans
 from telemetry.context import extract, trace_id

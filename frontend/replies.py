@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 from pipeline import errors
 from pipeline.job import JobError, JobState
-from pipeline.queue import REPLY_CHANNEL, Reply, read_reply
+from pipeline.queue.keys import REPLY_CHANNEL
+from pipeline.queue.messages import Reply, read_reply
 
 log = logging.getLogger("damoscope.frontend")
 

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcparse
 
-from pipeline.queue import QUEUE_KEYS, QUEUES, WORKERS_KEY
+from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
 from telemetry import names
 
 log = logging.getLogger("damoscope.frontend")

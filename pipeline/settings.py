@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     )
 
     # alerts, notifications, reports
-    alerts: Path = Field(ROOT / "alerts.yaml", description="Alert rules.")
+    alerts: Path = Field(ROOT / "monitoring" / "alerts" / "alerts.yaml", description="Alert rules.")
     public_url: str | None = Field(
         None, description="The service as a browser reaches it, for links in notifications."
     )

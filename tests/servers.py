@@ -18,7 +18,7 @@ import psutil
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pipeline.redis_server import RedisServer
+from run.redis_server import RedisServer
 
 #: Seconds for what takes a moment on an idle machine; generous, because CI machines are busy.
 PATIENCE_S = 60.0
@@ -162,7 +162,7 @@ class RedisProcess:
 def worker(redis_url: str, folder: Path, **env: str) -> Process:
     """`damoscope worker`; wait for its line `ready:`."""
     given = {"REDIS_URL": redis_url, "DAMOSCOPE_THREADS": "1", "DAMOSCOPE_PROVIDER": "cpu"}
-    return Process([sys.executable, "-m", "pipeline", "worker"], folder, given | env)
+    return Process([sys.executable, "-m", "run", "worker"], folder, given | env)
 
 
 class Service(Process):
@@ -178,7 +178,7 @@ class Service(Process):
             "DAMOSCOPE_WORKERS": "1",
             "DAMOSCOPE_PROVIDER": "cpu",
         }
-        super().__init__([sys.executable, "-m", "pipeline", "up"], home, given | env)
+        super().__init__([sys.executable, "-m", "run", "up"], home, given | env)
 
     def wait_until_ready(self) -> Self:
         self.wait_for("damoscope: ready after")
@@ -233,7 +233,7 @@ def run(command: list[str], folder: Path, **env: str) -> subprocess.CompletedPro
 
 def damoscope(*arguments: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the `damoscope` command line to its end."""
-    return run([sys.executable, "-m", "pipeline", *arguments], folder, **env)
+    return run([sys.executable, "-m", "run", *arguments], folder, **env)
 
 
 def left_running(folder: Path) -> list[str]:

@@ -12,10 +12,10 @@ import cv2
 from pipeline import draw
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectJob, DetectOptions, ImageInfo
-from pipeline.queue import Taken
+from pipeline.queue.consumer import TakenJob
 from pipeline.settings import Settings
-from worker.inference import Detector
-from worker.item import Item
+from worker.batch import BatchItem
+from worker.model.session import Detector
 from worker.stages import Stages
 
 
@@ -43,20 +43,20 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
     return good
 
 
-def _detect(stages: Stages, path: Path) -> Item:
+def _detect(stages: Stages, path: Path) -> BatchItem:
     now_ns = time.time_ns()
     info = ImageInfo(width=0, height=0, format=path.suffix.lstrip(".").upper(), bytes=0)
     job = DetectJob(options=DetectOptions(), image=info, deadline_s=time.time() + 3600, upload_ms=0)
-    taken = Taken(
+    taken = TakenJob(
         job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=now_ns,
         taken_ns=now_ns, attempt=1, reply_to="", job=job, image=path.read_bytes(),
     )  # fmt: skip
-    item = Item(taken)
+    item = BatchItem(taken)
     stages.run(item)
     return item
 
 
-def _show(path: Path, item: Item, as_json: bool) -> None:
+def _show(path: Path, item: BatchItem, as_json: bool) -> None:
     timings = {stage: item.stage_ms(stage) for stage in item.stages}
     if as_json:
         found = item.detections.plain()

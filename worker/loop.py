@@ -26,11 +26,12 @@ from rq.worker import BaseWorker
 from rq.worker_registration import clean_worker_registry
 
 from pipeline.errors import DamoscopeError
-from pipeline.queue import QUEUES, WORKERS_KEY, Consumer, Taken
+from pipeline.queue.consumer import Consumer, TakenJob
+from pipeline.queue.keys import QUEUES, WORKERS_KEY
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
-from worker.inference import Detector
-from worker.item import Item
+from worker.batch import BatchItem
+from worker.model.session import Detector
 from worker.stages import Stages
 from worker.trace import WorkerTrace
 
@@ -64,7 +65,7 @@ class BatchWorker(BaseWorker):
         )
         self._stopping = threading.Event()
         self._suspended = False
-        self._in_hand: dict[str, Taken] = {}
+        self._in_hand: dict[str, TakenJob] = {}
         self._stages = Stages(detector, settings.inference_threads)
 
     # -- life -----------------------------------------------------------------------------
@@ -163,7 +164,7 @@ class BatchWorker(BaseWorker):
     # -- the loop -------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        ahead: Future[list[Item]] | None = None
+        ahead: Future[list[BatchItem]] | None = None
         with ThreadPoolExecutor(1, "ahead") as pool:
             while True:
                 try:
@@ -183,7 +184,7 @@ class BatchWorker(BaseWorker):
                     log.warning("Redis does not answer (%s); trying until it does", error)
                     self._until_redis_answers(self.connection.ping)
 
-    def _wait_for_batch(self) -> list[Item]:
+    def _wait_for_batch(self) -> list[BatchItem]:
         if self._suspended:
             self._stopping.wait(IDLE_WAIT_S)
             return []
@@ -194,7 +195,7 @@ class BatchWorker(BaseWorker):
                 items = self._take()
         return items
 
-    def _take(self, ahead: bool = False) -> list[Item]:
+    def _take(self, ahead: bool = False) -> list[BatchItem]:
         """Take and preprocess the next batch; empty when nothing waits for this worker."""
         if self._suspended:
             return []
@@ -203,20 +204,20 @@ class BatchWorker(BaseWorker):
         if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
             jobs += self._fill(most - len(jobs))
         self._in_hand.update((job.execution_id, job) for job in jobs)
-        items = [Item(job) for job in jobs]
+        items = [BatchItem(job) for job in jobs]
         self._stages.preprocess(items)
         return items
 
-    def _fill(self, room: int) -> list[Taken]:
+    def _fill(self, room: int) -> list[TakenJob]:
         """Wait up to `batch_wait_ms` for more images."""
-        more: list[Taken] = []
+        more: list[TakenJob] = []
         deadline = time.monotonic() + self._settings.batch_wait_ms / 1000
         while len(more) < room and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(left, 0.001))
             more += self._consumer.take(room - len(more))
         return more
 
-    def _run(self, items: list[Item]) -> None:
+    def _run(self, items: list[BatchItem]) -> None:
         """Inference and NMS of one batch; then answers; then telemetry."""
         started = time.perf_counter()
         ready = [item for item in items if item.error is None]
@@ -228,7 +229,7 @@ class BatchWorker(BaseWorker):
         stored = self._finish(items, time.perf_counter() - started)
         self._trace.batch(stored)
 
-    def _finish(self, items: list[Item], work_s: float) -> list[Item]:
+    def _finish(self, items: list[BatchItem], work_s: float) -> list[BatchItem]:
         """Store the outcomes. Returns the items whose outcome stands."""
         outcomes = [(item.taken, self._outcome(item)) for item in items]
         try:
@@ -243,7 +244,7 @@ class BatchWorker(BaseWorker):
             log.warning("%d result(s) came too late: others did the work", stored.count(False))
         return [item for item, stands in zip(items, stored, strict=True) if stands]
 
-    def _store(self, outcomes: list[tuple[Taken, bytes | DamoscopeError]],
+    def _store(self, outcomes: list[tuple[TakenJob, bytes | DamoscopeError]],
                work_s: float) -> list[bool]:  # fmt: skip
         for _ in range(FINISH_TRIES - 1):
             try:
@@ -253,7 +254,7 @@ class BatchWorker(BaseWorker):
                 time.sleep(1.0)
         return self._consumer.finish(outcomes, work_s)
 
-    def _outcome(self, item: Item) -> bytes | DamoscopeError:
+    def _outcome(self, item: BatchItem) -> bytes | DamoscopeError:
         if item.error is not None:
             return item.error
         return self._stages.result(item, self.name)

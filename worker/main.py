@@ -13,8 +13,8 @@ from pipeline.settings import Settings
 from telemetry import gpu, names, setup
 from telemetry.setup import Telemetry
 from telemetry.spans import SCOPE
-from worker.inference import Detector
 from worker.loop import LOST_REDIS, BatchWorker, log
+from worker.model.session import Detector
 
 
 def run(settings: Settings) -> None:

@@ -13,10 +13,10 @@ import orjson
 
 from pipeline.errors import DamoscopeError, InferenceFailed, JobExpired
 from telemetry.names import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
-from worker.inference import Detector
-from worker.item import Call, Item
-from worker.nms import detections
-from worker.preprocess import preprocess
+from worker.batch import BatchItem, Call
+from worker.model.nms import detections
+from worker.model.preprocess import preprocess
+from worker.model.session import Detector
 
 log = logging.getLogger("damoscope.worker")
 
@@ -33,7 +33,7 @@ class Stages:
         """End the decoding threads."""
         self._decoders.shutdown()
 
-    def run(self, item: Item) -> None:
+    def run(self, item: BatchItem) -> None:
         """All stages on one image. Raises the DamoscopeError that it failed with."""
         self.preprocess([item])
         if item.error is None:
@@ -43,7 +43,7 @@ class Stages:
         if item.error is not None:
             raise item.error
 
-    def preprocess(self, items: list[Item]) -> None:
+    def preprocess(self, items: list[BatchItem]) -> None:
         """Decode and resize; jobs that are too old or not ours fail here."""
         if self._threads == 1 or len(items) == 1:
             for item in items:
@@ -51,7 +51,7 @@ class Stages:
         else:
             list(self._decoders.map(self._preprocess, items))
 
-    def _preprocess(self, item: Item) -> None:
+    def _preprocess(self, item: BatchItem) -> None:
         taken = item.taken
         if taken.job is None:
             item.fail(InferenceFailed(taken.refusal))
@@ -68,7 +68,7 @@ class Stages:
         item.stages[SPAN_PREPROCESS] = (started, time.time_ns())
         taken.image = None  # only the pixels are needed from here on
 
-    def infer(self, items: list[Item]) -> None:
+    def infer(self, items: list[BatchItem]) -> None:
         """One call for all items; when it fails, one each, to find the image that it fails on."""
         images = [item.prepared.pixels for item in items if item.prepared is not None]
         started = time.time_ns()
@@ -88,7 +88,7 @@ class Stages:
             item.raw, item.call = (scores[index], boxes[index]), call
             item.stages[SPAN_INFERENCE] = call.interval
 
-    def nms(self, item: Item) -> None:
+    def nms(self, item: BatchItem) -> None:
         """Choose among the raw boxes of one image."""
         assert item.raw
         assert item.prepared
@@ -112,7 +112,7 @@ class Stages:
         item.stages[SPAN_NMS] = (started, time.time_ns())
         item.raw = None
 
-    def result(self, item: Item, worker: str) -> bytes:
+    def result(self, item: BatchItem, worker: str) -> bytes:
         """The answer to one image as of now: a `DetectionResult` as JSON."""
         taken, prepared = item.taken, item.prepared
         assert taken.job

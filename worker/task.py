@@ -16,10 +16,12 @@ from rq import get_current_job
 
 from pipeline.errors import DamoscopeError
 from pipeline.job import JobError
-from pipeline.queue import image_key, reply, taken_from_rq
+from pipeline.queue.consumer import taken_from_rq
+from pipeline.queue.keys import image_key
+from pipeline.queue.messages import reply
 from pipeline.settings import load
-from worker.inference import Detector
-from worker.item import Item
+from worker.batch import BatchItem
+from worker.model.session import Detector
 from worker.stages import Stages
 
 
@@ -35,7 +37,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
     redis = job.connection
     image = cast(bytes | None, redis.get(image_key(job.id)))
     reply_to = cast(bytes | None, redis.hget(job.key, "damoscope_reply"))
-    item = Item(taken_from_rq(job, payload, image, reply_to))
+    item = BatchItem(taken_from_rq(job, payload, image, reply_to))
     try:
         result = _run(item, str(job.worker_name))
     except DamoscopeError as error:
@@ -49,7 +51,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _run(item: Item, worker: str) -> bytes:
+def _run(item: BatchItem, worker: str) -> bytes:
     stages = _stages()
     stages.run(item)
     return stages.result(item, worker)

@@ -17,7 +17,7 @@ from opentelemetry.util.types import AttributeValue
 
 from telemetry import names, spans
 from telemetry.setup import Telemetry
-from worker.item import Call, Item
+from worker.batch import BatchItem, Call
 
 #: By stage or label: seconds or scores, each with the context of its image's span.
 Values = defaultdict[str, list[tuple[float, Context]]]
@@ -37,7 +37,7 @@ class WorkerTrace:
         #: Unix nanoseconds up to which this worker's time is counted as busy.
         self._busy_until_ns = 0
 
-    def batch(self, items: Sequence[Item]) -> None:
+    def batch(self, items: Sequence[BatchItem]) -> None:
         """Everything about the items of one batch, whose outcomes are stored."""
         calls = {
             call: self._call(call, [item for item in items if item.call is call])
@@ -81,7 +81,7 @@ class WorkerTrace:
         self._busy_until_ns = now_ns
         self._instruments.worker_busy.add(busy_ns / 1e9, {"provider": self._provider})
 
-    def _call(self, call: Call, items: Sequence[Item]) -> Inference:
+    def _call(self, call: Call, items: Sequence[BatchItem]) -> Inference:
         """One call of ONNX Runtime, as a span in a trace of its own.
 
         Returns attributes and links of its images' `inference` spans.
@@ -106,7 +106,7 @@ class WorkerTrace:
         self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
         return attributes, (Link(span.get_span_context()),)
 
-    def _image(self, item: Item, call: Inference | None, durations: Values) -> Context:
+    def _image(self, item: BatchItem, call: Inference | None, durations: Values) -> Context:
         """`queue_wait`, and `process` with its stages, for one image. Returns `process`."""
         self._queue_wait(item, durations)
         process = spans.record(
@@ -136,7 +136,7 @@ class WorkerTrace:
             durations[stage].append((_seconds(*interval), inside))
         return inside
 
-    def _queue_wait(self, item: Item, durations: Values) -> None:
+    def _queue_wait(self, item: BatchItem, durations: Values) -> None:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
         attributes = NONE
         if start > end:  # the clocks of two hosts disagree by more than the job waited
@@ -148,7 +148,7 @@ class WorkerTrace:
         here = set_span_in_context(span, Context())
         durations[names.SPAN_QUEUE_WAIT].append((_seconds(start, end), here))
 
-    def _process_attributes(self, item: Item) -> dict[str, AttributeValue]:
+    def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
         return {
             names.MESSAGING_SYSTEM: "rq",
             names.MESSAGING_OPERATION_NAME: "process",
@@ -162,7 +162,7 @@ class WorkerTrace:
             names.LABELS: tuple(sorted(set(item.detections.labels))),
         }
 
-    def _stage(self, stage: str, item: Item, call: Inference | None) -> Inference:
+    def _stage(self, stage: str, item: BatchItem, call: Inference | None) -> Inference:
         """Attributes and links of a stage's span."""
         if stage == names.SPAN_INFERENCE and call:
             return call

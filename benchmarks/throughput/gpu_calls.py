@@ -16,8 +16,8 @@ import onnxruntime as ort
 from benchmarks.throughput.figures import median
 from benchmarks.throughput.precision import HALF, SINGLE
 from benchmarks.throughput.process import ROOT
-from worker.graph import adapted
-from worker.inference import PROVIDERS
+from worker.model.graph import adapted
+from worker.model.session import PROVIDERS
 
 NAMES = {SINGLE: "FP32", HALF: "FP16"}
 #: Largest difference of a score, and of a box in pixels, from FP32 on the CPU provider.

@@ -12,7 +12,8 @@ from redis.asyncio import Redis as AsyncRedis
 from rq.suspension import resume, suspend
 
 from pipeline.job import DetectJob, DetectOptions, ImageInfo
-from pipeline.queue import QUEUES, Producer
+from pipeline.queue.keys import QUEUES
+from pipeline.queue.producer import Producer
 
 #: Within this time a worker has seen that it is suspended: a heartbeat, and some.
 SUSPEND_S = 3.0

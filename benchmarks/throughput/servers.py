@@ -53,7 +53,7 @@ def ours(place: Place) -> list[Program]:
         "DAMOSCOPE_MODEL": str(place.model),
         "DAMOSCOPE_PROVIDER": "cpu",
     }
-    command = [sys.executable, "-m", "pipeline", "up"]
+    command = [sys.executable, "-m", "run", "up"]
     return [Program("damoscope", command, settings | dict(place.settings))]
 
 
@@ -100,7 +100,7 @@ def _ray(place: Place) -> list[Program]:
 
 def redis(folder: Path) -> tuple[Program, Path]:
     """A Redis without persistence, and its socket file."""
-    from pipeline.redis_server import find_binary
+    from run.redis_server import find_binary
 
     path = folder / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import worker.main
 from pipeline.settings import Settings, load
-from worker.inference import Detector
+from worker.model.session import Detector
 
 
 class WaitingSession:

@@ -11,7 +11,7 @@ import gradio as gr
 from frontend.pages.header import header
 from frontend.pages.i18n import EN, both
 from frontend.pages.theme import script
-from monitoring.report.build import DAYS_MAX, DAYS_MIN
+from monitoring.reports.build import DAYS_MAX, DAYS_MIN
 
 DAYS = 7
 FORMATS = {"html": "HTML", "md": "Markdown", "json": "JSON"}

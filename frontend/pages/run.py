@@ -12,7 +12,7 @@ from pathlib import Path
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Tracer
 
-from frontend.detect import Detection, Request
+from frontend.detection import Detection, Request
 from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage

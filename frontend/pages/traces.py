@@ -21,7 +21,7 @@ from frontend.pages.i18n import Texts, both, texts
 from frontend.pages.links import Links
 from frontend.pages.theme import script
 from frontend.pages.timings import bar, milliseconds
-from monitoring.model import TraceStore, TraceSummary
+from monitoring.stores.contract import TraceStore, TraceSummary
 from pipeline.errors import Unavailable
 
 #: Images listed.

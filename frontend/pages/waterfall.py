@@ -10,7 +10,7 @@ from typing import Any
 from frontend.pages.i18n import Texts
 from frontend.pages.links import Links
 from frontend.pages.timings import milliseconds
-from monitoring.model import Event, Link, Span
+from monitoring.stores.contract import Event, Link, Span
 from telemetry import names
 
 #: Parts that the time axis is divided into.

@@ -12,12 +12,12 @@ from redis.exceptions import LockError, RedisError
 
 from monitoring.alerts import examples
 from monitoring.alerts.ledger import PREFIX, Ledger
-from monitoring.alerts.model import Episode
 from monitoring.alerts.notices import Announcer
 from monitoring.alerts.rules import Rule, read
+from monitoring.alerts.schema import Episode
 from monitoring.alerts.states import Standing, advance, after_gap
-from monitoring.model import MetricsStore, TraceStore
 from monitoring.notify.notice import Notice
+from monitoring.stores.contract import MetricsStore, TraceStore
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from monitoring.alerts.rules import Rule
-from monitoring.model import TraceStore, TraceSummary, Window
+from monitoring.stores.contract import TraceStore, TraceSummary, Window
 from pipeline.errors import Unavailable
 
 log = logging.getLogger("damoscope.alerts")

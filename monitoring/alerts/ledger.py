@@ -13,7 +13,7 @@ from uuid import uuid4
 from pydantic import BaseModel
 from redis import Redis
 
-from monitoring.alerts.model import Episode, Silence
+from monitoring.alerts.schema import Episode, Silence
 from monitoring.alerts.states import Standing
 
 PREFIX = "damoscope:alerts"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from monitoring.alerts import promql
-from monitoring.model import SERVICE_INSTANCE, SERVICE_NAME, MetricsStore, Window
+from monitoring.stores.contract import SERVICE_INSTANCE, SERVICE_NAME, MetricsStore, Window
 from telemetry import names
 
 #: What `traffic_share` compares with: so long before its window, and at this distance.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from monitoring.alerts.ledger import Ledger
-from monitoring.alerts.model import Episode, Message, Severity
 from monitoring.alerts.rules import Rule
+from monitoring.alerts.schema import Episode, Message, Severity
 from monitoring.alerts.units import shown
 from monitoring.notify.notice import Kind, Notice
 from pipeline.settings import Settings

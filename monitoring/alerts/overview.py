@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from monitoring.alerts.evaluator import GAP_S
 from monitoring.alerts.ledger import Ledger, silenced_until
-from monitoring.alerts.model import Alert, Alerts, Episode, Message
 from monitoring.alerts.prometheus import Found, read_rules
 from monitoring.alerts.rules import Rule, Rules
+from monitoring.alerts.schema import Alert, Alerts, Episode, Message
 from monitoring.alerts.states import Standing
 from monitoring.alerts.units import shown
 from pipeline.errors import Unavailable

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from monitoring.alerts.model import Message, Severity, State
+from monitoring.alerts.schema import Message, Severity, State
 from pipeline.errors import Unavailable
 
 TIMEOUT_S = 5.0

@@ -1,4 +1,4 @@
-"""The text of PromQL that asks Prometheus what monitoring.prometheus.PrometheusMetrics asks.
+"""The text of PromQL that asks Prometheus what monitoring.stores.prometheus.PrometheusMetrics asks.
 
 Counters are not read with PromQL's own `increase`: it extrapolates, and misses what a new
 process counted before its first scrape, which is the first failure of a quiet service.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from monitoring.model import LIVE_S, SERVICE_INSTANCE, SERVICE_NAME
+from monitoring.stores.contract import LIVE_S, SERVICE_INSTANCE, SERVICE_NAME
 from telemetry import names
 
 #: How far before a window a series' last sample is looked for.

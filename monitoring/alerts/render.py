@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 
 from monitoring.alerts import promql
-from monitoring.alerts.model import Message
 from monitoring.alerts.rules import Rule, Rules
+from monitoring.alerts.schema import Message
 from monitoring.alerts.units import shown
 
 HEADER = """\
-# Made from alerts.yaml by `damoscope alerts render -o prometheus/rules/alerts.yml`: change it
-# there. `value` is the bare number, for the frontend, which puts it into words itself.
+# Made from alerts.yaml by `damoscope alerts render -o deploy/prometheus/rules/alerts.yml`:
+# change it there. `value` is the bare number, for the frontend, which puts it into words itself.
 
 """
 #: How Prometheus puts a value of each unit into words.

@@ -21,7 +21,7 @@ from pydantic import (
 
 from monitoring.alerts.figures import FIGURES, Figure
 from monitoring.alerts.measures import Asked
-from monitoring.alerts.model import Comparison, Message, Severity
+from monitoring.alerts.schema import Comparison, Message, Severity
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from monitoring.alerts.model import State
 from monitoring.alerts.rules import Rule
+from monitoring.alerts.schema import State
 
 
 class Standing(BaseModel):

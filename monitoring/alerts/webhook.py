@@ -12,11 +12,11 @@ from redis.lock import Lock
 
 from monitoring.alerts import examples
 from monitoring.alerts.ledger import PREFIX, Ledger
-from monitoring.alerts.model import Episode, Message
 from monitoring.alerts.notices import Announcer
 from monitoring.alerts.prometheus import number, severity_of, texts
 from monitoring.alerts.rules import Rule, Rules
-from monitoring.model import TraceStore
+from monitoring.alerts.schema import Episode, Message
+from monitoring.stores.contract import TraceStore
 
 #: Seconds that taking one message may last, and that another one waits for it.
 LOCK_S = 30.0

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Literal
 
-from monitoring.alerts.model import Message
+from monitoring.alerts.schema import Message
 from monitoring.notify.notice import Notice
 
 Language = Literal["en", "zh"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from monitoring.alerts.model import Message, Severity
+from monitoring.alerts.schema import Message, Severity
 
 Kind = Literal["firing", "resolved", "report", "test"]
 

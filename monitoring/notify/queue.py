@@ -26,7 +26,7 @@ QUEUE = "damoscope-notices"
 FAN_OUT = "monitoring.notify.task.fan_out"
 DELIVER = "monitoring.notify.task.deliver"
 SUM_UP = "monitoring.notify.task.sum_up"
-REPORT = "monitoring.report.task.send"
+REPORT = "monitoring.reports.task.send"
 FUNCTIONS = (FAN_OUT, DELIVER, SUM_UP, REPORT)
 
 #: Seconds until the first, second, ... further try of a channel that failed.

@@ -12,9 +12,9 @@ from benchmarks.throughput.bare import Loops
 from benchmarks.throughput.vision import Vision
 from pipeline.job import ImageInfo
 from pipeline.settings import ROOT, load
-from worker.inference import Detector
-from worker.nms import detections
-from worker.preprocess import preprocess
+from worker.model.nms import detections
+from worker.model.preprocess import preprocess
+from worker.model.session import Detector
 
 MODEL = ROOT / "models" / "damoyolo_ns_phone.onnx"
 

@@ -17,7 +17,7 @@ from frontend.pages.i18n import EN, ZH, language
 from frontend.pages.links import Links
 from frontend.pages.timings import milliseconds
 from frontend.pages.uploads import Arrival, Uploads, UploadWatch
-from monitoring.model import Event, Span
+from monitoring.stores.contract import Event, Span
 from pipeline import errors
 
 

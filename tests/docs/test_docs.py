@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from frontend.api import router
+from frontend.api.detect import router
 from pipeline import errors
-from pipeline.cli import app
 from pipeline.settings import ROOT, Settings
+from run.cli import app
 from telemetry import names
 
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])

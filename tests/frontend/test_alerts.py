@@ -1,4 +1,4 @@
-"""frontend.alerts: the routes over a real Redis, with channels that a real server receives."""
+"""frontend.api.alerts: the routes over a real Redis, with channels that a real server receives."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from frontend import alerts, problems
+from frontend.api import alerts, problems
 from monitoring.alerts.evaluator import Evaluator
 from monitoring.notify.queue import notices
-from monitoring.stores import open_stores
+from monitoring.stores.opening import open_stores
 from pipeline import errors
 from pipeline.settings import ROOT, Settings
 from telemetry import names
@@ -374,7 +374,7 @@ def test_an_example_trace(start: Start) -> None:
 def test_what_the_watcher_knows_is_shown(start: Start, server: RedisProcess) -> None:
     """States and episodes of the evaluator, which is another process, through Redis."""
     front = start()
-    settings = Settings(alerts=ROOT / "alerts.yaml")
+    settings = Settings(alerts=ROOT / "monitoring" / "alerts" / "alerts.yaml")
     evaluator = Evaluator(
         settings, front.stores.metrics, front.stores.traces, server.client, lambda _: None
     )

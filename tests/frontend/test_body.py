@@ -1,4 +1,4 @@
-"""frontend.body: the image out of a request's body, whole or not at all."""
+"""frontend.api.body: the image out of a request's body, whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from frontend.body import MULTIPART_EXTRA_BYTES, read_image
+from frontend.api.body import MULTIPART_EXTRA_BYTES, read_image
 from pipeline.errors import (
     DamoscopeError,
     ImageTooLarge,

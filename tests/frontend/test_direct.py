@@ -14,8 +14,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from frontend import api, problems
-from frontend.detect import Request
+from frontend.api import detect as api
+from frontend.api import problems
+from frontend.detection import Request
 from frontend.direct import Direct
 from pipeline.errors import DamoscopeError, Unavailable
 from pipeline.settings import Settings

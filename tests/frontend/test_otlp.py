@@ -1,4 +1,4 @@
-"""frontend.otlp: the OTLP/HTTP receiver, asked by hand and by the SDK's own exporters."""
+"""frontend.api.otlp: the OTLP/HTTP receiver, asked by hand and by the SDK's own exporters."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
-from frontend import otlp
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
+from frontend.api import otlp
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
 from telemetry import names
 from tests.monitoring import traffic

@@ -1,4 +1,4 @@
-"""frontend.report and frontend.clients: the route, and how clients are counted, on real stores."""
+"""frontend.api.report and frontend.clients: the route, and clients as they are counted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from fastapi import FastAPI
 from redis.asyncio import Redis as AsyncRedis
 
-from frontend import problems, report
+from frontend.api import problems, report
 from frontend.clients import CLIENTS_MAX, Clients
 from monitoring.alerts.ledger import Ledger
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.report.model import Report
+from monitoring.reports.schema import Report
+from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from telemetry import names

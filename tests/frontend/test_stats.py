@@ -1,4 +1,4 @@
-"""frontend.stats and the `window` of frontend.traces: what the routes take and refuse."""
+"""frontend.api.stats and the `window` of frontend.api.traces: what the routes take and refuse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from frontend import problems, stats, traces
-from monitoring.stores import Stores, open_readers, open_stores
+from frontend.api import problems, stats, traces
+from monitoring.stores.opening import Stores, open_readers, open_stores
 from pipeline.settings import Settings
 from telemetry import names
 from tests.monitoring import traffic

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from redis.asyncio import Redis
 
 from frontend.status import Status
-from pipeline.queue import WORKERS_KEY
+from pipeline.queue.keys import WORKERS_KEY
 from telemetry import names
 from tests.servers import RedisProcess
 

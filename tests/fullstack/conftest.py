@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.native import Stack
-from stack.ports import Ports
+from run.stack.native import Stack
+from run.stack.ports import Ports
 from tests.fullstack.service import Load, Service
 
 

@@ -14,8 +14,8 @@ from typing import Any, Self
 import httpx
 
 from pipeline.job import DetectionResult
-from stack.native import Stack
-from stack.ports import HOST
+from run.stack.native import Stack
+from run.stack.ports import HOST
 from telemetry import names
 from tests.fullstack.traces import IMAGE, complete
 from tests.integration import pictures

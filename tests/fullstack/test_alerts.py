@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from stack.native import Stack
-from stack.ports import Ports
+from run.stack.native import Stack
+from run.stack.ports import Ports
 from tests.fullstack.service import Service
 from tests.integration import pictures
 from tests.stack.servers_api import eventually, get

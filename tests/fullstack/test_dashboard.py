@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import NoOpMeter
 
-from stack.native import ROOT
+from run.stack.native import ROOT
 from telemetry import gpu, names
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.stack.servers_api import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
-BOARD = ROOT / "grafana" / "dashboards" / "damoscope.json"
+BOARD = ROOT / "deploy" / "grafana" / "dashboards" / "damoscope.json"
 
 
 @pytest.fixture(scope="module")

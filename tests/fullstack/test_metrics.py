@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import NoOpMeter
 
-from monitoring.model import Window
-from monitoring.prometheus import PrometheusMetrics
+from monitoring.stores.contract import Window
+from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.job import DetectionResult
-from stack.ports import HOST
+from run.stack.ports import HOST
 from telemetry import gpu, names
 from tests.fullstack.service import ARRIVAL_S, OURS, Load, Service
 from tests.stack.servers_api import eventually

@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 import pytest
 
-from monitoring.model import Window
-from monitoring.prometheus import PrometheusMetrics
+from monitoring.stores.contract import Window
+from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import Unavailable
-from stack.native import Stack
-from stack.ports import HOST
-from stack.process import Process
+from run.stack.native import Stack
+from run.stack.ports import HOST
+from run.stack.process import Process
 from telemetry import names
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import IMAGE, complete, shape_of

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from pipeline.job import DetectionResult
-from stack.ports import HOST
+from run.stack.ports import HOST
 from telemetry import names
 from tests.fullstack.service import ARRIVAL_S, Service
 from tests.fullstack.traces import PAGE, by_name, shape_of, tag

@@ -21,8 +21,8 @@ from rq import Worker
 
 from pipeline.job import DetectionResult
 from pipeline.settings import ROOT
-from stack import servers as programs
-from stack.native import Stack
+from run.stack import servers as programs
+from run.stack.native import Stack
 from telemetry import names
 from tests.fullstack.network import Network, Started
 from tests.fullstack.service import ARRIVAL_S, DETECT
@@ -73,8 +73,8 @@ class Hosts:
         self.start(
             "front",
             "redis",
-            ["/bin/sh", str(ROOT / "docker" / "redis-start.sh")],
-            REDIS_CONF=str(ROOT / "docker" / "redis.conf"),
+            ["/bin/sh", str(ROOT / "deploy" / "docker" / "redis-start.sh")],
+            REDIS_CONF=str(ROOT / "deploy" / "docker" / "redis.conf"),
             REDIS_BIND=self.network.address["front"],
             REDIS_DIR=str(data),
             REDIS_PASSWORD=PASSWORD,
@@ -82,7 +82,7 @@ class Hosts:
         self.frontend = self.start(
             "front",
             "frontend",
-            [sys.executable, "-m", "pipeline", "frontend"],
+            [sys.executable, "-m", "run", "frontend"],
             **self._environment,
             DAMOSCOPE_HOST=self.network.address["front"],
             DAMOSCOPE_PORT=str(FRONTEND_PORT),
@@ -97,7 +97,7 @@ class Hosts:
             return False
 
     def start_worker(self, host: str) -> Process:
-        command = [sys.executable, "-m", "pipeline", "worker"]
+        command = [sys.executable, "-m", "run", "worker"]
         process = self.start(host, host, command, **self._environment, DAMOSCOPE_BATCH_MAX="2")
         process.wait_for("ready:")
         self.workers[host] = process

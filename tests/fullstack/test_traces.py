@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stack.ports import HOST
+from run.stack.ports import HOST
 from telemetry import names
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import (

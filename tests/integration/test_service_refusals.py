@@ -12,7 +12,8 @@ import pytest
 from redis import Redis
 from rq.worker import BaseWorker
 
-from pipeline.queue import QUEUES, Consumer
+from pipeline.queue.consumer import Consumer
+from pipeline.queue.keys import QUEUES
 from tests.integration import pictures
 from tests.integration.test_service_api import assert_problem
 from tests.servers import Process, RedisProcess, eventually, free_port
@@ -38,7 +39,7 @@ def url(redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "REDIS_URL": redis.url, "DAMOSCOPE_PORT": str(port), "DAMOSCOPE_HOME": str(folder),
         "DAMOSCOPE_QUEUE_MAX": str(QUEUE_MAX), "DAMOSCOPE_RATE_LIMIT": f"{RATE}/hour",
     }  # fmt: skip
-    command = [sys.executable, "-m", "pipeline", "frontend"]
+    command = [sys.executable, "-m", "run", "frontend"]
     with Process(command, Path(folder), env) as process:
         address = f"http://127.0.0.1:{port}"
         eventually(lambda: _is_up(address) or not process.running, "the frontend")

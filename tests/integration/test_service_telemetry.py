@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
-from monitoring.stores import FILE_NAME
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.opening import FILE_NAME
 from telemetry import names
 from tests.integration import pictures
 from tests.servers import Service, eventually

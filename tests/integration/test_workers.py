@@ -21,7 +21,8 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState
-from pipeline.queue import QUEUE_KEYS, Producer, image_key
+from pipeline.queue.keys import QUEUE_KEYS, image_key
+from pipeline.queue.producer import Producer
 from tests.integration import pictures
 from tests.servers import Process, RedisProcess, damoscope, eventually, run, worker
 

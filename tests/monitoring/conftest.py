@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from monitoring.embedded.store import EmbeddedStore
+from monitoring.stores.embedded.store import EmbeddedStore
 
 #: Where the clock starts: a full hour, so that buckets begin with it.
 NOW_S = 1_800_000_000.0 - 1_800_000_000.0 % 3600

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitoring.report.model import Figure, Report
-from monitoring.report.rating import rate
+from monitoring.reports.rating import rate
+from monitoring.reports.schema import Figure, Report
 
 START_AT = 1_799_395_200.0
 END_AT = START_AT + 7 * 86400

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monitoring.embedded.store import EmbeddedStore
+from monitoring.stores.embedded.store import EmbeddedStore
 from telemetry import names
 from tests.monitoring.conftest import free_port, program, running
 from tests.monitoring.readings import Process

@@ -16,12 +16,12 @@ from redis import Redis
 
 from monitoring.alerts.evaluator import GAP_S, Evaluator
 from monitoring.alerts.ledger import HISTORY_MAX, Ledger
-from monitoring.alerts.model import Episode, Message
 from monitoring.alerts.overview import overview
 from monitoring.alerts.rules import read
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import TraceSummary
+from monitoring.alerts.schema import Episode, Message
 from monitoring.notify.notice import Notice
+from monitoring.stores.contract import TraceSummary
+from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 from telemetry import names

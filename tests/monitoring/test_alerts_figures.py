@@ -19,8 +19,8 @@ import pytest
 
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.prometheus import PrometheusMetrics
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.prometheus import PrometheusMetrics
 from telemetry import names
 from tests.monitoring.conftest import NOW_S, Clock, free_port, program, running
 from tests.monitoring.readings import Process

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from monitoring.alerts.ledger import Ledger
-from monitoring.alerts.model import Alert, Alerts
 from monitoring.alerts.overview import overview
 from monitoring.alerts.render import render
 from monitoring.alerts.rules import Rules, read
+from monitoring.alerts.schema import Alert, Alerts
 from tests.monitoring.conftest import free_port, program, running
 from tests.servers import RedisProcess, eventually
 

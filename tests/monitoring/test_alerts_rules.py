@@ -24,6 +24,8 @@ QPS: dict[str, Any] = {
     "for": "2m", "severity": "warning", "message": TEXT,
 }  # fmt: skip
 
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+
 
 def write(folder: Path, *rules: object, **more: object) -> Path:
     path = folder / "alerts.yaml"
@@ -94,7 +96,7 @@ def test_files_that_are_no_rules(tmp_path: Path) -> None:
 
 def test_the_founding_five_and_the_rest() -> None:
     """The file that ships has the founding rules with their thresholds, and one for each stage."""
-    rules = read(ROOT / "alerts.yaml")
+    rules = read(ROOT / "monitoring" / "alerts" / "alerts.yaml")
     found = {(rule.metric, rule.comparison, rule.threshold) for rule in rules.rules}
     assert {
         ("qps", ">", 50), ("latency_mean_s", ">", 1), ("success_rate", "<", 0.95),
@@ -115,17 +117,19 @@ def test_the_founding_five_and_the_rest() -> None:
 
 
 def test_the_committed_rendering_is_current() -> None:
-    """prometheus/rules/alerts.yml is what `damoscope alerts render` makes of alerts.yaml now."""
-    committed = (ROOT / "prometheus" / "rules" / "alerts.yml").read_text(encoding="utf-8")
-    assert committed == render.render(read(ROOT / "alerts.yaml")), (
-        "run: damoscope alerts render -o prometheus/rules/alerts.yml"
+    """The committed rules of Prometheus are what `damoscope alerts render` makes now."""
+    committed = (PROMETHEUS / "rules" / "alerts.yml").read_text(encoding="utf-8")
+    assert committed == render.render(read(ROOT / "monitoring" / "alerts" / "alerts.yaml")), (
+        "run: damoscope alerts render -o deploy/prometheus/rules/alerts.yml"
     )
 
 
 def test_promtool_tests_every_rule() -> None:
     """For each rule there is a test in which it fires, and one moment before and after."""
-    tests = yaml.safe_load((ROOT / "prometheus" / "tests" / "alerts.test.yml").read_text())
-    for rule in read(ROOT / "alerts.yaml").rules:
+    tests = yaml.safe_load(
+        (ROOT / "deploy" / "prometheus" / "tests" / "alerts.test.yml").read_text()
+    )
+    for rule in read(ROOT / "monitoring" / "alerts" / "alerts.yaml").rules:
         cases = [
             bool(case.get("exp_alerts"))
             for test in tests["tests"]

@@ -1,4 +1,4 @@
-"""monitoring.embedded.cumulative: totals stay exact whatever happens to exports."""
+"""monitoring.stores.embedded.cumulative: totals stay exact whatever happens to exports."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitoring.embedded.cumulative import Total, added
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded.cumulative import Total, added
+from monitoring.stores.embedded.store import EmbeddedStore
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
 

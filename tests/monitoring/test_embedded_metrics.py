@@ -1,4 +1,4 @@
-"""monitoring.embedded.metrics: OTLP metrics in; increases, histograms and gauges out."""
+"""monitoring.stores.embedded.metrics: OTLP metrics in; increases, histograms and gauges out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
-from monitoring.embedded.otlp import MalformedTelemetry
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded.otlp import MalformedTelemetry
+from monitoring.stores.embedded.store import EmbeddedStore
 from telemetry import names
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import DELTA, Process

@@ -1,4 +1,4 @@
-"""monitoring.embedded.traces: spans in, summaries and whole traces out."""
+"""monitoring.stores.embedded.traces: spans in, summaries and whole traces out."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.trace import Link, SpanKind
 
-from monitoring.embedded.otlp import MalformedTelemetry
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded.otlp import MalformedTelemetry
+from monitoring.stores.embedded.store import EmbeddedStore
 from telemetry import names
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock

@@ -1,8 +1,8 @@
-"""monitoring.stats, cards, plots and capacity: the same figures from every store.
+"""monitoring.figures.stats, cards, plots and capacity: the same figures from every store.
 
 The same two hours go to the embedded store, by OTLP, and to a real Prometheus, as the samples
 that it would have scraped; there once as raw samples only and once with what the rules of
-prometheus/rules recorded of the first three quarters of them.
+deploy/prometheus/rules recorded of the first three quarters of them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import MetricsStore, Window
-from monitoring.plots import Plots, plots
-from monitoring.prometheus import PrometheusMetrics
-from monitoring.recorded import Records
-from monitoring.stats import Stats, stats
+from monitoring.figures.plots import Plots, plots
+from monitoring.figures.stats import Stats, stats
+from monitoring.stores.contract import MetricsStore, Window
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.prometheus import PrometheusMetrics
+from monitoring.stores.records import Records
 from pipeline.errors import InvalidParameter
 from telemetry import names
 from tests.monitoring.conftest import NOW_S, ROOT, Clock, free_port, program, running
@@ -38,7 +38,7 @@ WORKER, BUSY_S = "w", 0.04
 #: Which records a Prometheus store reads: none, or those of 5 minutes or an hour for any window.
 NEVER: tuple[Records, ...] = ()
 ALWAYS = {"5m": (Records(300, "5m", 0.0),), "1h": (Records(3600, "1h", 0.0),)}
-RULES = ROOT / "prometheus" / "rules" / "history.yml"
+RULES = ROOT / "deploy" / "prometheus" / "rules" / "history.yml"
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.plots import plots
-from monitoring.report.build import build
-from monitoring.stats import stats
+from monitoring.figures.plots import plots
+from monitoring.figures.stats import stats
+from monitoring.reports.build import build
+from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.settings import load
 from telemetry import names
 from tests.monitoring.conftest import NOW_S, Clock

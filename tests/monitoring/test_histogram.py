@@ -1,4 +1,4 @@
-"""monitoring.histogram: percentiles, merging, subtracting."""
+"""monitoring.stores.histogram: percentiles, merging, subtracting."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.histogram import Histogram, merged
+from monitoring.stores.histogram import Histogram, merged
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0, 10.0)
 values = st.lists(st.floats(0, 20), max_size=50)

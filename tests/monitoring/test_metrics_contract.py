@@ -1,4 +1,4 @@
-"""monitoring.model.MetricsStore: one suite for every store that implements it.
+"""monitoring.stores.contract.MetricsStore: one suite for every store that implements it.
 
 The same traffic is fed to the embedded store, by OTLP, and to a real Prometheus, as the
 samples that it would have scraped from the collector. Times are far from the edges of
@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import MetricsStore, Window
-from monitoring.prometheus import PrometheusMetrics
-from monitoring.stats import stats
+from monitoring.figures.stats import stats
+from monitoring.stores.contract import MetricsStore, Window
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import Unavailable
 from telemetry import names
 from tests.monitoring.conftest import NOW_S, Clock, free_port, program, running

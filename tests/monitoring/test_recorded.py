@@ -1,4 +1,4 @@
-"""monitoring.recorded: which parts of a window the records of prometheus/rules stand for."""
+"""monitoring.stores.records: which parts of a window Prometheus' records stand for."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from monitoring.model import Window
-from monitoring.recorded import RECORDED, RECORDED_LEVELS, RECORDS, Records, Steps
+from monitoring.stores.contract import Window
+from monitoring.stores.records import RECORDED, RECORDED_LEVELS, RECORDS, Records, Steps
 from tests.monitoring.conftest import ROOT
 
 EVERY_300_S = Records(300, "5m", 0.0)
-RULES = (ROOT / "prometheus" / "rules" / "history.yml").read_text()
+RULES = (ROOT / "deploy" / "prometheus" / "rules" / "history.yml").read_text()
 
 
 def steps(start_s: float, end_s: float, step_s: float) -> Steps:

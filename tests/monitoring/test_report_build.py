@@ -1,4 +1,4 @@
-"""monitoring.report.build: a report says what was sent, whichever store it is read from."""
+"""monitoring.reports.build: a report says what was sent, whichever store it is read from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.alerts.model import Episode, Message
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import MetricsStore, Window
-from monitoring.prometheus import PrometheusMetrics
-from monitoring.report.alerts import critical_s
-from monitoring.report.build import build
-from monitoring.report.model import Report
-from monitoring.report.period import Covered
+from monitoring.alerts.schema import Episode, Message
+from monitoring.reports.alerts import critical_s
+from monitoring.reports.build import build
+from monitoring.reports.period import Covered
+from monitoring.reports.schema import Report
+from monitoring.stores.contract import MetricsStore, Window
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import InvalidParameter, Unavailable
 from pipeline.settings import Settings
 from telemetry import names

@@ -10,11 +10,11 @@ import pytest
 from rq.serializers import JSONSerializer
 
 from monitoring.alerts.ledger import Ledger
-from monitoring.embedded.store import EmbeddedStore
 from monitoring.notify.queue import REPORT, notices
 from monitoring.notify.worker import NoticeWorker
-from monitoring.report.model import Report
-from monitoring.stores import FILE_NAME
+from monitoring.reports.schema import Report
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.opening import FILE_NAME
 from telemetry import names
 from tests.monitoring.readings import Process
 from tests.monitoring.receivers import Mailbox

@@ -1,4 +1,4 @@
-"""monitoring.report.markdown, html and charts: the same figures, for people, in two languages."""
+"""monitoring.reports.markdown, html and charts: the same figures, for people, in two languages."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from unicodedata import east_asian_width
 
 import pytest
 
-from monitoring.report import format as written
-from monitoring.report import html, markdown
-from monitoring.report.advice import advise
-from monitoring.report.charts import nice
-from monitoring.report.format import Language
-from monitoring.report.model import Report
-from monitoring.report.text import WORDS
+from monitoring.reports import format as written
+from monitoring.reports import html, markdown
+from monitoring.reports.advice import advise
+from monitoring.reports.charts import nice
+from monitoring.reports.format import Language
+from monitoring.reports.schema import Report
+from monitoring.reports.text import WORDS
 from pipeline import errors
 from tests.monitoring import reports
 

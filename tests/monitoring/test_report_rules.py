@@ -1,4 +1,4 @@
-"""monitoring.report.rating and advice: what follows from which figures, and what does not."""
+"""monitoring.reports.rating and advice: what follows from which figures, and what does not."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from monitoring.report.advice import advise
-from monitoring.report.advice_text import ADVICE
-from monitoring.report.model import Grade, Latency, Stage
-from monitoring.report.rating import LEAST_REQUESTS, rate
-from monitoring.report.text import WORDS
-from monitoring.report.workers import needed
+from monitoring.reports.advice import advise
+from monitoring.reports.advice_text import ADVICE
+from monitoring.reports.rating import LEAST_REQUESTS, rate
+from monitoring.reports.schema import Grade, Latency, Stage
+from monitoring.reports.text import WORDS
+from monitoring.reports.workers import needed
 from tests.monitoring import reports
 
 

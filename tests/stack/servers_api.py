@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from stack.ports import HOST, Ports
+from run.stack.ports import HOST, Ports
 
 
 def get(port: int, path: str, **query: Any) -> Any:

@@ -12,14 +12,15 @@ import compose
 import pytest
 from compose import ROOT
 
-from pipeline import cli, settings
+from pipeline import settings
+from run import cli
 
 SECRET = {"REDIS_PASSWORD": "secret"}
 PUBLISHED = {"frontend": 7860, "jaeger": 16686, "prometheus": 9090, "grafana": 3000}
 OURS = ("frontend", "watcher", "worker", "worker-gpu")
 #: Service -> the service whose image it runs.
 IMAGES = {"watcher": "frontend"}
-DOCKERFILES = ("docker/frontend.Dockerfile", "docker/worker.Dockerfile")
+DOCKERFILES = ("deploy/docker/frontend.Dockerfile", "deploy/docker/worker.Dockerfile")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,9 @@ def test_health_checks_name_files_of_their_image(services: dict[str, Any]) -> No
         image = compose.dockerfile(services[name]["build"]["dockerfile"])
         check = services[name].get("healthcheck", {}).get("test") or [dict(image)["HEALTHCHECK"]]
         (script,) = re.findall(r"/app/docker/(\w+\.py)", " ".join(check))
-        assert any(f"docker/{script}" in rest for kind, rest in image if kind == "COPY"), name
+        assert any(f"deploy/docker/{script}" in rest for kind, rest in image if kind == "COPY"), (
+            name
+        )
 
 
 def test_default_model_is_in_the_mounted_folder(services: dict[str, Any]) -> None:

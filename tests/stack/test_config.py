@@ -21,11 +21,11 @@ FILES_WITH_ADDRESSES = (
     "docker-compose.yml",
     "otel-collector.yaml",
     "jaeger/config.yaml",
-    "prometheus/prometheus.yml",
-    "alertmanager/alertmanager.yml",
-    "grafana/provisioning/datasources/damoscope.yml",
+    "deploy/prometheus/prometheus.yml",
+    "deploy/alertmanager/alertmanager.yml",
+    "deploy/grafana/provisioning/datasources/damoscope.yml",
 )
-COLLECTOR_FILES = ("otel-collector.yaml", "otel-collector.tail-sampling.yaml")
+COLLECTOR_FILES = ("otel-collector.yaml", "deploy/otel-collector.tail-sampling.yaml")
 KINDS = ("receivers", "processors", "connectors", "exporters", "extensions")
 #: Modules of the builder's manifest whose component is called otherwise.
 COMPONENTS = {
@@ -49,6 +49,10 @@ SUFFIXES = {
     names.M_GPU_UTILIZATION: "ratio",
     names.M_GPU_MEMORY: "bytes",
 }
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(str(path) for path in Path(folder).glob("*.yml"))
 
 
 def _load(path: str) -> Any:
@@ -97,7 +101,7 @@ def test_compose_sets_variables_that_the_files_read() -> None:
         "collector": {"GOMEMLIMIT"}.union(*map(compose.collector_defaults, COLLECTOR_FILES)),
         "jaeger": set(compose.collector_defaults("jaeger/config.yaml")),
         "redis": {"REDISCLI_AUTH"}
-        | set(re.findall(r"\$\{([A-Z_]+):", compose.text("docker/redis-start.sh"))),
+        | set(re.findall(r"\$\{([A-Z_]+):", compose.text("deploy/docker/redis-start.sh"))),
     }
     for name, known in read.items():
         assert set(services[name]["environment"]) <= known, name
@@ -116,7 +120,7 @@ def test_pipelines_use_what_is_configured() -> None:
 def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
     """The overlay keeps the base's processors and adds its own before the batch."""
     base = compose.collector_config("otel-collector.yaml")["service"]["pipelines"]
-    overlay = compose.collector_config("otel-collector.tail-sampling.yaml")
+    overlay = compose.collector_config("deploy/otel-collector.tail-sampling.yaml")
     assert overlay["service"] == {
         "pipelines": {"traces": {"processors": ["memory_limiter", "tail_sampling", "batch"]}}
     }
@@ -127,8 +131,8 @@ def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
 
 
 def test_manifest_builds_exactly_what_the_files_use() -> None:
-    """stack/otelcol/builder.yaml has each component of the two files and no other."""
-    manifest = _load("stack/otelcol/builder.yaml")
+    """run/stack/otelcol/builder.yaml has each component of the two files and no other."""
+    manifest = _load("run/stack/otelcol/builder.yaml")
     for kind in KINDS:
         built = set()
         for module in manifest.get(kind, []):
@@ -148,7 +152,7 @@ def test_prometheus_takes_exemplars_and_the_senders_labels() -> None:
     assert "--enable-feature=exemplar-storage" in services["prometheus"]["command"]
     exporter = compose.collector_config("otel-collector.yaml")["exporters"]["prometheus"]
     assert exporter["enable_open_metrics"] is True
-    config = _load("prometheus/prometheus.yml")
+    config = _load("deploy/prometheus/prometheus.yml")
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     assert jobs["damoscope"]["honor_labels"] is True
     # An exemplar is offered for one export interval: scraping less often would miss some.
@@ -171,11 +175,11 @@ def _exported() -> set[str]:
 def _expressions() -> list[str]:
     rules = [
         rule["expr"]
-        for path in sorted((ROOT / "prometheus" / "rules").glob("*.yml"))
+        for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
         for group in yaml.safe_load(path.read_text())["groups"]
         for rule in group["rules"]
     ]
-    board = json.loads(compose.text("grafana/dashboards/damoscope.json"))
+    board = json.loads(compose.text("deploy/grafana/dashboards/damoscope.json"))
     panels = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
     return rules + panels
 
@@ -184,7 +188,7 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
     """Our metrics by their exported names, recorded series by a rule's name."""
     recorded = {
         rule["record"]
-        for group in _load("prometheus/rules/recording.yml")["groups"]
+        for group in _load("deploy/prometheus/rules/recording.yml")["groups"]
         for rule in group["rules"]
     }
     asked = set()
@@ -201,9 +205,9 @@ def test_dashboard_uses_the_provisioned_data_sources() -> None:
     """Panels name the uid of a provisioned source; exemplars lead to Jaeger."""
     sources = {
         source["uid"]: source
-        for source in _load("grafana/provisioning/datasources/damoscope.yml")["datasources"]
+        for source in _load("deploy/grafana/provisioning/datasources/damoscope.yml")["datasources"]
     }
-    board = json.loads(compose.text("grafana/dashboards/damoscope.json"))
+    board = json.loads(compose.text("deploy/grafana/dashboards/damoscope.json"))
     used = {panel["datasource"]["uid"] for panel in board["panels"] if "datasource" in panel}
     assert used <= set(sources)
     links = sources["prometheus"]["jsonData"]["exemplarTraceIdDestinations"]
@@ -214,7 +218,7 @@ def test_dashboard_uses_the_provisioned_data_sources() -> None:
 
 def test_alerts_say_what_to_do() -> None:
     """Each alert has a severity, and a summary and an action in both languages."""
-    for path in ("prometheus/rules/alerts.yml", "prometheus/rules/platform.yml"):
+    for path in ("deploy/prometheus/rules/alerts.yml", "deploy/prometheus/rules/platform.yml"):
         for rule in _load(path)["groups"][0]["rules"]:
             assert rule["labels"]["severity"] in ("info", "warning", "critical"), rule["alert"]
             texts = {"summary", "summary_zh", "action", "action_zh", "value"}
@@ -224,10 +228,16 @@ def test_alerts_say_what_to_do() -> None:
 @pytest.mark.parametrize(
     ("program", "arguments"),
     [
-        ("promtool", ["check", "config", "prometheus/prometheus.yml"]),
-        ("promtool", ["check", "rules", *sorted(map(str, Path("prometheus/rules").glob("*.yml")))]),
-        ("promtool", ["test", "rules", *sorted(map(str, Path("prometheus/tests").glob("*.yml")))]),
-        ("amtool", ["check-config", "alertmanager/alertmanager.yml"]),
+        ("promtool", ["check", "config", "deploy/prometheus/prometheus.yml"]),
+        (
+            "promtool",
+            ["check", "rules", *_files("deploy/prometheus/rules")],
+        ),
+        (
+            "promtool",
+            ["test", "rules", *_files("deploy/prometheus/tests")],
+        ),
+        ("amtool", ["check-config", "deploy/alertmanager/alertmanager.yml"]),
     ],
     ids=["config", "rules", "rule-tests", "alertmanager"],
 )

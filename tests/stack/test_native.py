@@ -17,10 +17,10 @@ from pathlib import Path
 import compose
 import pytest
 
-from stack import __main__ as command
-from stack import app, build, dotenv, releases, render, servers, supervisor
-from stack.ports import Ports
-from stack.process import Process, Program, StackError
+from run.stack import __main__ as command
+from run.stack import app, build, dotenv, releases, render, servers, supervisor
+from run.stack.ports import Ports
+from run.stack.process import Process, Program, StackError
 
 ROOT = compose.ROOT
 
@@ -36,7 +36,7 @@ def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
     """Every address is local afterwards, and nothing but addresses has changed."""
     ports = Ports.free()
     render.render(ROOT, tmp_path, ports)
-    for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
+    for name in ("deploy/prometheus/prometheus.yml", "deploy/alertmanager/alertmanager.yml"):
         source, rendered = compose.text(name), (tmp_path / name).read_text()
         assert not re.findall(r'["/](?:collector|jaeger|alertmanager|frontend):\d+', rendered)
         for compose_address, native in render.addresses(ports).items():
@@ -62,7 +62,7 @@ def test_servers_set_variables_that_their_files_read(layout: servers.Layout) -> 
     """A renamed variable would silently leave a server on its default port."""
     known = set(compose.collector_defaults("otel-collector.yaml"))
     known |= set(compose.collector_defaults("jaeger/config.yaml"))
-    known |= set(re.findall(r"\$\{([A-Z_]+):", compose.text("docker/redis-start.sh")))
+    known |= set(re.findall(r"\$\{([A-Z_]+):", compose.text("deploy/docker/redis-start.sh")))
     for program in servers.servers(layout):
         assert set(program.environment) - {"GOMEMLIMIT", "PATH"} <= known, program.name
 
@@ -88,7 +88,7 @@ def test_versions_are_those_of_the_images() -> None:
         assert versions[service].lstrip("v") in release.url, name
         assert re.fullmatch(r"[0-9a-f]{64}", release.sha256)
     assert build.BUILDER.endswith(f"@v{versions['collector']}")
-    assert f"version: {versions['collector']}" in compose.text("stack/otelcol/builder.yaml")
+    assert f"version: {versions['collector']}" in compose.text("run/stack/otelcol/builder.yaml")
     assert versions["jaeger"] == build.JAEGER_VERSION
 
 

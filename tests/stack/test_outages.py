@@ -14,8 +14,8 @@ import pytest
 from servers_api import Servers, eventually
 from telemetry_source import Source
 
-from stack.native import Stack
-from stack.ports import HOST
+from run.stack.native import Stack
+from run.stack.ports import HOST
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

@@ -11,8 +11,8 @@ import pytest
 from servers_api import Servers, eventually
 from telemetry_source import STAGES_S, Sent, Source
 
-from stack import health
-from stack.native import ROOT, Stack
+from run.stack import health
+from run.stack.native import ROOT, Stack
 from telemetry import names
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -146,7 +146,7 @@ def test_recording_rules_have_values(sent: Sent, servers: Servers) -> None:
 
 def test_dashboard_panels_have_data(sent: Sent, servers: Servers) -> None:
     """Every expression of every panel of the Grafana dashboard gets data back."""
-    board = json.loads((ROOT / "grafana" / "dashboards" / "damoscope.json").read_text())
+    board = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "damoscope.json").read_text())
     asked = [
         (panel["title"], target["expr"].replace("$__rate_interval", "1m"))
         for panel in board["panels"]

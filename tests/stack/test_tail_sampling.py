@@ -9,13 +9,14 @@ import pytest
 from servers_api import Servers, eventually
 from telemetry_source import Source
 
-from stack.native import Stack
-from stack.ports import Ports
+from run.stack.native import Stack
+from run.stack.ports import Ports
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
 SPANS = 8
 DECISION_S = 4.0
+OVERLAY = "deploy/otel-collector.tail-sampling.yaml"
 SHARE_PERCENT = 20
 
 
@@ -26,7 +27,9 @@ def sampling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         patch.setenv("SAMPLING_DECISION_WAIT", f"{DECISION_S:.0f}s")
         patch.setenv("SAMPLING_SHARE_PERCENT", str(SHARE_PERCENT))
         home = tmp_path_factory.mktemp("sampling")
-        with Stack(home, Ports.free(), overlay="otel-collector.tail-sampling.yaml") as running:
+        with Stack(
+            home, Ports.free(), overlay="deploy/otel-collector.tail-sampling.yaml"
+        ) as running:
             yield running
 
 

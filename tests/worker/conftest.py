@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.settings import ROOT, Settings
-from worker.inference import Detector
+from worker.model.session import Detector
 
 BUNDLED = ROOT / "models" / "damoyolo_ns_phone.onnx"
 

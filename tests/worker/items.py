@@ -6,12 +6,12 @@ import time
 from typing import Any
 
 from pipeline.job import DetectJob, DetectOptions, ImageInfo
-from pipeline.queue import Taken
-from worker.item import Item
+from pipeline.queue.consumer import TakenJob
+from worker.batch import BatchItem
 
 
-def item(image: bytes | None, **changes: Any) -> Item:
-    """One image, enqueued 50 ms before it was taken; `changes` are fields of Taken."""
+def item(image: bytes | None, **changes: Any) -> BatchItem:
+    """One image, enqueued 50 ms before it was taken; `changes` are fields of TakenJob."""
     now_ns = time.time_ns()
     fields: dict[str, Any] = {
         "job_id": "job-1",
@@ -25,7 +25,7 @@ def item(image: bytes | None, **changes: Any) -> Item:
         "job": job(),
         "image": image,
     }
-    return Item(Taken(**{**fields, **changes}))
+    return BatchItem(TakenJob(**{**fields, **changes}))
 
 
 def job(deadline_in_s: float = 60, **options: Any) -> DetectJob:

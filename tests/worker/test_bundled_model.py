@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from pipeline.job import Box, DetectJob, DetectOptions, ImageInfo
-from pipeline.queue import Taken
+from pipeline.queue.consumer import TakenJob
 from pipeline.settings import ROOT, load
-from worker import model
-from worker.inference import Detector
-from worker.item import Item
+from worker.batch import BatchItem
+from worker.model import loading as model
+from worker.model.session import Detector
 from worker.stages import Stages
 
 EXAMPLES = ROOT / "examples"
@@ -35,13 +35,13 @@ def overlap(box: Box, truth: list[float]) -> float:
     return shared / (areas - shared)
 
 
-def detected(stages: Stages, data: bytes, size: tuple[int, int]) -> Item:
+def detected(stages: Stages, data: bytes, size: tuple[int, int]) -> BatchItem:
     """All stages of a JPEG whose header says that it is width x height pixels large."""
     info = ImageInfo(width=size[0], height=size[1], format="JPEG", bytes=len(data))
     options = DetectOptions()
     job = DetectJob(options=options, image=info, deadline_s=float("inf"), upload_ms=0)
-    item = Item(
-        Taken(
+    item = BatchItem(
+        TakenJob(
             job_id="a", execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0, attempt=1,
             reply_to="", image=data, job=job,
         )

@@ -1,4 +1,4 @@
-"""worker.graph: what is changed in a graph, and that its outputs do not show it."""
+"""worker.model.graph: what is changed in a graph, and that its outputs do not show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.settings import ROOT
 from tests.worker.onnx_models import Export
-from worker import graph
+from worker.model import graph
 
 #: What rounding may change in a box of the bundled model, in pixels of its input.
 BOX_TOLERANCE = 1e-3

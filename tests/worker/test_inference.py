@@ -1,4 +1,4 @@
-"""worker.inference: providers, batches, and what a broken model does."""
+"""worker.model.session: providers, batches, and what a broken model does."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Settings
 from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
-from worker import inference
-from worker.inference import BATCH_MAX_CPU, PROVIDERS, Detector
-from worker.joins import without_joins
-from worker.parts import in_parts
+from worker.model import session as inference
+from worker.model.joins import without_joins
+from worker.model.parts import in_parts
+from worker.model.session import BATCH_MAX_CPU, PROVIDERS, Detector
 
 Images = list[np.ndarray]
 

@@ -1,4 +1,4 @@
-"""worker.joins: which joins of maps become sums, and that the outputs do not show it."""
+"""worker.model.joins: which joins of maps become sums, and that the outputs do not show it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from onnx import TensorProto, helper
 from pipeline.settings import ROOT
 from tests.worker.convolutions import Convolutions
 from tests.worker.test_graph import kinds, photographs, run
-from worker import graph
-from worker.joins import without_joins
+from worker.model import graph
+from worker.model.joins import without_joins
 
 SIZE = 9
 

@@ -1,4 +1,4 @@
-"""worker.model: which ONNX files run, what is read from them, and how others are refused."""
+"""worker.model.loading: which ONNX files run, what is read from them, who is refused."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import ROOT, Settings
 from tests.worker import onnx_models
 from tests.worker.onnx_models import SIZE, Export
-from worker import model
-from worker.coco import COCO
-from worker.inference import Detector
+from worker.model import loading as model
+from worker.model.coco import COCO
+from worker.model.session import Detector
 
 
 def detector(path: Path, **settings: Any) -> Detector:

@@ -1,4 +1,4 @@
-"""worker.nms: against a plain reference, and the properties that users rely on."""
+"""worker.model.nms: against a plain reference, and the properties that users rely on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.job import Detection, Detections
-from worker import nms
-from worker.nms import CANDIDATES_MAX
+from worker.model import nms
+from worker.model.nms import CANDIDATES_MAX
 
 Row = tuple[int, int, int, int]
 

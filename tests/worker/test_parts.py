@@ -1,4 +1,4 @@
-"""worker.parts: which blocks are computed in parts, and that the outputs do not show it."""
+"""worker.model.parts: which blocks are computed in parts, and that the outputs do not show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pipeline.settings import ROOT
 from tests.worker.convolutions import Convolutions
 from tests.worker.test_graph import kinds, photographs, run
-from worker import graph, parts
+from worker.model import graph, parts
 
 SIZE, FEW = 12, 8
 

@@ -1,4 +1,4 @@
-"""worker.preprocess: pixel by pixel against a plain reference, for every kind of file."""
+"""worker.model.preprocess: pixel by pixel against a plain reference, for every kind of file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.errors import InvalidImage
 from pipeline.job import ImageInfo
 from tests.worker.pictures import Pixels, encode, gradient, turned
-from worker.preprocess import Prepared, preprocess
+from worker.model.preprocess import Prepared, preprocess
 
 
 def prepare(data: bytes, kind: str = "PNG", size: tuple[int, int] = (60, 90)) -> Prepared:
@@ -107,7 +107,7 @@ def test_a_large_jpeg_is_decoded_small(share: int, orientation: int,
         decoded.append(image.shape)
         return image
 
-    monkeypatch.setattr("worker.preprocess.cv2.imdecode", watched)
+    monkeypatch.setattr("worker.model.preprocess.cv2.imdecode", watched)
     image = gradient(91 * share - 1, 61 * share - 1)
     data = encode(image, "JPEG", exif=turned(orientation), **OPTIONS["JPEG"])
     upright = oriented(image, orientation)

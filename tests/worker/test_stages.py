@@ -16,8 +16,8 @@ from pipeline.settings import Settings
 from tests.worker.items import item, job
 from tests.worker.onnx_models import Export
 from tests.worker.pictures import encode, gradient
-from worker.inference import Detector
-from worker.item import Item
+from worker.batch import BatchItem
+from worker.model.session import Detector
 from worker.stages import Stages
 
 DARK = encode(gradient() // 2, "PNG")
@@ -40,7 +40,7 @@ def stages(detector: Detector) -> Iterator[Stages]:
     made.close()
 
 
-def run(stages: Stages, items: list[Item]) -> None:
+def run(stages: Stages, items: list[BatchItem]) -> None:
     """All stages, as the worker's loop runs them."""
     stages.preprocess(items)
     ready = [each for each in items if each.error is None]
@@ -51,7 +51,7 @@ def run(stages: Stages, items: list[Item]) -> None:
             stages.nms(each)
 
 
-def result_of(stages: Stages, one: Item, worker: str = "w") -> DetectionResult:
+def result_of(stages: Stages, one: BatchItem, worker: str = "w") -> DetectionResult:
     """The answer as the model reads it, which is also as the model would write it."""
     answer = stages.result(one, worker)
     result = DetectionResult.model_validate_json(answer)

@@ -22,7 +22,7 @@ from telemetry.context import inject
 from telemetry.instruments import Instruments
 from telemetry.setup import Telemetry
 from tests.worker.items import item
-from worker.item import Call, Item
+from worker.batch import BatchItem, Call
 from worker.trace import WorkerTrace
 
 MS = 1_000_000
@@ -91,13 +91,15 @@ def emit(recorded: Recorded) -> Callable[..., None]:
     """Emit a batch as a worker named worker-1 would."""
     trace = WorkerTrace(recorded.telemetry, worker="worker-1", model="ns", provider="cpu")
 
-    def batch(*items: Item) -> None:
+    def batch(*items: BatchItem) -> None:
         trace.batch(items)
 
     return batch
 
 
-def done(meta: dict[str, str], call: Call, detections: list[Detection], **changes: Any) -> Item:
+def done(
+    meta: dict[str, str], call: Call, detections: list[Detection], **changes: Any
+) -> BatchItem:
     """An image that went through every stage, with a millisecond between any two."""
     one = item(None, meta=meta, enqueued_ns=START, taken_ns=START + 40 * MS, **changes)
     one.call, one.candidates = call, 9
@@ -115,7 +117,7 @@ def done(meta: dict[str, str], call: Call, detections: list[Detection], **change
     return one
 
 
-def failed(meta: dict[str, str], error: DamoscopeError, *stages: str) -> Item:
+def failed(meta: dict[str, str], error: DamoscopeError, *stages: str) -> BatchItem:
     """An image that failed in the last of its stages, or before the first."""
     one = item(None, meta=meta, enqueued_ns=START, taken_ns=START + 40 * MS)
     one.stages = dict.fromkeys(stages, (START + 41 * MS, START + 43 * MS))

@@ -13,7 +13,7 @@ from benchmarks.throughput.bare import Loops
 from benchmarks.throughput.figures import median, spread, table
 from benchmarks.throughput.options import Options
 from pipeline.settings import load
-from worker.inference import Detector
+from worker.model.session import Detector
 
 TITLE = "Bundled model against stock"
 TITLES = {

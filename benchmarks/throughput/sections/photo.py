@@ -16,9 +16,9 @@ from benchmarks.throughput.options import Options
 from benchmarks.throughput.picture import ROOT, SEED
 from pipeline.job import Detection, ImageInfo
 from pipeline.settings import load
-from worker.inference import Detector
-from worker.nms import detections
-from worker.preprocess import Prepared, preprocess
+from worker.model.nms import detections
+from worker.model.preprocess import Prepared, preprocess
+from worker.model.session import Detector
 
 TITLE = "A photo of 12 megapixels"
 #: Runs of each in one round.

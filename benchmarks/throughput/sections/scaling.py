@@ -15,7 +15,7 @@ from benchmarks.throughput.measure import running
 from benchmarks.throughput.options import Options
 from benchmarks.throughput.process import HOST, Program
 from benchmarks.throughput.servers import OURS, Place
-from pipeline.redis_server import RedisServer
+from run.redis_server import RedisServer
 
 TITLE = "Workers whose model waits"
 WORKERS = (1, 2, 4, 8)
@@ -48,7 +48,7 @@ def programs(place: Place) -> list[Program]:
     worker = [python, "-m", "benchmarks.throughput.waiting_worker"]
     return [
         Program("redis", server.command(), makes=server.socket),
-        Program("frontend", [python, "-m", "pipeline", "frontend"], settings),
+        Program("frontend", [python, "-m", "run", "frontend"], settings),
         *(Program(f"worker-{n + 1}", worker, settings) for n in range(place.workers)),
     ]
 

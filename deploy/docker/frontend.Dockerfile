@@ -1,0 +1,54 @@
+# syntax=docker/dockerfile:1.7
+# Frontend (HTTP API and pages) and watcher. Build from the repository root:
+#   docker build -f deploy/docker/frontend.Dockerfile .
+
+ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
+RUN python -m venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH
+WORKDIR /app
+# Dependencies first: this layer is built again only when the lock file changes.
+COPY requirements.txt ./
+RUN pip install --require-hashes -r requirements.txt
+# Installed in place: code, pages and model then lie where a checkout has them.
+COPY pyproject.toml README.md LICENSE NOTICE ./
+COPY pipeline pipeline
+COPY telemetry telemetry
+COPY monitoring monitoring
+COPY frontend frontend
+COPY worker worker
+COPY run run
+COPY models models
+COPY examples examples
+RUN pip install --no-deps --no-build-isolation -e . \
+ && python -m compileall -q pipeline telemetry monitoring frontend worker run
+
+FROM ${PYTHON_IMAGE}
+# The uid is fixed so that volumes keep their owner from one release to the next.
+RUN groupadd -g 10001 damoscope \
+ && useradd -u 10001 -g 10001 -d /var/lib/damoscope -M -s /usr/sbin/nologin damoscope \
+ && install -d -o 10001 -g 10001 -m 0750 /var/lib/damoscope
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
+WORKDIR /app
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    DAMOSCOPE_HOME=/var/lib/damoscope \
+    DAMOSCOPE_HOST=0.0.0.0 \
+    DAMOSCOPE_PORT=7860 \
+    GRADIO_TEMP_DIR=/tmp/gradio \
+    GRADIO_ANALYTICS_ENABLED=False \
+    HOME=/tmp
+USER 10001:10001
+VOLUME ["/var/lib/damoscope"]
+EXPOSE 7860
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
+    CMD ["python", "/app/docker/check_frontend.py"]
+# The second is for the watcher, which runs from this image: see docker-compose.yml.
+COPY deploy/docker/check_frontend.py deploy/docker/check_worker.py /app/docker/
+STOPSIGNAL SIGTERM
+# An exec-form command: the process itself gets SIGTERM and ends its requests.
+CMD ["damoscope", "frontend"]

@@ -1,0 +1,196 @@
+"""The HTTP API: what docs/api.md and /docs describe."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Annotated, Any
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from opentelemetry.trace import get_current_span
+from pydantic import BaseModel, Field, ValidationError
+
+from frontend.api.body import FIELD, read_image
+from frontend.api.problems import RETRY_AFTER_S, problem, responses
+from frontend.detection import Detection
+from frontend.detection import Request as DetectRequest
+from frontend.status import Status
+from pipeline import errors
+from pipeline.job import (
+    MAX_DETECTIONS,
+    DetectionResult,
+    DetectOptions,
+    JobState,
+    Priority,
+    Threshold,
+)
+
+DETECT_PATH = "/api/v1/detect"
+JOB_PATH = "/api/v1/jobs/{job_id}"
+
+#: Different query strings whose parameters are kept; a camera sends the same one all day.
+QUERIES_KEPT = 256
+
+router = APIRouter()
+
+
+class Accepted(BaseModel):
+    """Answer to `Prefer: respond-async`; the result will be at the `Location`."""
+
+    job_id: str
+    trace_id: str
+
+
+class DetectQuery(BaseModel):
+    """Query parameters of a detection; what is left out is the model's own default."""
+
+    model_config = {"extra": "forbid"}
+
+    score_threshold: Threshold | None = Field(None, description="Drop boxes that score less.")
+    iou_threshold: Threshold | None = Field(
+        None, description="Of two boxes of a label that overlap more than this, drop one."
+    )
+    max_detections: int = Field(
+        100, ge=1, le=MAX_DETECTIONS, description="Keep so many of the best boxes."
+    )
+    labels: list[str] | None = Field(
+        None, description="Keep only these labels; repeat the parameter, or separate by commas."
+    )
+    timeout: float = Field(30.0, gt=0, le=600, description="Seconds to wait for the result.")
+    priority: Priority = Field("normal", description="Queue to wait in.")
+
+    def options(self) -> DetectOptions:
+        labels = None
+        if self.labels is not None:
+            parts = [part.strip() for item in self.labels for part in item.split(",")]
+            labels = tuple(part for part in parts if part)
+        return DetectOptions(
+            score_threshold=self.score_threshold,
+            iou_threshold=self.iou_threshold,
+            max_detections=self.max_detections,
+            labels=labels,
+        )
+
+
+@lru_cache(QUERIES_KEPT)
+def parse_query(query_string: bytes) -> DetectQuery:
+    """Parameters of a detection. Raises RequestValidationError, as FastAPI would."""
+    given: dict[str, Any] = {}
+    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
+        if name == "labels":
+            given.setdefault(name, []).append(value)
+        else:
+            given[name] = value
+    try:
+        return DetectQuery.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from error
+
+
+_BINARY = {"type": "string", "format": "binary"}
+_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY}}
+        },
+        "image/*": {"schema": _BINARY},
+    },
+}
+
+
+@router.post(
+    DETECT_PATH,
+    response_model=DetectionResult,
+    summary="Find objects in one image",
+    openapi_extra={"requestBody": _BODY},
+    responses={
+        202: {"model": Accepted, "description": "Accepted: asked for with Prefer: respond-async"},
+        **responses(
+            errors.InvalidImage,
+            errors.ImageTooLarge,
+            errors.UnsupportedImage,
+            errors.InvalidParameter,
+            errors.RateLimited,
+            errors.Unavailable,
+            errors.DetectionTimeout,
+            errors.InferenceFailed,
+        ),
+    },
+)
+async def detect(
+    request: Request,
+    query: Annotated[DetectQuery, Query()],
+    prefer: Annotated[str | None, Header(description="`respond-async` to not wait")] = None,
+) -> Response:
+    """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
+    `image/*` content type. Boxes are in pixels of the image as a person sees it."""
+    received_ns = time.time_ns()
+    detection: Detection = request.app.state.detection
+    asked = DetectRequest(
+        span=get_current_span(),
+        route="api",
+        received_ns=received_ns,
+        read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
+        options=query.options(),
+        client=request.client.host if request.client else "",
+        priority=query.priority,
+        timeout_s=query.timeout,
+    )
+    try:
+        if prefer and "respond-async" in prefer:
+            job_id = await detection.submit(asked)
+            body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
+            return _json(Accepted(**body), 202, {"Location": _job_url(job_id)})
+        return Response(await detection.detect(asked), media_type="application/json")
+    except errors.DamoscopeError as error:
+        if asked.job_id and error.status in (503, 504):
+            error.headers = {"Location": _job_url(asked.job_id)}
+        raise
+
+
+@router.get(
+    JOB_PATH,
+    response_model=JobState,
+    summary="What has become of a job",
+    responses=responses(errors.NotFound, errors.Unavailable),
+)
+async def job(request: Request, job_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
+    """State of a job, with its result or error once it has one."""
+    state = await request.app.state.detection.state(job_id)
+    return _json(state, headers={"x-trace-id": state.trace_id} if state.trace_id else {})
+
+
+@router.get("/healthz", summary="The process is up")
+async def healthz() -> dict[str, str]:
+    """Answers as long as the process does."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Images can be detected", responses=responses(errors.Unavailable))
+async def readyz(request: Request) -> Response:
+    """200 when Redis answers and a worker is ready: its model loaded and warmed up on the
+    provider that was asked for."""
+    status: Status = request.app.state.status
+    if not status.snapshot.workers:
+        await status.refresh()
+    kind = errors.Unavailable
+    if reason := status.snapshot.not_ready:
+        retry = {"Retry-After": str(RETRY_AFTER_S)}
+        return problem(kind.code, kind.title, kind.status, reason, retry)
+    return _json(Ready(workers=len(status.snapshot.workers)))
+
+
+class Ready(BaseModel):
+    status: str = "ready"
+    workers: int
+
+
+def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body.model_dump_json(), status, headers, "application/json")
+
+
+def _job_url(job_id: str) -> str:
+    return JOB_PATH.format(job_id=job_id)

@@ -1,0 +1,95 @@
+"""`GET /api/v1/report`: the report of the last days, as JSON, a page of its own, or Markdown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from frontend.api.problems import responses
+from frontend.pages.i18n import language as language_of
+from monitoring.reports import html, markdown
+from monitoring.reports.build import DAYS_MAX, DAYS_MIN, build, default_trace_url
+from monitoring.reports.schema import Report
+from pipeline import errors
+from pipeline.settings import Settings
+
+router = APIRouter(prefix="/api/v1/report")
+
+Format = Literal["json", "html", "md"]
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "html": "text/html",
+    "md": "text/markdown",
+}
+#: The page holds text that clients sent; besides being escaped, it may run and fetch nothing.
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'; form-action 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+@router.get(
+    "",
+    summary="A report of the last days",
+    response_model=Report,
+    responses={
+        200: {
+            "content": {
+                "text/html": {"schema": {"type": "string"}},
+                "text/markdown": {"schema": {"type": "string"}},
+            }
+        },
+        **responses(errors.InvalidParameter, errors.Unavailable),
+    },
+)
+async def read(
+    request: Request,
+    days: Annotated[int, Query(ge=DAYS_MIN, le=DAYS_MAX, description="Days up to now.")] = 7,
+    format: Annotated[Format, Query(description="What the answer is.")] = "json",
+    language: Annotated[
+        Literal["en", "zh"] | None,
+        Query(description="Of HTML and Markdown. Default: by `Accept-Language`."),
+    ] = None,
+    timezone: Annotated[
+        str, Query(description="Zone of the hours of the day, such as `Asia/Shanghai`.")
+    ] = "UTC",
+    accept_language: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Requests, latency, stages, failures and their causes, detections, clients, workers, cost,
+    alerts, a rating and advice, each against the period before."""
+    state = request.app.state
+    report = await run_in_threadpool(
+        build,
+        state.stores.metrics,
+        state.stores.traces,
+        state.alerts.ledger,
+        state.settings,
+        days,
+        timezone=timezone,
+        trace_url=_trace_url(request, state.settings),
+    )
+    chosen = language or language_of(accept_language)
+    match format:
+        case "html":
+            text = await run_in_threadpool(html.render, report, chosen)
+        case "md":
+            text = markdown.render(report, chosen)
+        case "json":
+            text = report.model_dump_json()
+    name = f"damoscope-report-{days}d-{datetime.now(UTC):%Y%m%d}.{format}"
+    headers = {**HEADERS, "content-disposition": f'inline; filename="{name}"'}
+    return Response(text, headers=headers, media_type=MEDIA_TYPES[format])
+
+
+def _trace_url(request: Request, settings: Settings) -> str:
+    """As the settings have it, or by the address under which we were asked."""
+    if settings.jaeger_ui_url or settings.public_url:
+        return default_trace_url(settings)
+    return f"{str(request.base_url).rstrip('/')}/traces?trace={{trace_id}}"

@@ -1,0 +1,106 @@
+"""`GET /api/v1/traces` and one trace, from whichever store is read."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
+
+from frontend.api.problems import responses
+from frontend.api.stats import WINDOW_MAX_S
+from monitoring.stores.contract import Span, TraceSummary, Window
+from pipeline import errors
+
+router = APIRouter(prefix="/api/v1/traces")
+
+
+class Summary(BaseModel):
+    """One image's request, newest first in the list."""
+
+    trace_id: str
+    start_unix_ns: int
+    duration_ms: float
+    status: Literal["ok", "error"]
+    outcome: str
+    route: str
+    detections: int | None
+    job_id: str | None
+    error_type: str | None
+    error_message: str | None
+    stages_ms: dict[str, float]
+
+
+class SpanOut(BaseModel):
+    """One span; times in nanoseconds since the Unix epoch, durations in milliseconds."""
+
+    name: str
+    kind: str
+    service: str
+    span_id: str
+    parent_span_id: str | None
+    start_unix_ns: int
+    duration_ms: float
+    status: Literal["unset", "ok", "error"]
+    status_message: str
+    attributes: dict[str, Any]
+    links: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+
+
+@router.get("", summary="Recent images", responses=responses(errors.Unavailable))
+async def search(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    min_duration_ms: Annotated[float | None, Query(ge=0)] = None,
+    status: Literal["ok", "error"] | None = None,
+    order: Literal["newest", "slowest"] = "newest",
+    window: Annotated[
+        int | None, Query(ge=1, le=WINDOW_MAX_S, description="Seconds up to now; default: ever.")
+    ] = None,
+) -> list[Summary]:
+    """The latest or slowest requests, each with its duration, outcome and detections."""
+    found = await run_in_threadpool(
+        request.app.state.stores.traces.search,
+        limit=limit,
+        min_duration_ms=min_duration_ms,
+        status=status,
+        window=None if window is None else Window.last(window, time.time()),
+        order=order,
+    )
+    return [_summary(item) for item in found]
+
+
+@router.get(
+    "/{trace_id}", summary="One trace", responses=responses(errors.NotFound, errors.Unavailable)
+)
+async def trace(
+    request: Request, trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+) -> list[SpanOut]:
+    """Every span of a trace, by start time."""
+    spans = await run_in_threadpool(request.app.state.stores.traces.get, trace_id)
+    if not spans:
+        raise errors.NotFound(
+            f"no trace {trace_id}: it was never seen, is not here yet, or is kept no longer"
+        )
+    return [_span(span) for span in spans]
+
+
+def _summary(item: TraceSummary) -> Summary:
+    return Summary(**{name: getattr(item, name) for name in Summary.model_fields})
+
+
+def _span(span: Span) -> SpanOut:
+    plain = {name: getattr(span, name) for name in SpanOut.model_fields}
+    plain["links"] = [
+        {"trace_id": link.trace_id, "span_id": link.span_id, "attributes": dict(link.attributes)}
+        for link in span.links
+    ]
+    plain["events"] = [
+        {"name": event.name, "time_unix_ns": event.time_unix_ns,
+         "attributes": dict(event.attributes)}
+        for event in span.events
+    ]  # fmt: skip
+    return SpanOut(**plain)

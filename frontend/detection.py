@@ -1,0 +1,272 @@
+"""One image through the frontend: upload, enqueue, wait, answer. API and pages both come here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+from uuid import uuid4
+
+import orjson
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from redis.exceptions import RedisError
+
+from frontend.clients import Clients
+from frontend.images import inspect
+from frontend.limits import Limiter
+from frontend.replies import Replies
+from frontend.status import Status
+from pipeline import errors
+from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
+from pipeline.queue.keys import QUEUES
+from pipeline.queue.messages import Reply
+from pipeline.queue.producer import Producer
+from pipeline.settings import Settings
+from telemetry import names, spans
+from telemetry.context import inject, trace_id
+from telemetry.setup import Telemetry
+
+
+@dataclass(slots=True)
+class Request:
+    """One image that a client sent, with the SERVER span of its request."""
+
+    span: Span
+    #: `api` or `ui`.
+    route: str
+    #: Unix nanoseconds of the first byte.
+    received_ns: int
+    #: Reads the encoded image; raises DamoscopeError when it is too large or cut off.
+    read: Callable[[], Awaitable[bytes]]
+    options: DetectOptions
+    #: Address of the client, for the rate limit and the count by client.
+    client: str = ""
+    priority: Priority = "normal"
+    #: Seconds to wait for the result.
+    timeout_s: float = 30.0
+    #: Set once the job exists.
+    job_id: str | None = None
+
+    @property
+    def trace_id(self) -> str:
+        return trace_id(self.span)
+
+
+T = TypeVar("T")
+
+
+class Detection:
+    """The service behind `POST /api/v1/detect` and the Detect page."""
+
+    def __init__(self, settings: Settings, producer: Producer, replies: Replies, status: Status,
+                 limiter: Limiter, clients: Clients, telemetry: Telemetry) -> None:  # fmt: skip
+        self._settings = settings
+        self._producer = producer
+        self._replies = replies
+        self._status = status
+        self._limiter = limiter
+        self._clients = clients
+        self._tracer = telemetry.tracer
+        self._instruments = telemetry.instruments
+        self._active = 0
+        self._stopping = False
+
+    async def detect(self, request: Request) -> bytes:
+        """Run one image to its result, a DetectionResult as JSON: the worker made it, and it is
+        passed on. Raises DamoscopeError; the span and metrics say so too."""
+        return await self._counted(request, self._to_result(request))
+
+    async def submit(self, request: Request) -> str:
+        """Enqueue one image and return its job id without waiting."""
+        return await self._counted(request, self._to_queue(request, reply_to=""))
+
+    def stop(self) -> None:
+        """Take no more images, and answer who waits: their images stay in the queue."""
+        self._stopping = True
+        self._replies.abandon(errors.Unavailable("the service stops; the image stays queued"))
+
+    async def refuse(self, request: Request, error: errors.DamoscopeError) -> None:
+        """Count a request that was refused before it came here."""
+
+        async def refused() -> None:
+            raise error
+
+        with contextlib.suppress(errors.DamoscopeError):
+            await self._counted(request, refused())
+
+    async def state(self, job_id: str) -> JobState:
+        """What has become of a job. Raises NotFound or Unavailable."""
+        try:
+            return await self._producer.state(job_id)
+        except RedisError as error:
+            raise errors.Unavailable(f"Redis does not answer: {error}") from error
+
+    def observe(self, meter: Meter) -> None:
+        """Report how many requests are in flight."""
+
+        def active(_: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(self._active)]
+
+        meter.create_observable_up_down_counter(
+            names.M_REQUESTS_ACTIVE, [active], unit="{request}", description="Requests in flight."
+        )
+
+    async def _counted(self, request: Request, work: Awaitable[T]) -> T:
+        """Count and time a request, whatever becomes of it, inside its span."""
+        here = set_span_in_context(request.span, Context())
+        outcome = "failed"
+        self._active += 1
+        try:
+            result = await work
+            outcome = "ok"
+            return result
+        except errors.DamoscopeError as error:
+            outcome = error.outcome
+            spans.fail(request.span, error)
+            raise
+        except Exception as error:
+            spans.fail(request.span, error, record_exception=True)
+            raise
+        finally:
+            labels = {"outcome": outcome, "route": request.route}
+            request.span.set_attributes(
+                {names.OUTCOME: outcome, names.ROUTE: request.route}
+                | ({names.JOB_ID: request.job_id} if request.job_id else {})
+            )
+            duration_s = (time.time_ns() - request.received_ns) / 1e9
+            self._active -= 1
+            self._instruments.requests.add(1, labels, context=here)
+            if client := self._clients.name(request.client):
+                self._instruments.client_requests.add(1, {"client": client}, context=here)
+            self._instruments.request_duration.record(duration_s, labels, context=here)
+
+    async def _to_result(self, request: Request) -> bytes:
+        future = None
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                job_id = uuid4().hex
+                future = self._replies.expect(job_id)
+                await self._to_queue(request, reply_to=self._replies.channel, job_id=job_id)
+                reply = await future
+        except TimeoutError:
+            raise errors.DetectionTimeout(
+                f"no result within {request.timeout_s:g} s; the image stays in the queue"
+                if request.job_id
+                else f"the upload was not complete within {request.timeout_s:g} s"
+            ) from None
+        finally:
+            if future is not None:
+                self._replies.forget(job_id)
+        return self._answer(request, reply)
+
+    def _answer(self, request: Request, reply: Reply) -> bytes:
+        if reply.error is not None:
+            raise errors.from_code(reply.error.code, reply.error.message)
+        assert reply.result is not None
+        # Only here is it known how long the whole request took.
+        total_ms = (time.time_ns() - request.received_ns) / 1e6
+        reply.result["timings_ms"]["total"] = round(total_ms, 3)
+        request.span.set_attribute(names.DETECTIONS, reply.detections)
+        return orjson.dumps(reply.result)
+
+    async def _to_queue(self, request: Request, *, reply_to: str, job_id: str = "") -> str:
+        """Stages `upload` and `enqueue`. Returns the job id."""
+        reason = "the service stops" if self._stopping else self._status.snapshot.not_ready
+        if reason:
+            raise errors.Unavailable(f"{reason}; try again shortly")
+        job_id = job_id or uuid4().hex
+        here = set_span_in_context(request.span, Context())
+        try:
+            await self._clients.prepare()
+            await self._limiter.check(request.client)
+            info, upload_ms = await self._upload(request, job_id, here)
+            await self._enqueue(request, job_id, info, upload_ms, reply_to, here)
+        except RedisError as error:
+            raise errors.Unavailable(f"Redis does not answer: {error}") from error
+        request.job_id = job_id
+        return job_id
+
+    async def _upload(
+        self, request: Request, job_id: str, here: Context
+    ) -> tuple[ImageInfo, float]:
+        """From the first byte read until the image is checked and stored."""
+        attributes: dict[str, str | int] = {}
+        failure: BaseException | None = None
+        try:
+            data = await request.read()
+            info = inspect(
+                data,
+                max_bytes=self._settings.max_upload_bytes,
+                max_pixels=self._settings.max_pixels,
+            )
+            attributes = _image_attributes(info)
+            await self._producer.store_image(job_id, data)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            ended_ns = time.time_ns()
+            spans.record(
+                self._tracer,
+                names.SPAN_UPLOAD,
+                here,
+                request.received_ns,
+                ended_ns,
+                attributes=attributes,
+                error=failure,
+            )
+            duration_ms = (ended_ns - request.received_ns) / 1e6
+            self._instruments.stage_duration.record(
+                duration_ms / 1e3, {"stage": "upload"}, context=here
+            )
+        self._instruments.image_size.record(info.bytes, {"format": info.format}, context=here)
+        return info, round(duration_ms, 3)
+
+    async def _enqueue(self, request: Request, job_id: str, info: ImageInfo, upload_ms: float,
+                       reply_to: str, here: Context) -> None:  # fmt: skip
+        job = DetectJob(
+            options=request.options,
+            image=info,
+            deadline_s=time.time() + self._settings.job_ttl_s,
+            upload_ms=upload_ms,
+        )
+        span = spans.start(
+            self._tracer,
+            names.SPAN_ENQUEUE,
+            here,
+            SpanKind.PRODUCER,
+            {
+                names.MESSAGING_SYSTEM: "rq",
+                names.MESSAGING_OPERATION_NAME: "enqueue",
+                names.MESSAGING_OPERATION_TYPE: "send",
+                names.MESSAGING_DESTINATION: QUEUES[request.priority],
+                names.MESSAGING_MESSAGE_ID: job_id,
+            },
+        )
+        try:
+            await self._producer.enqueue(
+                job_id, job, priority=request.priority, meta=inject(span), reply_to=reply_to
+            )
+        except errors.DamoscopeError as error:
+            spans.fail(span, error, record_exception=True)
+            await self._producer.discard_image(job_id)
+            raise
+        except RedisError as error:
+            spans.fail(span, error, record_exception=True)
+            raise
+        finally:
+            span.end()
+
+
+def _image_attributes(info: ImageInfo) -> dict[str, str | int]:
+    return {
+        names.IMAGE_FORMAT: info.format,
+        names.IMAGE_BYTES: info.bytes,
+        names.IMAGE_WIDTH: info.width,
+        names.IMAGE_HEIGHT: info.height,
+    }

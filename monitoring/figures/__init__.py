@@ -1,0 +1,1 @@
+"""What the stores hold, as the figures, cards and plots of the Monitor page."""

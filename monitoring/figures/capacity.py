@@ -1,0 +1,116 @@
+"""What the workers can hold, from the time that an image takes of them.
+
+A worker is busy while it has an image in hand, from taking it to its last telemetry: what
+overlaps (the next image is decoded during an inference) counts once, and an inference of a
+batch counts once for all its images. Then, over the window:
+
+    busy_s_per_image = busy seconds of all workers / images
+    per_worker_per_s = 1 / busy_s_per_image
+    utilisation      = busy seconds / seconds that workers were there
+    workers_needed   = ceil(arriving_per_s / (TARGET * per_worker_per_s))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel
+
+from monitoring.figures.cards import Levels
+from monitoring.figures.levels import mean_of
+from monitoring.stores.contract import Measured, MetricsStore, Window
+from monitoring.stores.histogram import Histogram
+from telemetry import names
+
+#: Share of their time that workers should be busy at most: queues grow long well before 1.
+TARGET = 0.8
+
+Verdict = Literal["idle", "holds", "tight", "grows", "unknown"]
+
+
+class Capacity(BaseModel):
+    """None is what was not measured in the window."""
+
+    #: Seconds that one image keeps a worker busy.
+    busy_s_per_image: float | None
+    #: Images a second that one worker can do when it never waits.
+    per_worker_per_s: float | None
+    #: Images a second that came into the queue.
+    arriving_per_s: float
+    #: Share of their time that the workers were busy, 0..1.
+    utilisation: float | None
+    #: Workers that are ready now.
+    workers: int | None
+    #: Workers that would hold what arrives, busy 80 % of their time.
+    workers_needed: int | None
+    #: `idle`: nothing arrives. `holds`, `tight`: below and above 80 % busy. `grows`: the queue
+    #: does, or more arrives than the workers can do.
+    verdict: Verdict
+
+
+def capacity(
+    metrics: MetricsStore,
+    window: Window,
+    now_s: float,
+    levels: Levels,
+    stages: Mapping[str, Histogram],
+    batches: Measured,
+) -> Capacity:
+    """Raises Unavailable when the store cannot be read."""
+    busy_s = math.fsum(metrics.increase(names.M_WORKER_BUSY, window).values())
+    uploads = stages.get("upload")
+    arriving = uploads.count / window.elapsed_s(now_s) if uploads else 0.0
+    ready = levels.busy.plus(levels.idle)
+    per_image = busy_s / batches.sum if batches.sum and busy_s else None
+    per_worker = 1 / per_image if per_image else None
+    there = [workers for workers in ready.steps if workers is not None]
+    available_s = math.fsum(there) * window.elapsed_s(now_s) / max(1, len(ready.steps))
+    utilisation = min(1.0, busy_s / available_s) if available_s else None
+    needed = math.ceil(arriving / (TARGET * per_worker) - 1e-9) if per_worker else None
+    workers = None if ready.now is None else round(ready.now)
+    return Capacity(
+        busy_s_per_image=_rounded(per_image, 6),
+        per_worker_per_s=_rounded(per_worker, 3),
+        arriving_per_s=round(arriving, 4),
+        utilisation=_rounded(utilisation, 4),
+        workers=workers,
+        workers_needed=needed,
+        verdict=verdict(arriving, per_worker, utilisation, workers, levels.depth.steps),
+    )
+
+
+def verdict(
+    arriving: float,
+    per_worker: float | None,
+    utilisation: float | None,
+    workers: int | None,
+    depth: list[float | None],
+) -> Verdict:
+    """What the figures mean. `depth` is the queue's over the window, oldest first."""
+    if workers is None:
+        return "unknown"
+    if rises(depth, workers) or (arriving and workers == 0):
+        return "grows"
+    if not arriving:
+        return "idle"
+    if per_worker is None or utilisation is None:
+        return "unknown"
+    if arriving > workers * per_worker:
+        return "grows"
+    return "holds" if utilisation <= TARGET else "tight"
+
+
+def rises(depth: list[float | None], workers: int) -> bool:
+    """Whether the last third of the window had more waiting than the first.
+
+    By more than each worker takes in one go: a queue comes and goes a little at any load.
+    """
+    third = max(1, len(depth) // 3)
+    first, last = mean_of(depth[:third]), mean_of(depth[-third:])
+    return first is not None and last is not None and last > first + max(1, 2 * workers)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -1,0 +1,122 @@
+"""The service in figures over a window: what `GET /api/v1/stats` answers.
+
+Counts are exact. Percentiles come from one histogram merged over all processes, never from
+averaged percentiles. What was not measured in the window is None, not 0.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from monitoring.figures.capacity import Capacity, capacity
+from monitoring.figures.cards import Card, Counted, Levels, Traffic, cards
+from monitoring.stores.contract import Labels, Measured, MetricsStore, total
+from monitoring.stores.histogram import Histogram
+from telemetry import names
+
+
+class Latency(BaseModel):
+    """Milliseconds."""
+
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+
+
+class Stats(BaseModel):
+    """Figures of the last `window_s` seconds; those from `requests_active` to `workers_idle`
+    describe this moment."""
+
+    window_s: float
+    #: Requests by outcome.
+    requests: dict[str, int]
+    #: Requests per second, over the whole window.
+    qps: float
+    #: Share of requests with outcome `ok`.
+    success_rate: float | None
+    #: From the first byte of a request to its answer, of those with outcome `ok`.
+    latency_ms: Latency | None
+    #: Each stage of an image's way.
+    stages_ms: dict[str, Latency]
+    detections: dict[str, int]
+    detections_per_image: float | None
+    batch_size_mean: float | None
+    #: Seconds of inference per second, by provider: 1.0 is one worker without a pause.
+    inference_busy: dict[str, float]
+    requests_active: int | None
+    queue_depth: int | None
+    queue_oldest_age_s: float | None
+    workers_busy: int | None
+    workers_idle: int | None
+    cards: list[Card]
+    capacity: Capacity
+
+
+def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) -> Stats:
+    """Compute the figures. Raises Unavailable when the store cannot be read."""
+    now_s = time.time() if now_s is None else now_s
+    window = metrics.window(window_s, now_s)
+    traffic, levels = Traffic.read(metrics, window), Levels.read(metrics, window)
+    stages = _by_stage(metrics.histogram(names.M_STAGE_DURATION, window, by=("stage",)))
+    batches = metrics.measured_series(names.M_BATCH_SIZE, window, window.seconds).get(())
+    batch = total(batches.values) if batches else Measured()
+    busy = metrics.increase(names.M_INFERENCE_BUSY, window, by=("provider",))
+    requests, detections = _whole_counts(traffic.requests), _whole_counts(traffic.detections)
+    elapsed_s = window.elapsed_s(now_s)
+    asked, succeeded = sum(requests.values()), requests.get("ok", 0)
+    return Stats(
+        window_s=window_s,
+        requests=requests,
+        qps=round(asked / elapsed_s, 4),
+        success_rate=round(succeeded / asked, 6) if asked else None,
+        latency_ms=_latency(traffic.duration),
+        stages_ms={
+            stage: found
+            for stage, histogram in stages.items()
+            if (found := _latency(histogram)) is not None
+        },
+        detections=detections,
+        detections_per_image=round(sum(detections.values()) / succeeded, 4) if succeeded else None,
+        batch_size_mean=batch.mean,
+        inference_busy={labels[0]: round(s / elapsed_s, 4) for labels, s in busy.items() if s},
+        requests_active=_whole(levels.active.now),
+        queue_depth=_whole(levels.depth.now),
+        queue_oldest_age_s=levels.oldest_age.now,
+        workers_busy=_whole(levels.busy.now),
+        workers_idle=_whole(levels.idle.now),
+        cards=cards(traffic, levels, window, now_s),
+        capacity=capacity(metrics, window, now_s, levels, stages, batch),
+    )
+
+
+def _whole_counts(counted: Mapping[str, Counted]) -> dict[str, int]:
+    found = {name: round(each.total) for name, each in counted.items()}
+    return {name: count for name, count in found.items() if count}
+
+
+def _by_stage(found: Mapping[Labels, Histogram]) -> dict[str, Histogram]:
+    return {stage: found[(stage,)] for stage in names.STAGES if (stage,) in found}
+
+
+def _latency(histogram: Histogram | None) -> Latency | None:
+    if histogram is None or not histogram.count:
+        return None
+
+    def ms(seconds: float | None) -> float:
+        assert seconds is not None, "only an empty histogram has no mean and no percentiles"
+        return round(seconds * 1e3, 3)
+
+    return Latency(
+        mean=ms(histogram.mean),
+        p50=ms(histogram.percentile(0.50)),
+        p95=ms(histogram.percentile(0.95)),
+        p99=ms(histogram.percentile(0.99)),
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else round(value)

@@ -1,0 +1,294 @@
+"""What a report says in sentences, in one language: both renderings are made of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+from monitoring.reports import format as written
+from monitoring.reports.format import Language
+from monitoring.reports.schema import Advice, Criterion, Figure, Period, Report
+from monitoring.reports.text import cause_text, words
+
+#: Hours of the day that are named as the busiest.
+HOURS_NAMED = 3
+
+
+class Sentences:
+    """A report in plain sentences. None of them holds markup; untrusted text is as it came."""
+
+    def __init__(self, report: Report, language: Language) -> None:
+        self.report, self.language = report, language
+        self.words = words(language)
+        self.zone = ZoneInfo(report.timezone)
+
+    @property
+    def total(self) -> int:
+        """All requests of the period."""
+        return sum(self.report.requests.values())
+
+    def say(self, key: str, **facts: str) -> str:
+        """One of the texts with its facts filled in."""
+        return self.words[key].format(**facts)
+
+    def joined(self, *sentences: str) -> str:
+        """Sentences one after the other, those that are empty left out."""
+        return ("" if self.language == "zh" else " ").join(each for each in sentences if each)
+
+    def labelled(self, label: str, text: str) -> str:
+        """`Label: text`."""
+        return f"{label}：{text}" if self.language == "zh" else f"{label}: {text}"
+
+    def aside(self, text: str) -> str:
+        """` (text)`."""
+        return f"（{text}）" if self.language == "zh" else f" ({text})"
+
+    def title(self) -> str:
+        """`Service report: the last 7 days`."""
+        days = self.report.days
+        span = self.say("title.day") if days == 1 else self.say("title.days", days=str(days))
+        return self.labelled(self.words["title"], span)
+
+    def period(self) -> str:
+        """From when to when."""
+        period = self.report.period
+        end_at = min(period.end_at, self.report.generated_at)
+        return self.say(
+            "period",
+            start=self.moment(period.start_at),
+            end=self.moment(end_at),
+            zone=self.report.timezone,
+        )
+
+    def observed(self) -> str:
+        """How long the service was seen, where that is not all the time."""
+        period = self.report.period
+        length = min(period.end_at, self.report.generated_at) - period.start_at
+        if period.observed_s > 0.99 * length:
+            return ""
+        if not period.observed_s:
+            return self.say("observed.none")
+        return self.say(
+            "observed", observed=self.duration(period.observed_s), length=self.duration(length)
+        )
+
+    def compared(self) -> str:
+        """What the changes are against."""
+        before = self.report.before
+        if before is None:
+            return self.say("compared.none")
+        key = "compared.day" if self.report.days == 1 else "compared"
+        sentence = self.say(
+            key,
+            days=str(self.report.days),
+            start=self.moment(before.start_at),
+            end=self.moment(before.end_at),
+        )
+        return self.joined(sentence, self._part(before))
+
+    def _part(self, before: Period) -> str:
+        if before.observed_s > 0.99 * (before.end_at - before.start_at):
+            return ""
+        return self.say("compared.part", observed=self.duration(before.observed_s))
+
+    def lede(self) -> str:
+        """The report in two sentences."""
+        report = self.report
+        if not self.total:
+            return self.say("empty")
+        facts = {
+            "requests": written.count(self.total),
+            "success": self.value(report.figure("success_rate")),
+        }
+        if report.latency is None:
+            return self.say("lede.short", **facts)
+        facts["p50"] = written.milliseconds(report.latency.p50_ms)
+        facts["p95"] = written.milliseconds(report.latency.p95_ms)
+        peak = report.peak and self.say(
+            "lede.peak", at=self.moment(report.peak.at), step=self.step(report.peak.step_s),
+            rate=written.value(report.peak.per_s, "per_s"),
+        )  # fmt: skip
+        return self.joined(self.say("lede", **facts), peak or "")
+
+    def peak(self) -> str:
+        """Mean and peak rate."""
+        peak = self.report.peak
+        if peak is None:
+            return ""
+        return self.say(
+            "peak" if peak.step_s == 60 else "peak.minutes",
+            mean=self.value(self.report.figure("qps_mean")),
+            peak=written.value(peak.per_s, "per_s"),
+            step=self.step(peak.step_s).strip(),
+            at=self.moment(peak.at),
+        )
+
+    def hours(self) -> str:
+        """The busiest hours of the day."""
+        hours = self.report.hours
+        busiest = sorted(
+            (hour for hour in range(24) if hours[hour]), key=lambda hour: (-hours[hour], hour)
+        )
+        if not busiest:
+            return ""
+        comma = "、" if self.language == "zh" else ", "
+        named = comma.join(f"{hour:02}:00" for hour in busiest[:HOURS_NAMED])
+        return self.say("hours.text", hours=named, zone=self.report.timezone)
+
+    def failures(self) -> str:
+        """How many failed, and what is known of them."""
+        failures = self.report.failures
+        if not self.total:
+            return ""
+        if not failures.count:
+            return self.say("failures.none")
+        known = (
+            self.say("failures.looked", looked=written.count(failures.looked_at))
+            if failures.looked_at
+            else self.say("failures.untraced")
+        )
+        sentence = self.say(
+            "failures.text",
+            count=written.count(failures.count),
+            total=written.count(self.total),
+            share=written.share(failures.count / self.total),
+        )
+        return self.joined(sentence, known)
+
+    def clients(self) -> str:
+        """How clients are counted, where that needs a word."""
+        if self.report.clients_as == "off":
+            return self.say("clients.off")
+        if not self.report.clients:
+            return self.say("clients.none")
+        return self.say("clients.hashed") if self.report.clients_as == "hashed" else ""
+
+    def workers(self) -> Iterator[str]:
+        """What the workers did."""
+        found = self.report.workers
+        if found.mean is None or found.hours is None:
+            yield self.say("workers.none")
+        else:
+            yield self.say(
+                "workers.text",
+                mean=written.decimal(found.mean),
+                hours=written.decimal(found.hours),
+                utilisation=written.value(found.utilisation, "share"),
+            )
+        if found.busy_s_per_image and found.needed_at_peak:
+            yield self.say(
+                "workers.image",
+                busy=written.milliseconds(1e3 * found.busy_s_per_image),
+                rate=written.value(found.per_worker_per_s, "per_s"),
+                needed=self.count_of_workers(found.needed_at_peak),
+                target=written.share(found.target_utilisation),
+            )
+        if found.batch_size_mean is not None and found.batch_size_mean > 1:
+            yield self.say("workers.batch", batch=written.decimal(found.batch_size_mean))
+        if found.queue_depth_max is not None and found.queue_oldest_age_max_s is not None:
+            yield self.say(
+                "workers.queue",
+                depth=written.count(found.queue_depth_max),
+                age=written.milliseconds(1e3 * found.queue_oldest_age_max_s),
+            )
+        if found.memory_max is not None and found.cpu_max is not None:
+            yield self.say(
+                "workers.hosts",
+                memory=written.share(found.memory_max),
+                cpu=written.share(found.cpu_max),
+                step=self.step(self.report.timeline.step_s).strip(),
+            )
+
+    def cost(self) -> str:
+        """What the workers cost, or why that is not known."""
+        cost, hours = self.report.cost, self.report.workers.hours
+        if cost.reason or cost.total is None or cost.price_per_hour is None:
+            return self.say(f"cost.{cost.reason or 'no_workers'}")
+        return self.say(
+            "cost.text",
+            hours=written.value(hours, "number"),
+            price=written.value(cost.price_per_hour, "money", cost.currency),
+            total=written.value(cost.total, "money", cost.currency),
+            each=written.value(cost.per_1000_images, "money", cost.currency),
+        )
+
+    def alerts(self) -> str:
+        """Why there is no list of alerts, where there is none."""
+        if not self.report.alerts.known:
+            return self.say("alerts.unknown")
+        return "" if self.report.alerts.fired else self.say("alerts.none")
+
+    def rating(self) -> str:
+        """The rule of the rating, or why there is none."""
+        rating = self.report.rating
+        none = "" if rating.grade else self.say("rating.none", least=str(rating.least))
+        return self.joined(none, self.say("rating.rule"))
+
+    def bounds(self, criterion: Criterion) -> str:
+        """`at most 500 ms · 1.00 s · 2.00 s · 5.00 s`."""
+        listed = " · ".join(written.value(bound, criterion.unit) for bound in criterion.bounds)
+        return self.say(criterion.better, bounds=listed)
+
+    def figure_of(self, advice: Advice) -> str:
+        """The figure that an advice follows from."""
+        value = written.value(advice.value, advice.unit)
+        return self.say("advice.figure", name=advice.figure, value=value)
+
+    def text_of(self, advice: Advice) -> str:
+        """What an advice says."""
+        return advice.text.zh if self.language == "zh" else advice.text.en
+
+    def notes(self) -> list[str]:
+        """How the figures are made."""
+        return [self.words[key] for key in ("note.counts", "note.utilisation", "note.none")]
+
+    def cause(self, error_type: str | None, message: str | None) -> str:
+        """Why an image failed, as far as it was recorded. Untrusted text."""
+        return cause_text(error_type, message, self.language) or self.words["unknown"]
+
+    def client(self, name: str) -> str:
+        """A client's name as it is shown."""
+        return self.words.get(f"client.{name}", name)
+
+    def outcome(self, name: str) -> str:
+        """An outcome as people call it."""
+        return self.words.get(f"outcome.{name}", name)
+
+    def stage(self, name: str | None) -> str:
+        """A stage as people call it."""
+        return self.words.get(f"stage.{name}", name or written.NONE)
+
+    def value(self, figure: Figure) -> str:
+        """A figure with its unit."""
+        return written.value(figure.value, figure.unit, self.report.cost.currency)
+
+    def before(self, figure: Figure) -> str:
+        """The same figure of the period before."""
+        return written.value(figure.before, figure.unit, self.report.cost.currency)
+
+    def change(self, figure: Figure) -> str:
+        """How much it changed; empty where that is not known."""
+        return written.change(figure, self.language)
+
+    def moment(self, at: float, *, seconds: bool = False) -> str:
+        """A moment in the report's zone."""
+        return written.moment(at, self.zone, seconds=seconds)
+
+    def duration(self, seconds: float) -> str:
+        """A length of time."""
+        return written.duration(seconds, self.language)
+
+    def step(self, seconds: float) -> str:
+        """`minute`, `10 minutes`."""
+        if seconds == 60:
+            return self.say("minute")
+        return self.say("minutes", count=f"{seconds / 60:.0f}")
+
+    def count_of_workers(self, count: int) -> str:
+        """`1 worker`, `3 workers`."""
+        key = "workers.one" if count == 1 else "workers.many"
+        return self.say(key, count=str(count))
+
+    def trace(self, trace_id: str) -> str:
+        """Address of a trace."""
+        return self.report.trace_url.replace("{trace_id}", trace_id)

@@ -1,0 +1,1 @@
+"""What telemetry is read from: the embedded store, or Prometheus and Jaeger."""

@@ -1,0 +1,131 @@
+"""What the store forgets, and when: traces and metrics by age, traces by size as well."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from monitoring.stores.embedded.levels import DAY_S, LEVELS, SLACK_S
+from monitoring.stores.embedded.schema import WAL_MAX_BYTES
+
+#: Rows dropped in one transaction, so that other writers never wait long.
+STEP_ROWS = 2000
+#: Share of the size limit at which the oldest traces go: room for what arrives until
+#: the next look.
+FULL = 0.9
+#: Share of free pages in the file from which they are given back to the file system.
+FREE = 0.25
+#: How often metrics are gone through.
+METRICS_EVERY_S = 60.0
+#: Every kind of series has a table of its own.
+_POINTS = ("counter_point", "histogram_point", "gauge_point")
+
+
+@dataclass(slots=True)
+class Retention:
+    """Drops what is older than `days`, and the oldest traces when over `max_bytes`."""
+
+    days: float
+    max_bytes: int
+    clock: Callable[[], float]
+    _metrics_at: float = float("-inf")
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """One round; called outside any transaction, in the writer's thread."""
+        now = self.clock()
+        horizon = now - self.days * DAY_S
+        while drop_oldest_chunks(connection, STEP_ROWS, received_before_s=horizon):
+            pass
+        # The sender's clock is not ours: a bucket may wait a little longer.
+        if not 0 <= now - self._metrics_at < METRICS_EVERY_S:
+            self._metrics_at = now
+            drop_metrics(connection, now, self.days)
+        while size_used(connection) > (self.max_bytes - WAL_MAX_BYTES) * FULL:
+            if not drop_oldest_chunks(connection, STEP_ROWS):
+                break
+        give_back_space(connection, self.max_bytes - WAL_MAX_BYTES)
+
+
+def drop_oldest_chunks(
+    connection: sqlite3.Connection, rows: int, received_before_s: float = float("inf")
+) -> int:
+    """Drop up to `rows` of the oldest chunks with their requests; how many went."""
+    found = connection.execute(
+        "SELECT id, received_s FROM chunk ORDER BY id LIMIT ?", (rows,)
+    ).fetchall()
+    # Rows lie in the order of arrival, so the first that is young enough ends it.
+    old = []
+    for chunk, received_s in found:
+        if received_s >= received_before_s:
+            break
+        old.append(chunk)
+    if not old:
+        return 0
+    with _transaction(connection):
+        connection.execute("DELETE FROM chunk WHERE id <= ?", (old[-1],))
+        connection.execute("DELETE FROM request WHERE chunk <= ?", (old[-1],))
+        connection.execute(
+            "DELETE FROM resource WHERE seen_s < ("
+            " SELECT received_s - 2 * 3600 FROM chunk ORDER BY id LIMIT 1)"
+        )
+    return len(old)
+
+
+def drop_metrics(connection: sqlite3.Connection, now_s: float, days: float) -> None:
+    """Drop each resolution's points past its age, and the series that nothing is left of."""
+    series = connection.execute("SELECT id, kind FROM series").fetchall()
+    horizon = now_s - days * DAY_S
+    with _transaction(connection):
+        for level, kept_s in LEVELS:
+            before = max(horizon, now_s - kept_s - SLACK_S) if kept_s else horizon
+            for each, kind in series:
+                # By series, so that each deletion is one stretch of the primary key.
+                connection.execute(
+                    f"DELETE FROM {kind}_point WHERE level = ? AND series = ? AND time_s < ?",
+                    (level, each, int(before)),
+                )
+        connection.execute("DELETE FROM stream WHERE time_ns < ?", (int(horizon * 1e9),))
+        coarsest = LEVELS[-1][0]
+        left = " AND ".join(
+            f"NOT EXISTS (SELECT 1 FROM {table} WHERE level = {coarsest} AND series = series.id)"
+            for table in _POINTS
+        )
+        connection.execute(
+            f"DELETE FROM series WHERE id NOT IN (SELECT series FROM stream) AND {left}"
+        )
+
+
+def size_used(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int((pages - free) * page_bytes)
+
+
+def give_back_space(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Shrink the file when much of it is free, or when it is over its limit."""
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    over = pages - max_bytes // page_bytes
+    surplus = max(over, int(free - pages * FREE))
+    if free and surplus > 0:
+        # Not `execute`: that takes one step of the pragma, which frees one page.
+        connection.executescript(f"PRAGMA incremental_vacuum({min(free, surplus)})")
+        # Only a checkpoint makes the file itself shorter. A passive one waits for
+        # nobody: when readers are in its way, a later round does it.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,82 @@
+"""The embedded store as a whole: one file, one writer, any number of readers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from monitoring.stores.embedded.metrics import EmbeddedMetrics
+from monitoring.stores.embedded.otlp import Rejected, decode_traces
+from monitoring.stores.embedded.otlp_metrics import decode_metrics
+from monitoring.stores.embedded.points import write_readings
+from monitoring.stores.embedded.retention import Retention
+from monitoring.stores.embedded.schema import Readers, prepare
+from monitoring.stores.embedded.traces import EmbeddedTraces, write_chunks
+from monitoring.stores.embedded.writer import PENDING_MAX_BYTES, Writer
+from pipeline.errors import Unavailable
+
+
+class EmbeddedStore:
+    """Receives OTLP and answers questions about it. Every method may be called from any thread.
+
+    Several processes may have the same file open. `clock` gives seconds since the
+    epoch. Raises ConfigurationError when the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        days: float = 30.0,
+        max_bytes: int = 2**30,
+        clock: Callable[[], float] = time.time,
+        pending_max_bytes: int = PENDING_MAX_BYTES,
+    ) -> None:
+        prepare(path)
+        self._clock = clock
+        self._readers = Readers(path)
+        self.retention = Retention(days, max_bytes, clock)
+        self.writer = Writer(path, self.retention.run, pending_max_bytes=pending_max_bytes)
+        self.traces = EmbeddedTraces(self._readers)
+        self.metrics = EmbeddedMetrics(self._readers, clock)
+
+    def receive_traces(self, body: bytes) -> Rejected:
+        """Take an encoded ExportTraceServiceRequest; returns what of it could not be taken.
+
+        It is stored moments later. Raises MalformedTelemetry, or Unavailable when
+        too much is waiting to be stored: the sender should try again.
+        """
+        export = decode_traces(body)
+        if export.chunks:
+
+            def write(connection: sqlite3.Connection) -> None:
+                write_chunks(connection, export.chunks, self._clock())
+
+            self._submit(write, len(body))
+        return export.rejected
+
+    def receive_metrics(self, body: bytes) -> Rejected:
+        """The same for an ExportMetricsServiceRequest."""
+        export = decode_metrics(body)
+        if export.readings:
+
+            def write(connection: sqlite3.Connection) -> None:
+                write_readings(connection, export.readings, self._clock())
+
+            self._submit(write, len(body))
+        return export.rejected
+
+    def flush(self) -> None:
+        """Wait until everything received before this call can be read."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Store what was received, then close the file."""
+        self.writer.close()
+        self._readers.close()
+
+    def _submit(self, write: Callable[[sqlite3.Connection], None], size_bytes: int) -> None:
+        if not self.writer.submit(write, size_bytes):
+            raise Unavailable("too much telemetry is waiting to be stored")

@@ -1,0 +1,82 @@
+"""From the spans of a trace to a summary of each request in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from monitoring.stores.contract import Span, SpanStatus, TraceSummary
+from telemetry import names
+
+
+def is_request(span: Span) -> bool:
+    """Whether this is the span of one image request."""
+    return (
+        span.service == names.SERVICE_FRONTEND
+        and span.kind == "SERVER"
+        and names.ROUTE in span.attributes
+    )
+
+
+def is_error(status: SpanStatus, attributes: Mapping[str, Any]) -> bool:
+    """Whether a request's span tells that it did not end well."""
+    return status == "error" or attributes.get(names.OUTCOME, "ok") != "ok"
+
+
+def summarize(spans: Sequence[Span]) -> list[TraceSummary]:
+    """One summary for each request among the spans of a trace, by start."""
+    requests = [span for span in spans if is_request(span)]
+    children: dict[str, list[Span]] = {}
+    for span in spans:
+        if span.parent_span_id is not None and not is_request(span):
+            children.setdefault(span.parent_span_id, []).append(span)
+    return [_summary(span, list(_descendants(span, children))) for span in requests]
+
+
+def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
+    attributes = request.attributes
+    failed = is_error(request.status, attributes)
+    stages: dict[str, float] = {}
+    detections = attributes.get(names.DETECTIONS)
+    for span in sorted(descendants, key=lambda span: span.start_unix_ns):
+        if span.name in names.STAGES:
+            stages[span.name] = span.duration_ms
+        if detections is None and span.name == names.SPAN_PROCESS:
+            # A request that was answered before its job was done does not know.
+            detections = span.attributes.get(names.DETECTIONS)
+    return TraceSummary(
+        trace_id=request.trace_id,
+        span_id=request.span_id,
+        start_unix_ns=request.start_unix_ns,
+        duration_ms=request.duration_ms,
+        status="error" if failed else "ok",
+        outcome=str(attributes.get(names.OUTCOME, "failed" if failed else "ok")),
+        route=str(attributes[names.ROUTE]),
+        detections=detections if isinstance(detections, int) else None,
+        job_id=_text(attributes.get(names.JOB_ID)),
+        error_type=_text(attributes.get(names.ERROR_TYPE)),
+        error_message=request.status_message or _exception_message(request),
+        stages_ms={stage: stages[stage] for stage in names.STAGES if stage in stages},
+    )
+
+
+def _descendants(span: Span, children: Mapping[str, Sequence[Span]]) -> Iterator[Span]:
+    seen = {span.span_id}
+    left = [span.span_id]
+    while left:
+        for child in children.get(left.pop(), ()):
+            if child.span_id not in seen:  # a loop of parents is somebody else's mistake
+                seen.add(child.span_id)
+                left.append(child.span_id)
+                yield child
+
+
+def _exception_message(span: Span) -> str | None:
+    for event in span.events:
+        if event.name == "exception":
+            return _text(event.attributes.get("exception.message"))
+    return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

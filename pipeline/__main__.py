@@ -1,5 +1,0 @@
-"""`python -m pipeline` is `damoscope`."""
-
-from pipeline.cli import main
-
-main()

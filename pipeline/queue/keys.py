@@ -1,0 +1,51 @@
+"""Names in Redis: queues, keys, channels, and the scripts that work on them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rq.queue import Queue
+from rq.utils import utcformat
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
+
+from pipeline.job import Priority
+
+#: The one function that a worker runs; jobs naming any other are refused.
+TASK = "worker.task.detect"
+#: Queue of each priority, in the order in which workers look at them.
+QUEUES: dict[Priority, str] = {
+    "high": "detections-high",
+    "normal": "detections",
+    "low": "detections-low",
+}
+#: Seconds for which a worker may stay silent before its jobs are given to others.
+LEASE_S = 8
+#: Frontends listen on `damoscope:replies:<instance>`.
+REPLY_CHANNEL = "damoscope:replies:{}"
+#: Idle workers wait on this list; every enqueue pushes one ring.
+DOORBELL = "damoscope:doorbell"
+#: Every encoded image has a key that begins so.
+IMAGE_KEYS = "damoscope:image:"
+#: What a worker took last, as a list of job ids.
+TAKEN_KEY = "damoscope:taken:{}"
+
+QUEUE_KEYS = tuple(f"{Queue.redis_queue_namespace_prefix}{name}" for name in QUEUES.values())
+#: The workers that take images. `rq:workers` has those of other queues, too: the watcher's.
+WORKERS_KEY = WORKERS_BY_QUEUE_KEY % QUEUES["normal"]
+_SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def script(name: str) -> str:
+    """Source of one of the Lua scripts in pipeline/queue/scripts/."""
+    return (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def image_key(job_id: str) -> str:
+    """Redis key of a job's encoded image."""
+    return f"{IMAGE_KEYS}{job_id}"
+
+
+def iso_now() -> str:
+    """This moment in the format that RQ keeps times in."""
+    return utcformat(datetime.now(UTC))

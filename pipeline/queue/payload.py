@@ -1,0 +1,55 @@
+"""An RQ job's own record, read without trust: nothing is ever unpickled or imported."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from pipeline.job import DetectJob
+from pipeline.queue.keys import TASK
+
+
+def read_meta(text: bytes) -> dict[str, Any]:
+    """A job's metadata; empty where it cannot be read, so that it costs no other job anything."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_enqueued_ns(text: bytes) -> int:
+    """Unix nanoseconds of RQ's `enqueued_at`; 0 where it says none."""
+    try:
+        return unix_ns(datetime.fromisoformat(text.decode()))
+    except ValueError:  # absent, or not a time
+        return 0
+
+
+def unix_ns(moment: datetime) -> int:
+    """Unix nanoseconds of a moment, which is in UTC where it does not say otherwise."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1e6) * 1000
+
+
+def read_job(data: bytes) -> tuple[DetectJob | None, str]:
+    """The job of an RQ payload, or why it is refused."""
+    try:
+        function, _, args, _ = orjson.loads(_unpacked(data))
+        if function != TASK:
+            return None, f"this queue takes only {TASK}, not {function}"
+        return DetectJob.model_validate(args[0]), ""
+    except (ValueError, LookupError, TypeError) as error:
+        return None, f"not a job of ours: {error}"
+
+
+def _unpacked(data: bytes) -> bytes:
+    """A payload as it is, or compressed by RQ: a job that was changed by RQ's own tools."""
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return data

@@ -1,0 +1,133 @@
+"""The frontend's end of the queue: stores images, enqueues jobs, reads their state."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import orjson
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import NoScriptError
+from rq.job import Job, JobStatus, Retry
+from rq.queue import Queue
+from rq.results import Result
+from rq.serializers import JSONSerializer
+
+from pipeline import errors
+from pipeline.job import DetectJob, JobState, Priority
+from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso_now, script
+from pipeline.queue.messages import error_from_exc_string, unpack_exc
+from pipeline.queue.payload import read_meta
+from pipeline.queue.round_trips import RoundTrips
+
+
+class Producer:
+    """Stores images, enqueues jobs, reads their state. All methods are coroutines."""
+
+    def __init__(self, redis: AsyncRedis, *, queue_max: int, job_ttl_s: int, result_ttl_s: int,
+                 attempts_max: int) -> None:  # fmt: skip
+        self._redis = redis
+        self._together = RoundTrips(redis)
+        self._queue_max = queue_max
+        self._job_ttl_s = job_ttl_s
+        self._result_ttl_s = result_ttl_s
+        self._retry = (
+            Retry(max=attempts_max - 1, enqueue_at_front=True) if attempts_max > 1 else None
+        )
+        self._enqueue = redis.register_script(script("enqueue"))
+        self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
+
+    async def store_image(self, job_id: str, data: bytes) -> None:
+        """Store the encoded image under the job's own key."""
+        kept_s = self._job_ttl_s + self._result_ttl_s
+        await self._together.run("SET", image_key(job_id), data, "EX", kept_s)
+
+    async def discard_image(self, job_id: str) -> None:
+        """Take back an image whose job was not enqueued."""
+        await self._together.run("DEL", image_key(job_id))
+
+    async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
+                      meta: dict[str, str], reply_to: str) -> None:  # fmt: skip
+        """Enqueue one job whose image is stored. Raises Unavailable when the queues are full.
+
+        `meta` carries the trace context; `reply_to` is the channel the reply is published on.
+        """
+        fields = self._fields(job_id, job, priority, meta, reply_to)
+        queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
+        keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys, *QUEUE_KEYS]
+        kept_s = self._job_ttl_s + self._result_ttl_s
+        call = [len(keys), *keys, self._queue_max, kept_s, job_id, *fields]
+        try:
+            waiting = await self._together.run("EVALSHA", self._enqueue.sha, *call)
+        except NoScriptError:  # Redis was restarted
+            waiting = await self._together.run("EVAL", self._enqueue.script, *call)
+        if waiting < 0:
+            raise errors.Unavailable(
+                f"the queue is full ({self._queue_max} images waiting); try again shortly"
+            )
+
+    def _fields(self, job_id: str, job: DetectJob, priority: Priority, meta: dict[str, str],
+                reply_to: str) -> list[Any]:  # fmt: skip
+        """The RQ job hash as a flat list of fields and values."""
+        now = iso_now()
+        # As RQ writes it, but not compressed: RQ reads both, and packing costs more than the rest.
+        data = b'["%b",null,[%b],{}]' % (TASK.encode(), job.model_dump_json().encode())
+        return [
+            *self._constant[priority],
+            "damoscope_reply", reply_to,
+            "description", f"detect {job.image.format} {job.image.width}x{job.image.height}",
+            "created_at", now,
+            "enqueued_at", now,
+            "data", data,
+            "meta", orjson.dumps(meta),
+        ]  # fmt: skip
+
+    def _constant_fields(self, priority: Priority) -> list[Any]:
+        """What all jobs of a priority have in common, as RQ itself would write it."""
+        rq_job = Job.create(
+            TASK,
+            connection=Redis(),  # it wants one to keep, but sends nothing over it
+            origin=QUEUES[priority],
+            status=JobStatus.QUEUED,
+            timeout=self._job_ttl_s,
+            result_ttl=self._result_ttl_s,
+            failure_ttl=self._result_ttl_s,
+            retry=self._retry,
+            serializer=JSONSerializer,
+        )
+        fields: list[Any] = []
+        for name, value in rq_job.to_dict().items():
+            # RQ reads an absent field as it reads an empty one.
+            if value != "" and name not in ("created_at", "data", "description", "meta"):
+                fields += (name, value)
+        return fields
+
+    async def state(self, job_id: str) -> JobState:
+        """What has become of a job. Raises NotFound."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hmget(Job.key_for(job_id), "status", "meta")
+        pipe.xrevrange(Result.get_key(job_id), count=1)
+        (status, meta), stream = await pipe.execute()
+        if status is None:
+            raise errors.NotFound(
+                f"no job {job_id}: it never existed, or its result was kept no longer"
+            )
+        return _state(job_id, status.decode(), meta, stream[0][1] if stream else {})
+
+
+def _state(job_id: str, status: str, meta: bytes | None, fields: dict[bytes, bytes]) -> JobState:
+    trace_id = None
+    if parent := read_meta(meta or b"").get("traceparent"):
+        trace_id = str(parent).split("-")[1]
+    if status == JobStatus.FINISHED and b"return_value" in fields:
+        result = orjson.loads(base64.b64decode(fields[b"return_value"]))
+        return JobState(job_id=job_id, status="finished", trace_id=trace_id, result=result)
+    if status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+        packed = fields.get(b"exc_string")
+        text = unpack_exc(packed) if packed else status
+        error = error_from_exc_string(text)
+        kind = "expired" if error.code == errors.JobExpired.code else "failed"
+        return JobState(job_id=job_id, status=kind, trace_id=trace_id, error=error)
+    running = "started" if status == JobStatus.STARTED else "queued"
+    return JobState(job_id=job_id, status=running, trace_id=trace_id)

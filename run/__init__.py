@@ -1,0 +1,1 @@
+"""The command line, the processes it keeps running, and the full stack without Docker."""

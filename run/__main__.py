@@ -1,0 +1,5 @@
+"""`python -m run` is `damoscope`."""
+
+from run.cli import main
+
+main()

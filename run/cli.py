@@ -1,0 +1,180 @@
+"""The `damoscope` command line."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import ConfigurationError, DamoscopeError
+from pipeline.settings import Settings, load
+
+app = typer.Typer(
+    name="damoscope",
+    help="A DAMO-YOLO detection service that can be seen through.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Home = Annotated[Path | None, typer.Option(help="Data folder (DAMOSCOPE_HOME).")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on (DAMOSCOPE_HOST).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (DAMOSCOPE_PORT).")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes (DAMOSCOPE_WORKERS).")]
+Model = Annotated[Path | None, typer.Option(help="DAMO-YOLO ONNX file (DAMOSCOPE_MODEL).")]
+Provider = Annotated[
+    str | None,
+    typer.Option(help="auto, cuda, tensorrt or cpu (DAMOSCOPE_PROVIDER)."),
+]
+Redis = Annotated[str | None, typer.Option("--redis-url", help="Redis to use (REDIS_URL).")]
+
+
+@app.command()
+def up(
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    model: Model = None,
+    provider: Provider = None,
+    redis_url: Redis = None,
+) -> None:
+    """Run everything on this machine: Redis, workers and the frontend."""
+    from run.supervisor import Supervisor
+
+    settings = _start(
+        home=home, host=host, port=port, workers=workers, model=model, provider=provider,
+        redis_url=redis_url,
+    )  # fmt: skip
+    Supervisor(settings).run()
+
+
+@app.command()
+def frontend(
+    home: Home = None,
+    host: Host = None,
+    port: Port = None,
+    redis_url: Redis = None,
+    pages: Annotated[
+        bool | None, typer.Option(help="Serve the pages beside the API (DAMOSCOPE_PAGES).")
+    ] = None,
+) -> None:
+    """Run the HTTP API and the pages."""
+    from frontend.main import run  # imported here: a worker's host needs no Gradio
+
+    run(_start(home=home, host=host, port=port, redis_url=redis_url, pages=pages))
+
+
+@app.command()
+def worker(
+    model: Model = None, provider: Provider = None, redis_url: Redis = None, workers: Workers = None
+) -> None:
+    """Run one worker process. Start as many as you like, on any host that reaches Redis."""
+    from worker.main import run  # imported here: a frontend's host needs no ONNX Runtime
+
+    run(_start(model=model, provider=provider, redis_url=redis_url, workers=workers))
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    score_threshold: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    iou_threshold: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON result a line.")] = False,
+    save: Annotated[Path | None, typer.Option(help="Folder for images with boxes.")] = None,
+    model: Model = None,
+    provider: Provider = None,
+) -> None:
+    """Find objects in image files here and now, without Redis or a service."""
+    from worker.detect import run
+
+    settings = _start(
+        model=model, provider=provider, score_threshold=score_threshold,
+        iou_threshold=iou_threshold, workers=1,
+    )  # fmt: skip
+    if not run(settings, images, as_json=as_json, save=save):
+        raise typer.Exit(1)
+
+
+@app.command()
+def watcher(home: Home = None, redis_url: Redis = None) -> None:
+    """Watch the metrics: raise alerts, send notifications and scheduled reports."""
+    from monitoring.watcher import run
+
+    run(_start(home=home, redis_url=redis_url))
+
+
+@app.command()
+def report(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .html, .md or .json.")
+    ],
+    days: Annotated[int, typer.Option(min=1, max=30, help="Days up to now.")] = 7,
+    language: Annotated[str, typer.Option(help="en or zh.")] = "en",
+    home: Home = None,
+    redis_url: Redis = None,
+) -> None:
+    """Write a report of the last days, from the service's stores."""
+    from monitoring.reports.command import run
+
+    run(_start(home=home, redis_url=redis_url), output=output, days=days, language=language)
+
+
+alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
+app.add_typer(alerts, name="alerts")
+
+
+@alerts.command()
+def check() -> None:
+    """Read the rules and say what they are, or what is wrong with them."""
+    from monitoring.alerts.command import check as run
+
+    run(_start())
+
+
+@alerts.command()
+def render(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: print.")
+    ] = None,
+) -> None:
+    """Write the rules as Prometheus rules."""
+    from monitoring.alerts.command import render as run
+
+    run(_start(), output)
+
+
+@alerts.command()
+def test() -> None:
+    """Send a test notification to every channel, and say what became of it."""
+    from monitoring.notify.command import test as run
+
+    if not run(_start()):
+        raise typer.Exit(1)
+
+
+def _start(**options: object) -> Settings:
+    settings = load(**options)
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(name)s: %(message)s", force=True
+    )
+    # Libraries log their own doings at info; ours is what a user started us for.
+    for name in ("rq", "rq.worker", "httpx", "opentelemetry", "uvicorn", "onnx", "asyncio", "PIL"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return settings
+
+
+def main(command: Callable[[], None] = app) -> None:
+    """Run the command line. What a user can mend is one clear line and exit code 2."""
+    try:
+        command()
+    except ConfigurationError as error:
+        print(f"damoscope: {error}", file=sys.stderr)
+        sys.exit(2)
+    except DamoscopeError as error:
+        print(f"damoscope: {error}", file=sys.stderr)
+        sys.exit(1)

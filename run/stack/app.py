@@ -1,0 +1,73 @@
+"""Frontend, workers and watcher as programs, pointed at the native servers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from run.stack import health
+from run.stack.ports import HOST
+from run.stack.process import Program
+from run.stack.servers import Layout
+
+
+def environment(at: Layout) -> dict[str, str]:
+    """What docker-compose.yml sets for them, with native addresses.
+
+    What it takes from .env (notifications, reports, prices) they inherit by its own names,
+    such as DAMOSCOPE_NOTIFY.
+    """
+    ports = at.ports
+    return {
+        "REDIS_URL": at.redis_url,
+        "DAMOSCOPE_HOME": str(at.data("damoscope")),
+        "DAMOSCOPE_HOST": HOST,
+        "DAMOSCOPE_PORT": str(ports.frontend),
+        "DAMOSCOPE_PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
+        "DAMOSCOPE_JAEGER_URL": f"http://{HOST}:{ports.jaeger}",
+        "DAMOSCOPE_JAEGER_UI_URL": f"http://{HOST}:{ports.jaeger}",
+        "DAMOSCOPE_PUBLIC_URL": os.environ.get(
+            "DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"
+        ),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{ports.otlp_grpc}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+    }
+
+
+def _damoscope() -> str:
+    """The `damoscope` command of the environment that runs this."""
+    return str(Path(sys.executable).with_name("damoscope"))
+
+
+def frontend(at: Layout) -> Program:
+    """The frontend; healthy as soon as it answers, with or without workers."""
+    return Program(
+        name="frontend",
+        command=[_damoscope(), "frontend"],
+        environment=environment(at),
+        healthy=health.http(at.ports.frontend, "/healthz"),
+        stop_timeout_s=40.0,
+    )
+
+
+def worker(at: Layout, number: int) -> Program:
+    """One worker. It has no address: the frontend's /readyz tells when one is ready."""
+    return Program(
+        name=f"worker-{number}",
+        command=[_damoscope(), "worker"],
+        environment=environment(at),
+        healthy=lambda: True,
+        stop_timeout_s=60.0,
+    )
+
+
+def watcher(at: Layout) -> Program:
+    """The watcher. It has no address: its log says when it watches."""
+    return Program(
+        name="watcher",
+        command=[_damoscope(), "watcher"],
+        environment=environment(at),
+        healthy=lambda: True,
+    )

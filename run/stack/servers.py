@@ -1,0 +1,147 @@
+"""The servers of the full stack as programs: commands, environments, health checks.
+
+The options are those of docker-compose.yml; tests/stack checks that they agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from run.stack import health
+from run.stack.ports import HOST, Ports
+from run.stack.process import Program
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are: the repository, the data folder, the binaries, the ports."""
+
+    root: Path
+    home: Path
+    ports: Ports
+    binaries: Mapping[str, str]
+    password: str
+    overlay: str = "otel-collector.yaml"
+
+    @property
+    def config(self) -> Path:
+        """Folder of the rendered prometheus/ and alertmanager/."""
+        return self.home / "config"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the log files."""
+        return self.home / "log"
+
+    def data(self, name: str) -> Path:
+        """Data folder of one server."""
+        return self.home / "data" / name
+
+    @property
+    def redis_url(self) -> str:
+        """Redis with its password, as frontend and workers want it."""
+        return f"redis://:{self.password}@{HOST}:{self.ports.redis}/0"
+
+
+def redis(at: Layout) -> Program:
+    """Redis, by the same start script and configuration as in Compose."""
+    return Program(
+        name="redis",
+        command=["/bin/sh", str(at.root / "docker" / "redis-start.sh")],
+        environment={
+            "PATH": f"{Path(at.binaries['redis']).parent}:/usr/bin:/bin",
+            "REDIS_CONF": str(at.root / "docker" / "redis.conf"),
+            "REDIS_BIND": HOST,
+            "REDIS_PORT": str(at.ports.redis),
+            "REDIS_DIR": str(at.data("redis")),
+            "REDIS_PASSWORD": at.password,
+        },
+        healthy=health.redis(at.ports.redis, at.password),
+    )
+
+
+def collector(at: Layout) -> Program:
+    """The OpenTelemetry Collector."""
+    ports = at.ports
+    return Program(
+        name="collector",
+        command=[
+            at.binaries["collector"],
+            f"--config={at.root / 'otel-collector.yaml'}",
+            f"--config={at.root / at.overlay}",
+        ],
+        environment={
+            "COLLECTOR_OTLP_GRPC": f"{HOST}:{ports.otlp_grpc}",
+            "COLLECTOR_OTLP_HTTP": f"{HOST}:{ports.otlp_http}",
+            "COLLECTOR_HEALTH": f"{HOST}:{ports.collector_health}",
+            "COLLECTOR_METRICS": f"{HOST}:{ports.collector_metrics}",
+            "COLLECTOR_TELEMETRY_HOST": HOST,
+            "COLLECTOR_TELEMETRY_PORT": str(ports.collector_telemetry),
+            "JAEGER_OTLP_URL": f"http://{HOST}:{ports.jaeger_otlp_http}",
+            "GOMEMLIMIT": "400MiB",
+        },
+        healthy=health.http(ports.collector_health, "/"),
+    )
+
+
+def jaeger(at: Layout) -> Program:
+    """Jaeger v2: storage, queries and UI."""
+    ports = at.ports
+    return Program(
+        name="jaeger",
+        command=[at.binaries["jaeger"], f"--config={at.root / 'jaeger' / 'config.yaml'}"],
+        environment={
+            "JAEGER_OTLP_GRPC": f"{HOST}:{ports.jaeger_otlp_grpc}",
+            "JAEGER_OTLP_HTTP": f"{HOST}:{ports.jaeger_otlp_http}",
+            "JAEGER_QUERY_HTTP": f"{HOST}:{ports.jaeger}",
+            "JAEGER_QUERY_GRPC": f"{HOST}:{ports.jaeger_grpc}",
+            "JAEGER_HEALTH": f"{HOST}:{ports.jaeger_health}",
+            "JAEGER_TELEMETRY_HOST": HOST,
+            "JAEGER_TELEMETRY_PORT": str(ports.jaeger_telemetry),
+            "JAEGER_DATA": str(at.data("jaeger")),
+            "JAEGER_UI_CONFIG": str(at.root / "jaeger" / "ui.json"),
+            "PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
+        },
+        healthy=health.http(ports.jaeger_health, "/status"),
+        stop_timeout_s=60.0,
+    )
+
+
+def prometheus(at: Layout) -> Program:
+    """Prometheus, with exemplars."""
+    return Program(
+        name="prometheus",
+        command=[
+            at.binaries["prometheus"],
+            f"--config.file={at.config / 'prometheus' / 'prometheus.yml'}",
+            f"--storage.tsdb.path={at.data('prometheus')}",
+            "--storage.tsdb.retention.time=30d",
+            "--storage.tsdb.retention.size=10GB",
+            "--enable-feature=exemplar-storage",
+            f"--web.listen-address={HOST}:{at.ports.prometheus}",
+        ],
+        healthy=health.http(at.ports.prometheus, "/-/ready"),
+        stop_timeout_s=60.0,
+    )
+
+
+def alertmanager(at: Layout) -> Program:
+    """Alertmanager, alone (no gossip)."""
+    return Program(
+        name="alertmanager",
+        command=[
+            at.binaries["alertmanager"],
+            f"--config.file={at.config / 'alertmanager' / 'alertmanager.yml'}",
+            f"--storage.path={at.data('alertmanager')}",
+            "--cluster.listen-address=",
+            f"--web.listen-address={HOST}:{at.ports.alertmanager}",
+        ],
+        healthy=health.http(at.ports.alertmanager, "/-/ready"),
+    )
+
+
+def servers(at: Layout) -> list[Program]:
+    """All of them, in the order they are started."""
+    return [redis(at), jaeger(at), prometheus(at), alertmanager(at), collector(at)]

@@ -1,0 +1,65 @@
+"""One image on its way through the worker: the job, what each stage made, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from opentelemetry.context import Context
+from opentelemetry.trace import format_trace_id, get_current_span
+
+from pipeline.errors import DamoscopeError
+from pipeline.job import Detections
+from pipeline.queue.consumer import TakenJob
+from telemetry.context import extract
+from worker.model.preprocess import Prepared
+
+#: Beginning and end in Unix nanoseconds.
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """One call of ONNX Runtime, shared by the images of its batch."""
+
+    interval: Interval
+    size: int
+
+
+@dataclass(slots=True, eq=False)
+class BatchItem:
+    """Filled in by the stages in turn; a stage that failed leaves `error` and `failed_stage`."""
+
+    taken: TakenJob
+    prepared: Prepared | None = None
+    #: A x C and A x 4, of this image.
+    raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    call: Call | None = None
+    detections: Detections = field(default_factory=Detections)
+    candidates: int = 0
+    #: Stage name -> when it ran.
+    stages: dict[str, Interval] = field(default_factory=dict)
+    error: DamoscopeError | None = None
+    failed_stage: str | None = None
+    #: Unix nanoseconds at which the outcome was stored.
+    stored_ns: int = 0
+    #: The frontend's `enqueue` span, of which the worker's are children.
+    parent: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parent = extract(self.taken.meta)
+
+    @property
+    def trace_id(self) -> str:
+        """The image's trace as 32 hexadecimal digits."""
+        return format_trace_id(get_current_span(self.parent).get_span_context().trace_id)
+
+    def fail(self, error: DamoscopeError, stage: str | None = None) -> None:
+        """Give this image up; the others of its batch go on."""
+        self.error, self.failed_stage = error, stage
+
+    def stage_ms(self, stage: str) -> float:
+        """How long a stage took, in milliseconds; 0 when it did not run."""
+        start, end = self.stages.get(stage, (0, 0))
+        return round((end - start) / 1e6, 3)

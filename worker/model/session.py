@@ -1,0 +1,162 @@
+"""Stage `inference`: one ONNX Runtime call over a batch of prepared images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
+from pipeline.settings import Provider, Settings
+from telemetry import gpu
+from worker.model import loading as model
+from worker.model.graph import IMAGE_INPUT
+from worker.model.joins import without_joins
+from worker.model.parts import in_parts
+
+PROVIDERS: dict[str, str] = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+BATCH_MAX_CPU, BATCH_MAX_GPU = 1, 16
+
+Floats = NDArray[np.float32]
+
+
+class Detector:
+    """A loaded, warmed-up model. Make one per process, after the process was started."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Load and warm up. Raises ModelError or ConfigurationError saying what to change."""
+        graph = model.load(settings.model)
+        self._session = _session(graph, settings, settings.inference_threads)
+        outputs = self._warm_up(graph, 1)
+        self.spec = model.describe(graph, outputs, settings.labels)
+        #: Short name of the provider that runs: cpu, cuda or tensorrt.
+        self.provider = _short(self._session.get_providers()[0])
+        #: Whether the CPU runs although the settings would have had a GPU of this host run.
+        self.fallback = (
+            self.provider == "cpu" and settings.provider != "cpu" and gpu.visible(os.environ)
+        )
+        self.score_threshold = (
+            self.spec.score_threshold
+            if settings.score_threshold is None
+            else settings.score_threshold
+        )
+        self.iou_threshold = (
+            self.spec.iou_threshold if settings.iou_threshold is None else settings.iou_threshold
+        )
+        default = BATCH_MAX_CPU if self.provider == "cpu" else BATCH_MAX_GPU
+        #: Images that one `run` takes at most.
+        self.batch_max = (settings.batch_max or default) if graph.free_batch else 1
+        # The first call of a shape allocates, and on a GPU chooses kernels.
+        if self.batch_max > 1:
+            self._warm_up(graph, self.batch_max)
+        #: The same model with all cores, for an image that has the machine to itself.
+        self._wide_session = self._session
+        cores = len(os.sched_getaffinity(0))
+        if self.provider == "cpu" and not settings.threads and cores > settings.inference_threads:
+            self._wide_session = _session(graph, settings, cores, spin=True)
+            self._call(blank(graph, 1), alone=True)
+
+    def run(
+        self, images: Sequence[NDArray[np.uint8]], *, alone: bool = False
+    ) -> tuple[Floats, Floats]:
+        """Scores N x A x C and boxes N x A x 4 of N images (uint8, H x W x 3, RGB).
+
+        `alone` says that no other worker is busy, so that all cores may be used.
+        Raises InferenceFailed.
+        """
+        outputs = self._call(images, alone=alone)
+        scores, boxes = outputs[self.spec.scores_output], outputs[self.spec.boxes_output]
+        return scores.astype(np.float32, copy=False), boxes.astype(np.float32, copy=False)
+
+    def _warm_up(self, graph: model.Graph, size: int) -> Sequence[NDArray[Any]]:
+        """Outputs for a batch of blank images. Raises ModelError when it gets none."""
+        try:
+            outputs = self._call(blank(graph, size))
+        except InferenceFailed as error:
+            raise ModelError(f"{graph.path}: {error}") from error
+        if size > 1 and any(len(array) != size for array in outputs):
+            raise ModelError(
+                f"{graph.path}: its batch axis is free, but its outputs are not N x ... for "
+                f"{size} images; export it again, or set DAMOSCOPE_BATCH_MAX=1"
+            )
+        return outputs
+
+    def _call(
+        self, images: Sequence[NDArray[np.uint8]], *, alone: bool = False
+    ) -> Sequence[NDArray[Any]]:
+        session = self._wide_session if alone else self._session
+        try:
+            batch = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
+            outputs: list[NDArray[Any]] = session.run(None, {IMAGE_INPUT: batch})
+            return outputs
+        except Exception as error:  # ONNX Runtime raises a family of its own
+            raise InferenceFailed(f"a batch of {len(images)} failed: {error}") from error
+
+
+def blank(graph: model.Graph, count: int) -> list[NDArray[np.uint8]]:
+    """Black images of the model's input size."""
+    return [np.zeros((graph.height, graph.width, 3), np.uint8)] * count
+
+
+def _session(
+    graph: model.Graph, settings: Settings, threads: int, *, spin: bool = False
+) -> ort.InferenceSession:
+    """A session on the provider that the settings ask for.
+
+    `spin` has its threads wait for each other awake. That takes a third less time, but also the
+    cores from other workers: it is for images that have the machine to themselves.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # after each call
+    wanted = _wanted(settings.provider)
+    try:
+        source = graph.serialized
+        if wanted == [PROVIDERS["cpu"]]:
+            source = without_joins(source)
+            if threads == 1:
+                source = in_parts(source)
+        session = ort.InferenceSession(source, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime raises a family of its own
+        raise ModelError(f"{settings.model}: ONNX Runtime cannot load it: {error}") from error
+    running = _short(session.get_providers()[0])
+    # ONNX Runtime falls back to the CPU without an error when a provider fails to load.
+    if settings.provider not in ("auto", running):
+        raise ConfigurationError(
+            f"DAMOSCOPE_PROVIDER={settings.provider}: asked for, but ONNX Runtime runs on "
+            f"{running}; check the driver and the CUDA libraries, or set it to auto"
+        )
+    return session
+
+
+def _wanted(provider: Provider) -> list[str]:
+    """Provider names for ONNX Runtime, the asked-for one first."""
+    available = ort.get_available_providers()
+    if provider == "auto":
+        names = [PROVIDERS["cuda"], PROVIDERS["cpu"]]
+    else:
+        names = [PROVIDERS[provider], PROVIDERS["cpu"]]
+        if names[0] not in available:
+            ours = ", ".join(name for name in PROVIDERS if PROVIDERS[name] in available)
+            raise ConfigurationError(
+                f"DAMOSCOPE_PROVIDER={provider}: this build of ONNX Runtime has only {ours}; "
+                "install damoscope[gpu] instead of damoscope[cpu], or set it to auto"
+            )
+    if PROVIDERS["cuda"] in available:
+        ort.preload_dlls()  # the CUDA libraries that come as wheels
+    return list(dict.fromkeys(name for name in names if name in available))
+
+
+def _short(provider: str) -> str:
+    return provider.removesuffix("ExecutionProvider").lower()
