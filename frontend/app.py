@@ -18,8 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from frontend.api import alerts, otlp, problems, reference, report, stats, traces
 from frontend.api import detect as api
 from frontend.clients import Clients
-from frontend.detection import Detection
-from frontend.detection import Request as DetectRequest
+from frontend.detection import DetectionService, ImageRequest
 from frontend.direct import Direct
 from frontend.limits import Limiter
 from frontend.replies import Replies
@@ -54,7 +53,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     status.observe(meter)
     limiter = Limiter(settings)
     clients = Clients(settings.clients, redis)
-    detection = Detection(settings, producer, replies, status, limiter, clients, telemetry)
+    detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
     detection.observe(meter)
 
     @asynccontextmanager
@@ -112,13 +111,13 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
 
 
 def _counter_of_refusals(
-    detection: Detection,
+    detection: DetectionService,
 ) -> Callable[[Request, DamoscopeError], Awaitable[None]]:
     """Requests whose parameters FastAPI refuses are requests too: they are counted."""
 
     async def count(request: Request, error: DamoscopeError) -> None:
         if request.url.path == api.DETECT_PATH:
-            refused = DetectRequest(
+            refused = ImageRequest(
                 span=get_current_span(),
                 route="api",
                 received_ns=time.time_ns(),

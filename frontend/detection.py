@@ -33,7 +33,7 @@ from telemetry.setup import Telemetry
 
 
 @dataclass(slots=True)
-class Request:
+class ImageRequest:
     """One image that a client sent, with the SERVER span of its request."""
 
     span: Span
@@ -60,7 +60,7 @@ class Request:
 T = TypeVar("T")
 
 
-class Detection:
+class DetectionService:
     """The service behind `POST /api/v1/detect` and the Detect page."""
 
     def __init__(self, settings: Settings, producer: Producer, replies: Replies, status: Status,
@@ -76,12 +76,12 @@ class Detection:
         self._active = 0
         self._stopping = False
 
-    async def detect(self, request: Request) -> bytes:
+    async def detect(self, request: ImageRequest) -> bytes:
         """Run one image to its result, a DetectionResult as JSON: the worker made it, and it is
         passed on. Raises DamoscopeError; the span and metrics say so too."""
         return await self._counted(request, self._to_result(request))
 
-    async def submit(self, request: Request) -> str:
+    async def submit(self, request: ImageRequest) -> str:
         """Enqueue one image and return its job id without waiting."""
         return await self._counted(request, self._to_queue(request, reply_to=""))
 
@@ -90,7 +90,7 @@ class Detection:
         self._stopping = True
         self._replies.abandon(errors.Unavailable("the service stops; the image stays queued"))
 
-    async def refuse(self, request: Request, error: errors.DamoscopeError) -> None:
+    async def refuse(self, request: ImageRequest, error: errors.DamoscopeError) -> None:
         """Count a request that was refused before it came here."""
 
         async def refused() -> None:
@@ -116,7 +116,7 @@ class Detection:
             names.M_REQUESTS_ACTIVE, [active], unit="{request}", description="Requests in flight."
         )
 
-    async def _counted(self, request: Request, work: Awaitable[T]) -> T:
+    async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
         here = set_span_in_context(request.span, Context())
         outcome = "failed"
@@ -145,7 +145,7 @@ class Detection:
                 self._instruments.client_requests.add(1, {"client": client}, context=here)
             self._instruments.request_duration.record(duration_s, labels, context=here)
 
-    async def _to_result(self, request: Request) -> bytes:
+    async def _to_result(self, request: ImageRequest) -> bytes:
         future = None
         try:
             async with asyncio.timeout(request.timeout_s):
@@ -164,7 +164,7 @@ class Detection:
                 self._replies.forget(job_id)
         return self._answer(request, reply)
 
-    def _answer(self, request: Request, reply: Reply) -> bytes:
+    def _answer(self, request: ImageRequest, reply: Reply) -> bytes:
         if reply.error is not None:
             raise errors.from_code(reply.error.code, reply.error.message)
         assert reply.result is not None
@@ -174,7 +174,7 @@ class Detection:
         request.span.set_attribute(names.DETECTIONS, reply.detections)
         return orjson.dumps(reply.result)
 
-    async def _to_queue(self, request: Request, *, reply_to: str, job_id: str = "") -> str:
+    async def _to_queue(self, request: ImageRequest, *, reply_to: str, job_id: str = "") -> str:
         """Stages `upload` and `enqueue`. Returns the job id."""
         reason = "the service stops" if self._stopping else self._status.snapshot.not_ready
         if reason:
@@ -192,7 +192,7 @@ class Detection:
         return job_id
 
     async def _upload(
-        self, request: Request, job_id: str, here: Context
+        self, request: ImageRequest, job_id: str, here: Context
     ) -> tuple[ImageInfo, float]:
         """From the first byte read until the image is checked and stored."""
         attributes: dict[str, str | int] = {}
@@ -227,7 +227,7 @@ class Detection:
         self._instruments.image_size.record(info.bytes, {"format": info.format}, context=here)
         return info, round(duration_ms, 3)
 
-    async def _enqueue(self, request: Request, job_id: str, info: ImageInfo, upload_ms: float,
+    async def _enqueue(self, request: ImageRequest, job_id: str, info: ImageInfo, upload_ms: float,
                        reply_to: str, here: Context) -> None:  # fmt: skip
         job = DetectJob(
             options=request.options,

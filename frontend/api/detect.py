@@ -14,8 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from frontend.api.body import FIELD, read_image
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
-from frontend.detection import Detection
-from frontend.detection import Request as DetectRequest
+from frontend.detection import DetectionService, ImageRequest
 from frontend.status import Status
 from pipeline import errors
 from pipeline.job import (
@@ -128,8 +127,8 @@ async def detect(
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
     received_ns = time.time_ns()
-    detection: Detection = request.app.state.detection
-    asked = DetectRequest(
+    detection: DetectionService = request.app.state.detection
+    asked = ImageRequest(
         span=get_current_span(),
         route="api",
         received_ns=received_ns,

@@ -12,7 +12,7 @@ from pathlib import Path
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Tracer
 
-from frontend.detection import Detection, Request
+from frontend.detection import DetectionService, ImageRequest
 from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage
@@ -42,7 +42,7 @@ class Runner:
     """Runs the files that a page has uploaded."""
 
     def __init__(
-        self, detection: Detection, uploads: Uploads, tracer: Tracer, max_bytes: int
+        self, detection: DetectionService, uploads: Uploads, tracer: Tracer, max_bytes: int
     ) -> None:
         self._detection, self._uploads = detection, uploads
         self._tracer, self._max_bytes = tracer, max_bytes
@@ -62,7 +62,7 @@ class Runner:
             start_ns=received_ns,
         )
         file = Path(path)
-        request = Request(
+        request = ImageRequest(
             span=span,
             route="ui",
             received_ns=received_ns,

@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from frontend.api import detect as api
 from frontend.api import problems
-from frontend.detection import Request
+from frontend.detection import ImageRequest
 from frontend.direct import Direct
 from pipeline.errors import DamoscopeError, Unavailable
 from pipeline.settings import Settings
@@ -31,7 +31,7 @@ class Detection:
     def __init__(self, error: Exception | None) -> None:
         self.error = error
 
-    async def detect(self, request: Request) -> bytes:
+    async def detect(self, request: ImageRequest) -> bytes:
         data = await request.read()
         if self.error is not None:
             raise self.error
