@@ -1,6 +1,7 @@
 # Everything a person or CI does here, each with one command.
 #   make run     the service on this machine            make test   the tests
 #   make lint    ruff, mypy, import-linter              make lock   resolve the lock files anew
+#   make generate   what says again what the code says: tables of docs, rules for Prometheus
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
@@ -17,7 +18,7 @@ VENV   := .venv$(SUFFIX)
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-stack lint format lock train clean up down stack stack-down scale \
+.PHONY: help run install test test-stack lint format generate lock train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -65,6 +66,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Tables of docs, rules for Prometheus and others: run/generate/files.py lists them.
+generate: install
+	$(BIN)/python -m run.generate
 
 # Needs uv. No index address may appear in a lock.
 LOCK_WITH = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \

@@ -12,8 +12,8 @@ from monitoring.alerts.schema import Message
 from monitoring.alerts.units import shown
 
 HEADER = """\
-# Made from alerts.yaml by `damoscope alerts render -o deploy/prometheus/rules/alerts.yml`:
-# change it there. `value` is the bare number, for the frontend, which puts it into words itself.
+# Made from alerts.yaml: change it there, then `make generate`, or `damoscope alerts render` for
+# rules of your own. `value` is the bare number: the frontend puts it into words itself.
 
 """
 #: How Prometheus puts a value of each unit into words.

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.alerts import render
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.rules import Rule, read
 from monitoring.alerts.units import shown
@@ -114,14 +113,6 @@ def test_the_founding_five_and_the_rest() -> None:
             # A space between Chinese and Latin or a number, as everywhere in the pages.
             shown_zh = rule.text(text, 0.5).zh
             assert not re.search(r"[一-鿿][A-Za-z0-9]|[A-Za-z0-9%][一-鿿]", shown_zh), shown_zh
-
-
-def test_the_committed_rendering_is_current() -> None:
-    """The committed rules of Prometheus are what `damoscope alerts render` makes now."""
-    committed = (PROMETHEUS / "rules" / "alerts.yml").read_text(encoding="utf-8")
-    assert committed == render.render(read(ROOT / "monitoring" / "alerts" / "alerts.yaml")), (
-        "run: damoscope alerts render -o deploy/prometheus/rules/alerts.yml"
-    )
 
 
 def test_promtool_tests_every_rule() -> None:

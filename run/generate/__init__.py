@@ -1,0 +1,1 @@
+"""The files that say again what the code says: `make generate` writes them, a test compares."""

@@ -1,0 +1,19 @@
+"""Everything that is generated: one line for each file, or each part of one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from monitoring.alerts.render import render
+from monitoring.alerts.rules import read
+from pipeline.settings import ROOT
+from run.generate.parts import Generated
+
+
+def _alerts() -> str:
+    return render(read(ROOT / "monitoring" / "alerts" / "alerts.yaml"))
+
+
+GENERATED: Final = (
+    Generated("deploy/prometheus/rules/alerts.yml", _alerts),
+)  # fmt: skip
