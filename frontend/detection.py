@@ -118,7 +118,7 @@ class DetectionService:
 
     async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
-        here = set_span_in_context(request.span, Context())
+        here = set_span_in_context(request.span)
         outcome = "failed"
         self._active += 1
         try:
@@ -180,7 +180,7 @@ class DetectionService:
         if reason:
             raise errors.Unavailable(f"{reason}; try again shortly")
         job_id = job_id or uuid4().hex
-        here = set_span_in_context(request.span, Context())
+        here = set_span_in_context(request.span)
         try:
             await self._clients.prepare()
             await self._limiter.check(request.client)
@@ -235,8 +235,7 @@ class DetectionService:
             deadline_s=time.time() + self._settings.job_ttl_s,
             upload_ms=upload_ms,
         )
-        span = spans.start(
-            self._tracer,
+        span = self._tracer.start_span(
             names.SPAN_ENQUEUE,
             here,
             SpanKind.PRODUCER,
@@ -250,7 +249,7 @@ class DetectionService:
         )
         try:
             await self._producer.enqueue(
-                job_id, job, priority=request.priority, meta=inject(span), reply_to=reply_to
+                job_id, job, priority=request.priority, meta=_meta(span, here), reply_to=reply_to
             )
         except errors.DamoscopeError as error:
             spans.fail(span, error, record_exception=True)
@@ -261,6 +260,11 @@ class DetectionService:
             raise
         finally:
             span.end()
+
+
+def _meta(span: Span, here: Context) -> dict[str, str]:
+    """The trace context that a job carries, and by what name its trace is asked for."""
+    return {"trace_id": trace_id(span)} | inject(set_span_in_context(span, here))
 
 
 def _image_attributes(info: ImageInfo) -> dict[str, str | int]:

@@ -54,8 +54,8 @@ class Direct:
     async def _detect(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self._app
         parent = _parent(scope)
-        span = spans.start(
-            self._tracer, names.SPAN_REQUEST_API, parent, SpanKind.SERVER, _attributes(scope)
+        span = self._tracer.start_span(
+            names.SPAN_REQUEST_API, parent, SpanKind.SERVER, _attributes(scope)
         )
         token = context.attach(set_span_in_context(span, parent))
         try:

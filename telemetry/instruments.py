@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import Counter, Histogram, Meter
 
 from telemetry import names
-from telemetry.sums import Counter, Histogram
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,11 @@ class Instruments:
         """Create every synchronous instrument; the others are registered by who observes them."""
 
         def counter(name: str, unit: str, description: str) -> Counter:
-            return Counter(meter.create_counter(name, unit, description))
+            return meter.create_counter(name, unit, description)
 
         def histogram(name: str, unit: str, bounds: Sequence[float], description: str) -> Histogram:
-            return Histogram(
-                meter.create_histogram(
-                    name, unit, description, explicit_bucket_boundaries_advisory=list(bounds)
-                )
+            return meter.create_histogram(
+                name, unit, description, explicit_bucket_boundaries_advisory=list(bounds)
             )
 
         return cls(

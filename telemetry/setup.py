@@ -84,21 +84,6 @@ class Telemetry:
         self.meter_provider.shutdown()
 
 
-class _Hashed(Resource):
-    """A resource that keeps its hash: the exporter asks for it with each span, and the SDK writes
-    all attributes as JSON to tell it."""
-
-    def __init__(self, resource: Resource) -> None:
-        super().__init__(resource.attributes, resource.schema_url)
-        self._hash = hash(resource)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other)
-
-
 def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     """Build the providers of this process and make them global.
 
@@ -106,7 +91,7 @@ def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
     """
     _quiet_exporters()
     propagate.set_global_textmap(TraceContextTextMapPropagator())
-    resource = _Hashed(Resource.create(_resource(service)))
+    resource = Resource.create(_resource(service))
     tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     readers = []
     if _wanted(environ, "TRACES"):
@@ -154,17 +139,13 @@ def _protocol(environ: Mapping[str, str], signal: str) -> str:
 
 def _span_exporter(environ: Mapping[str, str]) -> SpanExporter:
     # The two transports import much; a process loads only the one it uses.
-    from telemetry import otlp
-
     if _protocol(environ, "TRACES") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
 
-        otlp.install(grpc)
-        return grpc.OTLPSpanExporter(channel_options=GRPC_OPTIONS)
-    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http
+        return Grpc(channel_options=GRPC_OPTIONS)
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
 
-    otlp.install(http)
-    return http.OTLPSpanExporter()
+    return Http()
 
 
 def _metric_exporter(environ: Mapping[str, str]) -> MetricExporter:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from opentelemetry.context import Context
-from opentelemetry.trace import format_trace_id, get_current_span
+from opentelemetry.trace import get_current_span
 
 from pipeline.errors import DamoscopeError
 from pipeline.job import Detections
 from pipeline.queue.consumer import TakenJob
-from telemetry.context import extract
+from telemetry.context import extract, trace_id
 from worker.model.preprocess import Prepared
 
 #: Beginning and end in Unix nanoseconds.
@@ -52,8 +52,8 @@ class BatchItem:
 
     @property
     def trace_id(self) -> str:
-        """The image's trace as 32 hexadecimal digits."""
-        return format_trace_id(get_current_span(self.parent).get_span_context().trace_id)
+        """The image's trace as 32 hexadecimal digits; empty when it has none."""
+        return trace_id(get_current_span(self.parent))
 
     def fail(self, error: DamoscopeError, stage: str | None = None) -> None:
         """Give this image up; the others of its batch go on."""

@@ -7,24 +7,21 @@ waits for telemetry and a stage's span is as long as the stage.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from random import randrange
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, get_current_span, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
 from telemetry import names, spans
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem, Call
 
-#: By stage or label: seconds or scores, each with the context of its image's span.
-Values = defaultdict[str, list[tuple[float, Context]]]
-#: The attributes of spans that have none.
-NONE: Mapping[str, AttributeValue] = {}
-#: Attributes and links of a span. Those of one call are the same objects for all of its images.
-Inference = tuple[Mapping[str, AttributeValue], Sequence[Link]]
+#: The context of what belongs to no image. (To a metric an empty one stands for the current.)
+NOWHERE = set_span_in_context(INVALID_SPAN, Context())
+#: Attributes and links of a span.
+Inference = tuple[Mapping[str, AttributeValue] | None, Sequence[Link]]
 
 
 class WorkerTrace:
@@ -43,33 +40,10 @@ class WorkerTrace:
             call: self._call(call, [item for item in items if item.call is call])
             for call in dict.fromkeys(item.call for item in items if item.call)
         }
-        durations: Values = defaultdict(list)
-        scores: Values = defaultdict(list)
         for item in items:
-            inside = self._image(item, calls[item.call] if item.call else None, durations)
-            for label, score in zip(item.detections.labels, item.detections.scores, strict=True):
-                scores[label].append((score, inside))
-        self._durations(durations)
-        self._scores(scores)
+            self._image(item, calls[item.call] if item.call else None)
         if items:
             self._busy(min(item.taken.taken_ns for item in items))
-
-    def _durations(self, durations: Mapping[str, Sequence[tuple[float, Context]]]) -> None:
-        """How long the stages took; in each the longest is the one that names its trace."""
-        for stage, measured in durations.items():
-            seconds, contexts = zip(*measured, strict=True)
-            longest = seconds.index(max(seconds))
-            self._instruments.stage_duration.record_all(
-                seconds, {"stage": stage}, contexts[longest], example=longest
-            )
-
-    def _scores(self, scores: Mapping[str, Sequence[tuple[float, Context]]]) -> None:
-        """What was found; of the boxes of a label one by lot names its trace."""
-        for label, found in scores.items():
-            values, contexts = zip(*found, strict=True)
-            labels, one = {"label": label}, randrange(len(found))
-            self._instruments.detections.add(len(found), labels, contexts[one])
-            self._instruments.detection_score.record_all(values, labels, contexts[one], example=one)
 
     def _busy(self, taken_ns: int) -> None:
         """Count the time since a batch was taken, telemetry included, as busy.
@@ -84,7 +58,8 @@ class WorkerTrace:
     def _call(self, call: Call, items: Sequence[BatchItem]) -> Inference:
         """One call of ONNX Runtime, as a span in a trace of its own.
 
-        Returns attributes and links of its images' `inference` spans.
+        There is none when the traces of all its images are left out by their callers.
+        Returns attributes and links of the images' `inference` spans.
         """
         attributes: dict[str, AttributeValue] = {
             names.BATCH_SIZE: call.size,
@@ -92,23 +67,25 @@ class WorkerTrace:
             names.MODEL: self._model,
         }
         sources = [get_current_span(item.parent).get_span_context() for item in items]
-        span = spans.record(
-            self._tracer,
-            names.SPAN_BATCH,
-            Context(),
-            *call.interval,
-            attributes=attributes,
-            links=[Link(source) for source in sources if source.is_valid],
-        )
-        here = set_span_in_context(span, Context())
+        links = [Link(source) for source in sources if source.is_valid]
         busy_s = (call.interval[1] - call.interval[0]) / 1e9
+        here, to_batch = NOWHERE, list[Link]()
+        if len(links) < len(items) or any(each.context.trace_flags.sampled for each in links):
+            span = spans.record(
+                self._tracer, names.SPAN_BATCH, NOWHERE, *call.interval,
+                attributes=attributes, links=links,
+            )  # fmt: skip
+            here = set_span_in_context(span, NOWHERE)
+            to_batch.append(Link(span.get_span_context()))
         self._instruments.batch_size.record(call.size, context=here)
         self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
-        return attributes, (Link(span.get_span_context()),)
+        return attributes, to_batch
 
-    def _image(self, item: BatchItem, call: Inference | None, durations: Values) -> Context:
-        """`queue_wait`, and `process` with its stages, for one image. Returns `process`."""
-        self._queue_wait(item, durations)
+    def _image(self, item: BatchItem, call: Inference | None) -> None:
+        """`queue_wait`, and `process` with its stages, for one image."""
+        duration = self._instruments.stage_duration
+        waited_s, context = self._queue_wait(item)
+        duration.record(waited_s, {"stage": names.SPAN_QUEUE_WAIT}, context)
         process = spans.record(
             self._tracer,
             names.SPAN_PROCESS,
@@ -121,7 +98,7 @@ class WorkerTrace:
             # Recorded once, where it happened: on the stage, or here when no stage had begun.
             record_exception=item.failed_stage is None,
         )
-        inside = set_span_in_context(process, Context())
+        inside = set_span_in_context(process, item.parent)
         for stage, interval in item.stages.items():
             attributes, links = self._stage(stage, item, call)
             spans.record(
@@ -133,20 +110,27 @@ class WorkerTrace:
                 links=links,
                 error=item.error if stage == item.failed_stage else None,
             )
-            durations[stage].append((_seconds(*interval), inside))
-        return inside
+            duration.record(_seconds(*interval), {"stage": stage}, inside)
+        self._detections(item, inside)
 
-    def _queue_wait(self, item: BatchItem, durations: Values) -> None:
+    def _queue_wait(self, item: BatchItem) -> tuple[float, Context]:
+        """How long an image waited, in seconds, and the context of the span that says so."""
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
-        attributes = NONE
+        attributes = None
         if start > end:  # the clocks of two hosts disagree by more than the job waited
             attributes = {names.CLOCK_SKEW: (start - end) / 1e6}
             start = end
         span = spans.record(
             self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )
-        here = set_span_in_context(span, Context())
-        durations[names.SPAN_QUEUE_WAIT].append((_seconds(start, end), here))
+        return _seconds(start, end), set_span_in_context(span, item.parent)
+
+    def _detections(self, item: BatchItem, inside: Context) -> None:
+        found = item.detections
+        for label, count in Counter(found.labels).items():
+            self._instruments.detections.add(count, {"label": label}, inside)
+        for label, score in zip(found.labels, found.scores, strict=True):
+            self._instruments.detection_score.record(score, {"label": label}, inside)
 
     def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
         return {
@@ -172,7 +156,7 @@ class WorkerTrace:
                 names.DETECTIONS: len(item.detections),
             }
             return found, ()
-        return NONE, ()
+        return None, ()
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:

@@ -17,7 +17,7 @@ from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage
 from pipeline.job import DetectionResult, DetectOptions
-from telemetry import names, spans
+from telemetry import names
 from telemetry.context import trace_id
 
 log = logging.getLogger("damoscope.frontend")
@@ -54,12 +54,9 @@ class Runner:
         """
         arrival = self._uploads.take(path)
         received_ns = arrival.first_byte_ns if arrival else time.time_ns()
-        span = spans.start(
-            self._tracer,
-            names.SPAN_REQUEST_UI,
-            arrival.parent if arrival else Context(),
-            SpanKind.SERVER,
-            start_ns=received_ns,
+        parent = arrival.parent if arrival else Context()
+        span = self._tracer.start_span(
+            names.SPAN_REQUEST_UI, parent, SpanKind.SERVER, start_time=received_ns
         )
         file = Path(path)
         request = ImageRequest(

@@ -73,8 +73,7 @@ class UploadWatch:
         if scope["type"] != "http" or not scope["path"].endswith(UPLOAD_PATH):
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        carrier = dict(Headers(scope=scope))
         first_byte_ns = 0
         body, ok = bytearray(), False
 

@@ -51,7 +51,8 @@ class Producer:
                       meta: dict[str, str], reply_to: str) -> None:  # fmt: skip
         """Enqueue one job whose image is stored. Raises Unavailable when the queues are full.
 
-        `meta` carries the trace context; `reply_to` is the channel the reply is published on.
+        `meta` carries the trace context, and its `trace_id`; `reply_to` is the channel the reply
+        is published on.
         """
         fields = self._fields(job_id, job, priority, meta, reply_to)
         queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
@@ -117,9 +118,7 @@ class Producer:
 
 
 def _state(job_id: str, status: str, meta: bytes | None, fields: dict[bytes, bytes]) -> JobState:
-    trace_id = None
-    if parent := read_meta(meta or b"").get("traceparent"):
-        trace_id = str(parent).split("-")[1]
+    trace_id = read_meta(meta or b"").get("trace_id") or None
     if status == JobStatus.FINISHED and b"return_value" in fields:
         result = orjson.loads(base64.b64decode(fields[b"return_value"]))
         return JobState(job_id=job_id, status="finished", trace_id=trace_id, result=result)

@@ -42,7 +42,7 @@ from tests.servers import RedisProcess, environment, run
 
 ATTEMPTS_MAX = 3
 REPLY_TO = "damoscope:replies:test"
-META = {"traceparent": "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"}
+META = {"trace_id": "ab" * 16, "traceparent": "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"}
 
 
 def detect_job(seconds: float = 600) -> DetectJob:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from opentelemetry.context import Context
@@ -16,7 +13,6 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 from opentelemetry.trace import (
     Link,
     NoOpTracer,
-    Span,
     SpanKind,
     StatusCode,
     Tracer,
@@ -84,62 +80,6 @@ def test_record_an_error(
     assert [(event.name, event.timestamp) for event in span.events] == [("exception", START + 9)]
 
 
-def both(tracer: Tracer) -> list[Span]:
-    """A span of ours under way, and one of the SDK, with the same parent."""
-    parent = set_span_in_context(tracer.start_span("parent"), Context())
-    kind, facts = SpanKind.SERVER, {"a": 1, "b": "x"}
-    return [
-        spans.start(tracer, "live", parent, kind, facts, start_ns=START),
-        tracer.start_span("live", parent, kind, facts, start_time=START),
-    ]
-
-
-def told(span: ReadableSpan) -> dict[str, Any]:
-    """All that a span says, but for its id and where its tracer came from."""
-    said: dict[str, Any] = json.loads(span.to_json())
-    del said["context"]["span_id"]
-    return said | {"scope": None, "flags": span.context.trace_flags}
-
-
-def test_a_live_span_is_the_sdks(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
-    """Whatever is done to a span while it is under way, it ends as the SDK's would."""
-    error = ValueError("no")
-    for span in both(tracer):
-        assert span.is_recording()
-        span.set_attribute("b", "y")
-        span.set_attributes({"c": 2.5, "d": ["p", "q"]})
-        span.update_name("renamed")
-        span.add_event("half", {"n": 1}, START + 5)
-        span.record_exception(error, {"more": "facts"}, START + 6)
-        span.record_exception(InvalidImage("cut short"), None, START + 7, escaped=True)
-        spans.fail(span, error)
-        span.end(START + 9)
-        assert not span.is_recording()
-        span.set_attribute("late", 1)  # of no effect, as is what follows
-        span.end(START + 20)
-    ours, theirs = (told(each) for each in exporter.get_finished_spans())
-    assert ours == theirs
-
-
-def test_a_plain_live_span(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
-    """Without events and errors as well; and its attributes are a copy of those given."""
-    for span in both(tracer):
-        span.set_attribute("c", True)
-        span.end(START + 9)
-    ours, theirs = (told(each) for each in exporter.get_finished_spans())
-    assert ours == theirs
-    assert isinstance(exporter.get_finished_spans()[0], spans.Finished)
-    now = time.time_ns()
-    given = {"a": 1}
-    span = spans.start(tracer, "now", Context(), SpanKind.SERVER, given)
-    span.set_attribute("b", 2)
-    span.end()
-    made = exporter.get_finished_spans()[-1]
-    assert made.parent is None
-    assert now <= (made.start_time or 0) <= (made.end_time or 0) <= time.time_ns()
-    assert given == {"a": 1}
-
-
 @pytest.mark.parametrize(
     ("sampler", "exported", "sampled"),
     [(ALWAYS_ON, 3, True), (ALWAYS_OFF, 0, False), (ParentBased(ALWAYS_OFF), 0, False)],
@@ -151,7 +91,7 @@ def test_sampling(sampler: Sampler, exported: int, sampled: bool) -> None:
     provider = TracerProvider(sampler=sampler, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    live = spans.start(tracer, "live", Context(), SpanKind.SERVER)
+    live = tracer.start_span("live", Context(), SpanKind.SERVER)
     assert live.is_recording() is sampled
     inside = set_span_in_context(live, Context())
     done = spans.record(tracer, "stage", inside, START, START + 1)
@@ -167,14 +107,10 @@ def test_without_the_sdk() -> None:
     """A disabled SDK has no spans, and a caller's trace goes on all the same."""
     caller = extract({"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
     tracer = NoOpTracer()
-    for span in (
-        spans.start(tracer, "live", caller, SpanKind.SERVER, {"a": 1}),
-        spans.record(tracer, "stage", caller, START, START + 1, error=OSError("x")),
-    ):
-        span.set_attribute("b", 2)
-        span.end()
-        assert not span.is_recording()
-        assert trace_id(span) == "a" * 32
+    span = spans.record(tracer, "stage", caller, START, START + 1, error=OSError("x"))
+    assert not span.is_recording()
+    assert trace_id(span) == "a" * 32
+    assert trace_id(spans.record(tracer, "stage", Context(), START, START + 1)) == ""
 
 
 def test_fail_without_an_exception(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
@@ -189,7 +125,7 @@ def test_fail_without_an_exception(tracer: Tracer, exporter: InMemorySpanExporte
 def test_context_travels(tracer: Tracer) -> None:
     """What a consumer extracts is what the producer injected."""
     producer = tracer.start_span("enqueue")
-    meta = inject(producer)
+    meta = inject(set_span_in_context(producer, Context()))
     assert list(meta) == ["traceparent"]
     context = get_current_span(extract(meta)).get_span_context()
     assert context.trace_id == producer.get_span_context().trace_id

@@ -8,12 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, set_span_in_context
 
 from pipeline.errors import DamoscopeError, InferenceFailed, InvalidImage, JobExpired
 from pipeline.job import Box, Detection, Detections
@@ -55,7 +56,7 @@ class Recorded:
         span = self.telemetry.tracer.start_span(names.SPAN_ENQUEUE, kind=SpanKind.PRODUCER)
         span.end()
         self._exporter.clear()
-        return inject(span), span.get_span_context()
+        return inject(set_span_in_context(span, Context())), span.get_span_context()
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -325,24 +326,6 @@ def test_time_of_the_worker(
     assert busy.attributes == {"provider": "cpu"}
 
 
-def test_the_longest_of_a_batch_is_the_exemplar(
-    recorded: Recorded, emit: Callable[..., None]
-) -> None:
-    """Each image of a batch is counted; the slowest one's trace is what a histogram names."""
-    images = [recorded.enqueue() for _ in range(3)]
-    items = [done(meta, call(3), []) for meta, _ in images]
-    for one, end_ms in zip(items, (45, 2041, 46), strict=True):
-        one.stages["preprocess"] = (START + 41 * MS, START + end_ms * MS)
-    emit(*items)
-    (point,) = [
-        point
-        for point in recorded.points()["damoscope.stage.duration"]
-        if point.attributes["stage"] == "preprocess"
-    ]
-    assert (point.count, point.sum, point.max) == (3, pytest.approx(2.009), 2.0)
-    assert [each.trace_id for each in point.exemplars] == [images[1][1].trace_id]
-
-
 def test_exemplars(recorded: Recorded, emit: Callable[..., None]) -> None:
     """Durations and detections carry the trace id of their image, the batch's size its own."""
     meta, enqueue = recorded.enqueue()
@@ -364,13 +347,24 @@ def test_exemplars(recorded: Recorded, emit: Callable[..., None]) -> None:
 
 
 def test_unsampled_trace(recorded: Recorded, emit: Callable[..., None]) -> None:
-    """A caller that does not sample gets no spans; its image is counted all the same."""
+    """A caller that does not sample gets no spans at all; its image is counted all the same."""
     unsampled = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
     emit(done(unsampled, call(), [PHONE]))
-    assert [span.name for span in recorded.spans] == ["batch"]
+    assert recorded.spans == []
     points = recorded.points()
     assert sum(point.count for point in points["damoscope.stage.duration"]) == 4
-    assert all(not point.exemplars for point in points["damoscope.stage.duration"])
+    assert not [point for found in points.values() for point in found if point.exemplars]
+
+
+def test_partly_sampled_batch(recorded: Recorded, emit: Callable[..., None]) -> None:
+    """One sampled image among others is enough for the batch's span."""
+    meta, enqueue = recorded.enqueue()
+    shared = call(2)
+    unsampled = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-00"}
+    emit(done(unsampled, shared, []), done(meta, shared, []))
+    assert len(recorded.trace(enqueue)) == 5
+    assert sorted(span.name for span in recorded.spans if span.name == "batch") == ["batch"]
+    assert len(recorded.spans) == 6
 
 
 @pytest.mark.parametrize("meta", [{}, {"traceparent": "nonsense"}, {"other": "key"}])
