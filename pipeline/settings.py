@@ -20,10 +20,21 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from models import BUNDLED
 from pipeline.errors import ConfigurationError
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG_FILE = "damoscope.toml"
+
+
+def _data_folder() -> Path:
+    """`var` of the checkout that this code runs from, else the platform's folder."""
+    folder = Path(__file__).resolve().parent.parent
+    if (folder / "pyproject.toml").is_file():
+        return folder / "var"
+    from platformdirs import user_data_path  # imported here: a checkout does without
+
+    return Path(user_data_path("damoscope", appauthor=False))
+
 
 Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
 
@@ -40,7 +51,11 @@ class Settings(BaseSettings):
     )
 
     # where things are
-    home: Path = Field(Path("var"), description="Data folder: Redis files, telemetry store, logs.")
+    home: Path = Field(
+        default_factory=_data_folder,
+        description="Data folder: Redis files, telemetry store, logs. Default: `var` in a "
+        "checkout, else the platform's folder for a user's data.",
+    )
     host: str = Field("127.0.0.1", description="Address the frontend listens on.")
     port: int = Field(7860, ge=1, le=65535, description="Port the frontend listens on.")
     redis_url: str | None = Field(
@@ -51,9 +66,7 @@ class Settings(BaseSettings):
     )
 
     # the model and who runs it
-    model: Path = Field(
-        ROOT / "models" / "damoyolo_ns_phone.onnx", description="DAMO-YOLO model, an ONNX file."
-    )
+    model: Path = Field(BUNDLED, description="DAMO-YOLO model, an ONNX file.")
     labels: Path | None = Field(
         None, description="Class names, one a line, for a model that does not carry them."
     )
@@ -130,7 +143,9 @@ class Settings(BaseSettings):
     )
 
     # alerts, notifications, reports
-    alerts: Path = Field(ROOT / "monitoring" / "alerts" / "alerts.yaml", description="Alert rules.")
+    alerts: Path | None = Field(
+        None, description="File of alert rules. Unset: the rules that ship, `alerts.yaml`."
+    )
     public_url: str | None = Field(
         None, description="The service as a browser reaches it, for links in notifications."
     )

@@ -19,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from run.redis_server import RedisServer
+from tests.paths import ROOT
 
 #: Seconds for what takes a moment on an idle machine; generous, because CI machines are busy.
 PATIENCE_S = 60.0
@@ -45,9 +46,13 @@ def free_port() -> int:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This environment without anything that configures damoscope, and with `extra`."""
+    """This environment without anything that configures damoscope, and with `extra`.
+
+    Processes run the code of this checkout, whatever is installed.
+    """
     ours = ("DAMOSCOPE_", "OTEL_", "REDIS_URL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept["PYTHONPATH"] = str(ROOT)
     return kept | QUICK_TELEMETRY | dict(extra or {})
 
 
@@ -63,7 +68,7 @@ class Process:
             self.popen = subprocess.Popen(
                 command,
                 cwd=folder,
-                env=environment(env),
+                env=environment({"DAMOSCOPE_HOME": str(folder / "var")} | dict(env or {})),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -226,8 +231,8 @@ class Service(Process):
 def run(command: list[str], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run a short command to its end."""
     return subprocess.run(
-        command, cwd=folder, env=environment(env), capture_output=True, text=True,
-        timeout=PATIENCE_S, check=False,
+        command, cwd=folder, env=environment({"DAMOSCOPE_HOME": str(folder / "var")} | env),
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
 

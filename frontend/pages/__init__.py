@@ -9,6 +9,7 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.routing import Mount
 
+from examples import photos
 from frontend.pages import header, report, results, theme, traces
 from frontend.pages.detect import DetectPage
 from frontend.pages.fence import Fence
@@ -18,10 +19,9 @@ from frontend.pages.monitor import page as monitor
 from frontend.pages.results import Results
 from frontend.pages.run import Runner
 from frontend.pages.uploads import Uploads, UploadWatch
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 
-EXAMPLES = ROOT / "examples"
 #: Seconds that uploaded files are kept, and between two clearings.
 KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
 #: Files larger than an image may be, up to this many times, still reach the service, which
@@ -49,7 +49,7 @@ def mount(app: FastAPI, settings: Settings, telemetry: Telemetry) -> None:
         results=kept,
         links=links,
         snapshot=lambda: app.state.status.snapshot,
-        examples=sorted(EXAMPLES.glob("*.jpg")),
+        examples=photos(),
         label=lambda key: i18n(LABEL.format(key)),
     )
     app.include_router(header.router())
@@ -76,7 +76,7 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -
         path="/",
         # FastAPI's own telemetry is on by default, in Gradio's application too.
         app_kwargs={"telemetry": SILENT, "docs_url": None, "redoc_url": None},
-        allowed_paths=[str(EXAMPLES)],
+        allowed_paths=[str(photo) for photo in photos()],
         max_file_size=OVERSIZE * settings.max_upload_bytes,
         footer_links=[],
         run_history=False,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monitoring.alerts import render as rendering
 from monitoring.alerts.promql import duration
-from monitoring.alerts.rules import Rule, read
+from monitoring.alerts.rules import SHIPPED, Rule, read
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
@@ -18,7 +18,8 @@ def check(settings: Settings) -> None:
     for rule in rules.rules:
         print(_line(rule))
     cooldown = duration(rules.cooldown)
-    print(f"{settings.alerts}: {len(rules.rules)} rules, each sent once in {cooldown} at most")
+    where = settings.alerts or SHIPPED
+    print(f"{where}: {len(rules.rules)} rules, each sent once in {cooldown} at most")
 
 
 def render(settings: Settings, output: Path | None) -> None:

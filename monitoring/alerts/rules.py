@@ -25,6 +25,8 @@ from monitoring.alerts.schema import Comparison, Message, Severity
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
 
+#: The rules that ship.
+SHIPPED = Path(__file__).with_name("alerts.yaml")
 #: Windows are made of the stores' buckets of 5 s, in halves too.
 WINDOW_STEP_S = 10
 #: As far back as the embedded store keeps its buckets of 5 s.
@@ -174,8 +176,12 @@ class Rules(BaseModel):
         return next((rule for rule in self.rules if rule.name == name), None)
 
 
-def read(path: Path) -> Rules:
-    """Read the rules. Raises ConfigurationError naming file, rule and field."""
+def read(path: Path | None) -> Rules:
+    """Read the rules of `path`, else those that ship.
+
+    Raises ConfigurationError naming file, rule and field.
+    """
+    path = path or SHIPPED
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

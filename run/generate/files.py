@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from monitoring.alerts.render import render
-from monitoring.alerts.rules import read
-from pipeline.settings import ROOT
+from monitoring.alerts.rules import SHIPPED, read
 from run.generate.parts import Generated
 
 
 def _alerts() -> str:
-    return render(read(ROOT / "monitoring" / "alerts" / "alerts.yaml"))
+    return render(read(SHIPPED))
 
 
 GENERATED: Final = (

@@ -15,7 +15,7 @@ from benchmarks.throughput.options import Options
 from benchmarks.throughput.sections import SECTIONS
 from benchmarks.throughput.sections import servers as section
 from benchmarks.throughput.servers import ALL_PEERS, PEERS, peers
-from pipeline.settings import ROOT
+from tests.paths import ROOT
 
 NAMES = ("images_per_s", "ratio", "ratio_stock", "p50_ms", "p99_ms", "tail", "beside_ms", "pss_mb",
          "errors", "client_cpu_ms")  # fmt: skip

@@ -8,7 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from benchmarks.throughput.precision import HALF, SINGLE, with_precision
-from pipeline.settings import ROOT
+from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(("precision", "kind"), [(HALF, np.float16), (SINGLE, np.float32)])

@@ -11,7 +11,8 @@ import pytest
 from benchmarks.throughput.bare import Loops
 from benchmarks.throughput.vision import Vision
 from pipeline.job import ImageInfo
-from pipeline.settings import ROOT, load
+from pipeline.settings import load
+from tests.paths import ROOT
 from worker.model.nms import detections
 from worker.model.preprocess import preprocess
 from worker.model.session import Detector

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from pipeline.settings import ROOT
 from tests.integration import pictures
+from tests.paths import ROOT
 from tests.servers import Service
 
 CHROMIUM = Path("/usr/bin/chromium")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from pipeline.settings import ROOT
 from tests.browser.conftest import OpenPage
 from tests.monitoring.receivers import SECRETS, Hook
+from tests.paths import ROOT
 from tests.servers import Service, eventually
 
 PHOTO = ROOT / "examples" / "desk.jpg"

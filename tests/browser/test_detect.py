@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from pipeline.settings import ROOT
 from tests.browser.conftest import OpenPage
 from tests.integration import pictures
+from tests.paths import ROOT
 
 
 def choose(page: Page, path: Path) -> None:

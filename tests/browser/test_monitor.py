@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from frontend.pages.i18n import EN
-from pipeline.settings import ROOT
 from tests.browser.conftest import OpenPage
+from tests.paths import ROOT
 from tests.servers import Service, eventually, free_port
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from pipeline.settings import ROOT
 from tests.browser.conftest import OpenPage
+from tests.paths import ROOT
 from tests.servers import Service, eventually
 
 PHOTO = ROOT / "examples" / "desk.jpg"

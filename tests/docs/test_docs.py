@@ -11,9 +11,10 @@ from typer.main import get_command
 
 from frontend.api.detect import router
 from pipeline import errors
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from run.cli import app
 from telemetry import names
+from tests.paths import ROOT
 
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))

@@ -22,9 +22,10 @@ from monitoring.alerts.evaluator import Evaluator
 from monitoring.notify.queue import notices
 from monitoring.stores.opening import open_stores
 from pipeline import errors
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from telemetry import names
 from tests.monitoring import traffic
+from tests.paths import ROOT
 from tests.servers import RedisProcess, free_port
 
 TOKEN = "a-token-of-the-webhook"

@@ -20,13 +20,13 @@ from redis import Redis
 from rq import Worker
 
 from pipeline.job import DetectionResult
-from pipeline.settings import ROOT
 from run.stack import servers as programs
 from run.stack.native import Stack
 from telemetry import names
 from tests.fullstack.network import Network, Started
 from tests.fullstack.service import ARRIVAL_S, DETECT
 from tests.integration import pictures
+from tests.paths import ROOT
 from tests.servers import Process, eventually, run
 from tests.stack.servers_api import Servers
 

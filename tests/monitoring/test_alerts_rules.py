@@ -13,8 +13,8 @@ from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.rules import Rule, read
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
-from pipeline.settings import ROOT
 from telemetry import names
+from tests.paths import ROOT
 from tests.servers import damoscope
 
 TEXT = {"en": "{value} > {threshold}", "zh": "{value}，超过 {threshold}"}

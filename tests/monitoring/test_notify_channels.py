@@ -17,8 +17,9 @@ from monitoring.notify.message import test_notice as make_test_notice
 from monitoring.notify.notice import Attachment, Kind, Notice
 from monitoring.notify.redact import Redactor
 from pipeline.errors import ConfigurationError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from tests.monitoring.receivers import PASSWORD, SECRETS, TOKEN, Hook, Mailbox
+from tests.paths import ROOT
 from tests.servers import damoscope, free_port
 
 

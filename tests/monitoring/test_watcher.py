@@ -21,8 +21,9 @@ from monitoring.notify.notice import Notice
 from monitoring.notify.queue import QUEUE, REPORT, enqueue, notices
 from monitoring.notify.schedule import report_job, scheduler
 from pipeline.errors import ConfigurationError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
 from tests.monitoring.receivers import SECRETS, Hook, Mailbox
+from tests.paths import ROOT
 from tests.servers import Process, RedisProcess, damoscope, eventually, left_running, run
 
 

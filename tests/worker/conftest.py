@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
+from tests.paths import ROOT
 from worker.model.session import Detector
 
 BUNDLED = ROOT / "models" / "damoyolo_ns_phone.onnx"

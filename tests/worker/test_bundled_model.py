@@ -11,7 +11,8 @@ from PIL import Image
 
 from pipeline.job import Box, DetectJob, DetectOptions, ImageInfo
 from pipeline.queue.consumer import TakenJob
-from pipeline.settings import ROOT, load
+from pipeline.settings import load
+from tests.paths import ROOT
 from worker.batch import BatchItem
 from worker.model import loading as model
 from worker.model.session import Detector

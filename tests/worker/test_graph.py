@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.settings import ROOT
+from tests.paths import ROOT
 from tests.worker.onnx_models import Export
 from worker.model import graph
 

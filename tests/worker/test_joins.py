@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pipeline.settings import ROOT
+from tests.paths import ROOT
 from tests.worker.convolutions import Convolutions
 from tests.worker.test_graph import kinds, photographs, run
 from worker.model import graph

@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from pipeline.errors import ConfigurationError, ModelError
-from pipeline.settings import ROOT, Settings
+from pipeline.settings import Settings
+from tests.paths import ROOT
 from tests.worker import onnx_models
 from tests.worker.onnx_models import SIZE, Export
 from worker.model import loading as model
