@@ -1,6 +1,6 @@
 """The servers of the full stack as programs: commands, environments, health checks.
 
-The options are those of docker-compose.yml; tests/stack checks that they agree.
+The options are those of docker-compose.yml; tests/run/stack checks that they agree.
 """
 
 from __future__ import annotations

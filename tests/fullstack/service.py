@@ -19,7 +19,7 @@ from run.stack.ports import HOST
 from telemetry import names
 from tests.fullstack.traces import IMAGE, complete
 from tests.integration import pictures
-from tests.stack.servers_api import Servers, eventually
+from tests.run.stack.servers_api import Servers, eventually
 
 DETECT = "/api/v1/detect"
 #: Only what this service's own processes reported.

@@ -12,7 +12,7 @@ from run.stack.native import Stack
 from run.stack.ports import Ports
 from tests.fullstack.service import Service
 from tests.integration import pictures
-from tests.stack.servers_api import eventually, get
+from tests.run.stack.servers_api import eventually, get
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 

@@ -12,7 +12,7 @@ from opentelemetry.metrics import NoOpMeter
 from run.stack.native import ROOT
 from telemetry import gpu, names
 from tests.fullstack.service import ARRIVAL_S, Load, Service
-from tests.stack.servers_api import eventually
+from tests.run.stack.servers_api import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

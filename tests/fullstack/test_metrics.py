@@ -16,7 +16,7 @@ from pipeline.job import DetectionResult
 from run.stack.ports import HOST
 from telemetry import gpu, names
 from tests.fullstack.service import ARRIVAL_S, OURS, Load, Service
-from tests.stack.servers_api import eventually
+from tests.run.stack.servers_api import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

@@ -21,7 +21,7 @@ from run.stack.process import Process
 from telemetry import names
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import IMAGE, complete, shape_of
-from tests.stack.servers_api import eventually
+from tests.run.stack.servers_api import eventually
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

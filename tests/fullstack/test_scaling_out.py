@@ -27,8 +27,8 @@ from tests.fullstack.network import Network, Started
 from tests.fullstack.service import ARRIVAL_S, DETECT
 from tests.integration import pictures
 from tests.paths import ROOT
+from tests.run.stack.servers_api import Servers
 from tests.servers import Process, eventually, run
-from tests.stack.servers_api import Servers
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

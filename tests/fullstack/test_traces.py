@@ -20,7 +20,7 @@ from tests.fullstack.traces import (
     shape_of,
     tag,
 )
-from tests.stack.servers_api import eventually, get
+from tests.run.stack.servers_api import eventually, get
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

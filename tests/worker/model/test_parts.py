@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.paths import ROOT
 from tests.worker.convolutions import Convolutions
-from tests.worker.test_graph import kinds, photographs, run
+from tests.worker.model.test_graph import kinds, photographs, run
 from worker.model import graph, parts
 
 SIZE, FEW = 12, 8

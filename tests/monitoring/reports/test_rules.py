@@ -12,7 +12,7 @@ from monitoring.reports.rating import LEAST_REQUESTS, rate
 from monitoring.reports.schema import Grade, Latency, Stage
 from monitoring.reports.text import WORDS
 from monitoring.reports.workers import needed
-from tests.monitoring import reports
+from tests.monitoring.reports import example
 
 
 def rated(
@@ -21,8 +21,8 @@ def rated(
     wait_ms: float = 1.0,
     critical: float | None = 0.0,
 ) -> Grade | None:
-    latency = Latency.model_validate(reports.latency(p95_ms))
-    wait = Stage.model_validate(reports.stage("queue_wait", 0.1, wait_ms))
+    latency = Latency.model_validate(example.latency(p95_ms))
+    wait = Stage.model_validate(example.stage("queue_wait", 0.1, wait_ms))
     return rate(outcomes, latency, [wait], critical).grade
 
 
@@ -64,10 +64,10 @@ def test_too_little_for_a_rating(outcomes: dict[str, int]) -> None:
 
 def test_a_healthy_service_gets_no_advice() -> None:
     """Nothing is said where nothing follows."""
-    assert advise(reports.report()) == []
+    assert advise(example.report()) == []
 
 
-WAITING = [reports.stage("queue_wait", 0.4, 900.0), reports.stage("inference", 0.6)]
+WAITING = [example.stage("queue_wait", 0.4, 900.0), example.stage("inference", 0.6)]
 CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("fallback", "critical", "workers_fallback", {"workers": {"fallback": 1}}),
     ("waiting", "warning", "queue_wait_share",
@@ -78,32 +78,32 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
      {"workers": {"utilisation": 0.1, "mean": 4.0, "needed_at_peak": 1}}),
     ("memory", "warning", "memory_max", {"workers": {"memory_max": 0.85}}),
     ("memory", "critical", "memory_max", {"workers": {"memory_max": 0.95}}),
-    ("preprocess", "info", "preprocess_share", {"stages": [reports.stage("preprocess", 0.4, 150)]}),
-    ("upload", "info", "upload_share", {"stages": [reports.stage("upload", 0.4, 150)]}),
-    ("inference", "info", "inference_p95", {"stages": [reports.stage("inference", 0.9, 1500)]}),
+    ("preprocess", "info", "preprocess_share", {"stages": [example.stage("preprocess", 0.4, 150)]}),
+    ("upload", "info", "upload_share", {"stages": [example.stage("upload", 0.4, 150)]}),
+    ("inference", "info", "inference_p95", {"stages": [example.stage("inference", 0.9, 1500)]}),
     ("outcome_invalid", "warning", "share_invalid",
-     {"requests": {"ok": 900, "invalid": 100}, "failures": reports.failures("invalid", 100)}),
+     {"requests": {"ok": 900, "invalid": 100}, "failures": example.failures("invalid", 100)}),
     ("outcome_failed", "critical", "share_failed",
-     {"requests": {"ok": 900, "failed": 100}, "failures": reports.failures("failed", 100)}),
+     {"requests": {"ok": 900, "failed": 100}, "failures": example.failures("failed", 100)}),
     ("outcome_failed", "warning", "share_failed",
-     {"requests": {"ok": 980, "failed": 20}, "failures": reports.failures("failed", 20)}),
+     {"requests": {"ok": 980, "failed": 20}, "failures": example.failures("failed", 20)}),
     ("outcome_rejected", "critical", "share_rejected",
-     {"requests": {"ok": 900, "rejected": 100}, "failures": reports.failures("rejected", 100)}),
+     {"requests": {"ok": 900, "rejected": 100}, "failures": example.failures("rejected", 100)}),
     ("outcome_timeout", "critical", "share_timeout", {"requests": {"ok": 900, "timeout": 100}}),
     ("slower", "warning", "latency_p95",
-     {"figures": [reports.figure("latency_p95", "ms", 130.0, 100.0)],
-      "stages": [reports.stage("inference", 0.5, 90.0, 30.0),
-                 reports.stage("nms", 0.1, 2.0, 1.0)]}),
-    ("quiet", "warning", "hours_without_requests", {"generated_at": reports.END_AT + 25 * 3600}),
+     {"figures": [example.figure("latency_p95", "ms", 130.0, 100.0)],
+      "stages": [example.stage("inference", 0.5, 90.0, 30.0),
+                 example.stage("nms", 0.1, 2.0, 1.0)]}),
+    ("quiet", "warning", "hours_without_requests", {"generated_at": example.END_AT + 25 * 3600}),
     ("noisy", "info", "alert:no_worker",
-     {"alerts": {"known": True, "fired": [reports.fired(times=6)]}}),
+     {"alerts": {"known": True, "fired": [example.fired(times=6)]}}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("code", "severity", "figure", "changes"), CASES)
 def test_advice(code: str, severity: str, figure: str, changes: dict[str, Any]) -> None:
     """Each advice follows from its figure alone, and says so in both languages."""
-    (advice,) = advise(reports.report(**changes))
+    (advice,) = advise(example.report(**changes))
     assert (advice.code, advice.severity, advice.figure) == (code, severity, figure)
     assert "{" not in advice.text.en + advice.text.zh
     assert advice.text.en != advice.text.zh
@@ -118,26 +118,26 @@ def test_every_advice_is_tested() -> None:
     "changes",
     [
         {"requests": {"ok": 20, "failed": 9}},
-        {"stages": [reports.stage("queue_wait", 0.9, 50.0)]},
-        {"stages": [reports.stage("queue_wait", 0.1, 500.0)]},
-        {"requests": {"ok": 995, "failed": 5}, "failures": reports.failures("failed", 5)},
+        {"stages": [example.stage("queue_wait", 0.9, 50.0)]},
+        {"stages": [example.stage("queue_wait", 0.1, 500.0)]},
+        {"requests": {"ok": 995, "failed": 5}, "failures": example.failures("failed", 5)},
         {"workers": {"utilisation": 0.05, "mean": 1.0, "needed_at_peak": 1}},
-        {"figures": [reports.figure("latency_p95", "ms", 110.0, 100.0)]},
-        {"alerts": {"known": True, "fired": [reports.fired(times=4)]}},
+        {"figures": [example.figure("latency_p95", "ms", 110.0, 100.0)]},
+        {"alerts": {"known": True, "fired": [example.fired(times=4)]}},
         {"workers": dict.fromkeys(("mean", "hours", "utilisation", "memory_max", "fallback"))},
     ],
 )
 def test_no_advice_below_the_bounds(changes: dict[str, Any]) -> None:
     """Few requests, short waits, rare failures and what was not measured call for nothing."""
-    assert advise(reports.report(**changes)) == []
+    assert advise(example.report(**changes)) == []
 
 
 def test_the_most_serious_comes_first() -> None:
     """Critical before warning before information."""
     found = advise(
-        reports.report(
+        example.report(
             workers={"fallback": 1, "memory_max": 0.85, "utilisation": 0.9},
-            stages=[reports.stage("preprocess", 0.4, 150)],
+            stages=[example.stage("preprocess", 0.4, 150)],
         )
     )
     assert [each.severity for each in found] == ["critical", "warning", "warning", "info"]
@@ -147,8 +147,8 @@ def test_what_clients_send_is_only_quoted() -> None:
     """Braces in an error message are text, not a place to fill in."""
     message = "bad {0} {count} {__class__}"
     (advice,) = advise(
-        reports.report(
-            requests={"ok": 900, "failed": 100}, failures=reports.failures("failed", 100, message)
+        example.report(
+            requests={"ok": 900, "failed": 100}, failures=example.failures("failed", 100, message)
         )
     )
     assert message in advice.text.en

@@ -8,12 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from servers_api import Servers, eventually
-from telemetry_source import STAGES_S, Sent, Source
 
 from run.stack import health
 from run.stack.native import ROOT, Stack
 from telemetry import names
+from tests.run.stack.servers_api import Servers, eventually
+from tests.run.stack.telemetry_source import STAGES_S, Sent, Source
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 

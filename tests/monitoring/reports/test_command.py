@@ -18,7 +18,7 @@ from monitoring.stores.opening import FILE_NAME
 from telemetry import names
 from tests.monitoring.readings import Process
 from tests.monitoring.receivers import Mailbox
-from tests.monitoring.test_report_build import episode
+from tests.monitoring.reports.test_build import episode
 from tests.servers import RedisProcess, damoscope, eventually
 
 

@@ -11,11 +11,11 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from servers_api import Servers, eventually
-from telemetry_source import Source
 
 from run.stack.native import Stack
 from run.stack.ports import HOST
+from tests.run.stack.servers_api import Servers, eventually
+from tests.run.stack.telemetry_source import Source
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from telemetry_source import Source
 
 from run.stack.native import Stack
 from run.stack.ports import Ports
+from tests.run.stack.telemetry_source import Source
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any
 
-import compose
 import pytest
-from compose import ROOT
 
 from pipeline import settings
 from run import cli
+from tests.run.stack import compose
+from tests.run.stack.compose import ROOT
 
 SECRET = {"REDIS_PASSWORD": "secret"}
 PUBLISHED = {"frontend": 7860, "jaeger": 16686, "prometheus": 9090, "grafana": 3000}

@@ -14,13 +14,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import compose
 import pytest
 
 from run.stack import __main__ as command
 from run.stack import app, build, dotenv, releases, render, servers, supervisor
 from run.stack.ports import Ports
 from run.stack.process import Process, Program, StackError
+from tests.run.stack import compose
 
 ROOT = compose.ROOT
 

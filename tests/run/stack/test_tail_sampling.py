@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from servers_api import Servers, eventually
-from telemetry_source import Source
 
 from run.stack.native import Stack
 from run.stack.ports import Ports
+from tests.run.stack.servers_api import Servers, eventually
+from tests.run.stack.telemetry_source import Source
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 

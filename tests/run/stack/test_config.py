@@ -10,12 +10,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import compose
 import pytest
 import yaml
-from compose import ROOT
 
 from telemetry import names
+from tests.run.stack import compose
+from tests.run.stack.compose import ROOT
 
 FILES_WITH_ADDRESSES = (
     "docker-compose.yml",

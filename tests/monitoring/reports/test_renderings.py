@@ -17,7 +17,7 @@ from monitoring.reports.format import Language
 from monitoring.reports.schema import Report
 from monitoring.reports.text import WORDS
 from pipeline import errors
-from tests.monitoring import reports
+from tests.monitoring.reports import example
 
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](http://evil.example) \n# title"
 
@@ -63,12 +63,12 @@ class Page(HTMLParser):
 
 def troubled() -> Report:
     """A report with something in every section, some of it hostile."""
-    found = reports.report(
+    found = example.report(
         requests={"ok": 900, "failed": 100},
-        failures=reports.failures("failed", 100, HOSTILE),
+        failures=example.failures("failed", 100, HOSTILE),
         detections=[{"label": HOSTILE, "count": 1, "share": 1.0, "mean_score": 0.5, "before": 0}],
         clients=[{"client": HOSTILE, "requests": 1000, "share": 1.0, "before": None}],
-        alerts={"known": True, "fired": [reports.fired(example_trace_id="ab" * 16)]},
+        alerts={"known": True, "fired": [example.fired(example_trace_id="ab" * 16)]},
     )
     found.advice = advise(found)
     return found
@@ -82,7 +82,7 @@ def language(request: pytest.FixtureRequest) -> Language:
 
 def test_html_says_the_figures(language: Language) -> None:
     """The figures of the report stand in the page."""
-    page = Page(html.render(reports.report(), language))
+    page = Page(html.render(example.report(), language))
     assert page.open == []
     assert len(page.all("div", **{"class": "figure"})) == 5
     for figure in (
@@ -125,26 +125,26 @@ def test_html_of_untrusted_text(language: Language) -> None:
 
 def test_language(language: Language) -> None:
     """One language, throughout: a Chinese report has no English sentence of ours."""
-    page = Page(html.render(reports.report(), language))
+    page = Page(html.render(example.report(), language))
     (root,) = page.all("html")
     assert root["lang"] == ("zh-Hans" if language == "zh" else "en")
     assert bool(re.search(r"[一-鿿]", page.text)) == (language == "zh")
     english = re.findall(r"[A-Za-z]{3,} [a-z]{3,} [a-z]{3,}", page.text)
     assert bool(english) == (language == "en")
-    text = markdown.render(reports.report(), language)
+    text = markdown.render(example.report(), language)
     assert bool(re.search(r"[一-鿿]", text)) == (language == "zh")
 
 
 def test_causes() -> None:
     """The message as it was recorded; in Chinese behind the kind of error; never nothing."""
-    found = reports.report(
-        requests={"ok": 900, "invalid": 100}, failures=reports.failures("invalid", 100)
+    found = example.report(
+        requests={"ok": 900, "invalid": 100}, failures=example.failures("invalid", 100)
     )
     assert "不是图片，或文件不完整：cut short" in markdown.render(found, "zh")
     assert "| cut short" in markdown.render(found, "en")
-    untold = reports.failures("failed", 100, "")
+    untold = example.failures("failed", 100, "")
     untold["causes"][0]["error_type"] = ""
-    assert "not recorded" in markdown.render(reports.report(failures=untold), "en")
+    assert "not recorded" in markdown.render(example.report(failures=untold), "en")
 
 
 def test_every_kind_of_error_has_a_name() -> None:
@@ -156,7 +156,7 @@ def test_every_kind_of_error_has_a_name() -> None:
 
 def test_charts(language: Language) -> None:
     """A bar where requests came, a line where latency was measured, a cell for each hour."""
-    page = Page(html.render(reports.report(), language))
+    page = Page(html.render(example.report(), language))
     bars = page.all("rect", **{"class": "o-ok"})
     assert [float(bar["height"]) for bar in bars] == [100.0]
     assert len(page.all("polyline")) == 3
@@ -183,7 +183,7 @@ def test_markdown_tables_line_up(language: Language) -> None:
 
 def test_markdown_says_the_figures() -> None:
     """The figures of the report stand in the text, with their changes."""
-    text = markdown.render(reports.report(), "en")
+    text = markdown.render(example.report(), "en")
     assert text.startswith("# Service report: the last 7 days\n")
     assert re.search(r"\| Requests +\| +1,000 \| +800 \| +\+25 % \|", text)
     assert re.search(r"\| phone +\| +900 \| +90 % \| +0\.81 \| +700 \|", text)
@@ -218,12 +218,12 @@ def test_an_empty_report(language: Language, days: int) -> None:
         "detections": [],
         "clients": [],
         "calendar": [],
-        "period": {"start_at": reports.START_AT, "end_at": reports.END_AT, "observed_s": 0},
+        "period": {"start_at": example.START_AT, "end_at": example.END_AT, "observed_s": 0},
         "workers": dict.fromkeys(
             ("mean", "hours", "utilisation", "queue_depth_max", "memory_max", "needed_at_peak")
         ),
     }
-    empty = reports.report(**nothing)
+    empty = example.report(**nothing)
     expected = "暂无可报告的内容" if language == "zh" else "There is nothing to report yet."
     text, page = markdown.render(empty, language), Page(html.render(empty, language))
     assert expected in text
@@ -255,7 +255,7 @@ def test_cost(changes: dict[str, Any], expected: str) -> None:
     """The cost, or why there is none."""
     cost = {"currency": "USD", "price_per_hour": None, "kind": "cpu", "total": None,
             "per_1000_images": None, **changes}  # fmt: skip
-    assert expected in markdown.render(reports.report(cost=cost), "en")
+    assert expected in markdown.render(example.report(cost=cost), "en")
 
 
 @pytest.mark.parametrize(
