@@ -36,7 +36,7 @@ def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
     """Every address is local afterwards, and nothing but addresses has changed."""
     ports = Ports.free()
     render.render(ROOT, tmp_path, ports)
-    for name in ("deploy/prometheus/prometheus.yml", "deploy/alertmanager/alertmanager.yml"):
+    for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
         source, rendered = compose.text(name), (tmp_path / name).read_text()
         assert not re.findall(r'["/](?:collector|jaeger|alertmanager|frontend):\d+', rendered)
         for compose_address, native in render.addresses(ports).items():
