@@ -13,14 +13,12 @@ from typing import Literal
 from monitoring.alerts import measures
 from monitoring.alerts.measures import Measure, Promql
 from telemetry import names
+from telemetry.outcomes import FAILURES
 
 #: Which request of the window shows what is wrong.
 Example = Literal["slowest", "failed"]
 #: `ratio` is 0..1; an empty unit is a plain number.
 Unit = Literal["ratio", "s", "1/s", ""]
-
-#: Outcomes that are our fault.
-_OURS = ("failed", "timeout", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ FIGURES: dict[str, Figure] = {
         card="success_rate", example="failed", counted=True, attributes=_ROUTE,
     ),
     "failure_rate": Figure(
-        "ratio", *measures.share(*_OURS),
+        "ratio", *measures.share(*FAILURES),
         card="success_rate", example="failed", counted=True, attributes=_ROUTE,
     ),
     "traffic_share": Figure(
@@ -97,6 +95,7 @@ FIGURES: dict[str, Figure] = {
     "workers_silent": Figure(
         "", *measures.WORKERS_SILENT, card="workers_ready", windowed=False
     ),
+    "utilisation": Figure("ratio", *measures.UTILISATION, card="workers_busy"),
     "frontends_reporting": Figure("", *measures.FRONTENDS, windowed=False),
     "cpu": Figure("ratio", *measures.BUSIEST_CPU, card="cpu", example="slowest"),
     "memory": Figure("ratio", *measures.FULLEST_MEMORY, card="memory"),

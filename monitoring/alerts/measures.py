@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from monitoring.alerts import promql
+from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
 from monitoring.stores.contract import SERVICE_INSTANCE, SERVICE_NAME, MetricsStore, Window
 from telemetry import names
+from telemetry.outcomes import COUNTED
+from telemetry.outcomes import share as share_of
 
 #: What `traffic_share` compares with: so long before its window, and at this distance.
 BEFORE_S, DAY_S = 3600.0, 86400.0
@@ -58,23 +61,35 @@ def _qps_promql(asked: Asked) -> str:
     return f"({_requests_promql(asked, asked.window_s)} or vector(0)) / {asked.window_s:g}"
 
 
+def _outcome(*outcomes: str) -> str:
+    """PromQL's matcher of requests that ended in one of these ways."""
+    return f'outcome=~"{"|".join(outcomes)}"'
+
+
 def share(*outcomes: str) -> Taken:
-    """Share of the requests that ended in one of these ways."""
+    """Share of the requests of telemetry.outcomes.COUNTED that ended in one of these ways.
+
+    `at_least` counts those requests, too.
+    """
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
         found = metrics.increase(
             names.M_REQUESTS, asked.window(now_s), by=("outcome",), where=asked.where
         )
-        total = sum(found.values())
-        if total < asked.at_least:
+        counts = {outcome: count for (outcome,), count in found.items()}
+        if sum(counts.get(outcome, 0.0) for outcome in COUNTED) < asked.at_least:
             return None
-        return sum(count for (outcome,), count in found.items() if outcome in outcomes) / total
+        return share_of(counts, outcomes)
 
     def text(asked: Asked) -> str:
-        only = f'outcome=~"{"|".join(outcomes)}"'
-        some = promql.selector(names.M_REQUESTS, asked.where, extra=only)
-        part = f"sum({promql.growth(some, asked.window_s)}) or vector(0)"
-        return f"({part}) / ({_requests_promql(asked, asked.window_s)} >= {asked.at_least})"
+        part, whole = (
+            promql.selector(names.M_REQUESTS, asked.where, extra=_outcome(*those))
+            for those in (outcomes, COUNTED)
+        )
+        return (
+            f"(sum({promql.growth(part, asked.window_s)}) or vector(0))"
+            f" / (sum({promql.growth(whole, asked.window_s)}) >= {asked.at_least})"
+        )
 
     return measure, text
 
@@ -107,6 +122,25 @@ def _traffic_share_promql(asked: Asked) -> str:
     )
     share = f"(({recent} / {window_s:g}) / ({before} / {BEFORE_S:g}))"
     return f"{share} unless (({recent} == 0) and ({recent_then} == 0) and {before_then})"
+
+
+# -- workers ------------------------------------------------------------------------------
+
+
+def _utilisation(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+    window = asked.window(now_s)
+    busy_s = metrics.increase(names.M_WORKER_BUSY, window).get((), 0.0)
+    workers = workers_there(
+        metrics.gauge_series(names.M_WORKERS, window, window.seconds, across="avg", by=("state",))
+    )
+    return utilisation(busy_s, seconds_there(workers, [window.seconds] * len(workers)))
+
+
+def _utilisation_promql(asked: Asked) -> str:
+    busy = f"sum({promql.growth(promql.selector(names.M_WORKER_BUSY, {}), asked.window_s)})"
+    workers = promql.mean(promql.selector(names.M_WORKERS, {}), asked.window_s)
+    there = f"(sum(avg by (state) ({workers})) > 0) * {asked.window_s:g}"
+    return f"clamp_max(({busy} or vector(0)) / ({there}), 1)"
 
 
 # -- durations ----------------------------------------------------------------------------
@@ -273,6 +307,7 @@ def _age_growth_promql(asked: Asked) -> str:
     return f"max({promql.mean(series, half)}) - max({promql.mean(series, half, half)})"
 
 
+UTILISATION: Taken = _utilisation, _utilisation_promql
 QPS: Taken = _qps, _qps_promql
 TRAFFIC_SHARE: Taken = _traffic_share, _traffic_share_promql
 WORKERS_SILENT: Taken = _silent_workers, _silent_workers_promql

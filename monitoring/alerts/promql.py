@@ -21,6 +21,7 @@ _SUFFIXES = {
     names.M_REQUEST_DURATION: "_seconds",
     names.M_STAGE_DURATION: "_seconds",
     names.M_QUEUE_OLDEST_AGE: "_seconds",
+    names.M_WORKER_BUSY: "_seconds_total",
     names.M_GPU_UTILIZATION: "_ratio",
     "system.cpu.utilization": "_ratio",
     "system.memory.utilization": "_ratio",

@@ -1,4 +1,4 @@
-"""alerts.yaml as Prometheus rules."""
+"""alerts.yaml, and the figures that dashboards show, as Prometheus rules."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from monitoring.alerts import promql
+from monitoring.alerts.figures import FIGURES
+from monitoring.alerts.measures import Asked
 from monitoring.alerts.rules import Rule, Rules
 from monitoring.alerts.schema import Message
 from monitoring.alerts.units import shown
@@ -16,6 +18,16 @@ HEADER = """\
 # rules of your own. `value` is the bare number: the frontend puts it into words itself.
 
 """
+FIGURES_HEADER = """\
+# Made by `make generate`: figures that the pages, the alerts and the reports show, too, as
+# monitoring/alerts/figures.py defines them once for all.
+
+"""
+#: What Grafana shows: name of the record -> figure, over how many seconds.
+RECORDS = {
+    "service:damoscope_requests:success_rate5m": ("success_rate", 300.0),
+    "service:damoscope_workers:utilisation1m": ("utilisation", 60.0),
+}
 #: How Prometheus puts a value of each unit into words.
 _IN_WORDS = {
     "ratio": "{{ $value | humanizePercentage }}",
@@ -43,11 +55,24 @@ _Dumper.add_representer(_Expression, _block)
 
 def render(rules: Rules) -> str:
     """The text of a rule file that Prometheus reads."""
-    group = {"name": "damoscope-alerts", "rules": [_rule(rule) for rule in rules.rules]}
+    return HEADER + _group("damoscope-alerts", [_rule(rule) for rule in rules.rules])
+
+
+def render_figures() -> str:
+    """The text of a rule file that records RECORDS."""
+    found = [
+        {"record": name, "expr": _Expression(FIGURES[figure].promql(Asked(window_s)))}
+        for name, (figure, window_s) in RECORDS.items()
+    ]
+    return FIGURES_HEADER + _group("damoscope-figures", found)
+
+
+def _group(name: str, rules: list[dict[str, Any]]) -> str:
     text: str = yaml.dump(
-        {"groups": [group]}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96
-    )
-    return HEADER + text
+        {"groups": [{"name": name, "rules": rules}]},
+        Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96,
+    )  # fmt: skip
+    return text
 
 
 def expression(rule: Rule) -> str:

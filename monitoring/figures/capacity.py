@@ -1,13 +1,6 @@
 """What the workers can hold, from the time that an image takes of them.
 
-A worker is busy while it has an image in hand, from taking it to its last telemetry: what
-overlaps (the next image is decoded during an inference) counts once, and an inference of a
-batch counts once for all its images. Then, over the window:
-
-    busy_s_per_image = busy seconds of all workers / images
-    per_worker_per_s = 1 / busy_s_per_image
-    utilisation      = busy seconds / seconds that workers were there
-    workers_needed   = ceil(arriving_per_s / (TARGET * per_worker_per_s))
+The formulas are those of monitoring.figures.utilisation, over the window.
 """
 
 from __future__ import annotations
@@ -20,12 +13,17 @@ from pydantic import BaseModel
 
 from monitoring.figures.cards import Levels
 from monitoring.figures.levels import mean_of
+from monitoring.figures.utilisation import (
+    TARGET,
+    busy_s_per_image,
+    per_worker_per_s,
+    seconds_there,
+    utilisation,
+    workers_needed,
+)
 from monitoring.stores.contract import Measured, MetricsStore, Window
 from monitoring.stores.histogram import Histogram
 from telemetry import names
-
-#: Share of their time that workers should be busy at most: queues grow long well before 1.
-TARGET = 0.8
 
 Verdict = Literal["idle", "holds", "tight", "grows", "unknown"]
 
@@ -63,43 +61,41 @@ def capacity(
     uploads = stages.get("upload")
     arriving = uploads.count / window.elapsed_s(now_s) if uploads else 0.0
     ready = levels.busy.plus(levels.idle)
-    per_image = busy_s / batches.sum if batches.sum and busy_s else None
-    per_worker = 1 / per_image if per_image else None
-    there = [workers for workers in ready.steps if workers is not None]
-    available_s = math.fsum(there) * window.elapsed_s(now_s) / max(1, len(ready.steps))
-    utilisation = min(1.0, busy_s / available_s) if available_s else None
-    needed = math.ceil(arriving / (TARGET * per_worker) - 1e-9) if per_worker else None
+    per_image = busy_s_per_image(busy_s, batches.sum)
+    per_worker = per_worker_per_s(per_image)
+    step_s = window.elapsed_s(now_s) / max(1, len(ready.steps))
+    busy = utilisation(busy_s, seconds_there(ready.steps, [step_s] * len(ready.steps)))
     workers = None if ready.now is None else round(ready.now)
     return Capacity(
         busy_s_per_image=_rounded(per_image, 6),
         per_worker_per_s=_rounded(per_worker, 3),
         arriving_per_s=round(arriving, 4),
-        utilisation=_rounded(utilisation, 4),
+        utilisation=_rounded(busy, 4),
         workers=workers,
-        workers_needed=needed,
-        verdict=verdict(arriving, per_worker, utilisation, workers, levels.depth.steps),
+        workers_needed=workers_needed(arriving, per_image),
+        verdict=verdict(arriving, per_worker, busy, workers, levels.depth.steps),
     )
 
 
 def verdict(
     arriving: float,
     per_worker: float | None,
-    utilisation: float | None,
+    busy: float | None,
     workers: int | None,
     depth: list[float | None],
 ) -> Verdict:
-    """What the figures mean. `depth` is the queue's over the window, oldest first."""
+    """What the figures mean: `depth` is the queue's over the window, oldest first."""
     if workers is None:
         return "unknown"
     if rises(depth, workers) or (arriving and workers == 0):
         return "grows"
     if not arriving:
         return "idle"
-    if per_worker is None or utilisation is None:
+    if per_worker is None or busy is None:
         return "unknown"
     if arriving > workers * per_worker:
         return "grows"
-    return "holds" if utilisation <= TARGET else "tight"
+    return "holds" if busy <= TARGET else "tight"
 
 
 def rises(depth: list[float | None], workers: int) -> bool:

@@ -15,6 +15,7 @@ from monitoring.figures.levels import Reading, mean_of, percentile_ms
 from monitoring.stores.contract import MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import names
+from telemetry.outcomes import COUNTED
 
 #: Steps of a sparkline; a window too short for them has as many as were measured.
 SPARKLINE_STEPS = 30
@@ -134,14 +135,14 @@ def cards(traffic: Traffic, levels: Levels, window: Window, now_s: float) -> lis
         _latency(traffic, "latency_p50_ms", 0.50),
         _latency(traffic, "latency_p95_ms", 0.95),
         _latency(traffic, "latency_p99_ms", 0.99),
-        _ratio("success_rate", "1", _only_ok(traffic), traffic.requests.values(), 6),
+        _ratio("success_rate", "1", _ended(traffic, "ok"), _ended(traffic, *COUNTED), 6),
         _level("requests_active", "{request}", levels.active),
         _level("queue_depth", "{image}", levels.depth),
         _level("queue_oldest_age_s", "s", levels.oldest_age),
         _level("workers_ready", "{worker}", levels.busy.plus(levels.idle)),
         _level("workers_busy", "{worker}", levels.busy),
         _ratio("detections_per_image", "{detection}", traffic.detections.values(),
-               _only_ok(traffic), 4),
+               _ended(traffic, "ok"), 4),
         _level("cpu", "1", levels.cpu),
         _level("memory", "1", levels.memory),
         *_gpu(levels),
@@ -212,8 +213,8 @@ def _ratio(name: str, unit: Unit, parts: Iterable[Counted], wholes: Iterable[Cou
     )
 
 
-def _only_ok(traffic: Traffic) -> list[Counted]:
-    return [counted for outcome, counted in traffic.requests.items() if outcome == "ok"]
+def _ended(traffic: Traffic, *outcomes: str) -> list[Counted]:
+    return [counted for outcome, counted in traffic.requests.items() if outcome in outcomes]
 
 
 def _total(counted: Iterable[Counted]) -> float:

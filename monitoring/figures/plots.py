@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from monitoring.figures import levels as figures
 from monitoring.figures.levels import Steps, percentile_ms, rates
-from monitoring.stores.contract import Across, Measured, MetricsStore, Series, Window
+from monitoring.figures.utilisation import utilisation, workers_there
+from monitoring.stores.contract import Across, Labels, Measured, MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram
 from pipeline.errors import InvalidParameter
 from telemetry import names
@@ -76,9 +77,11 @@ def plots(
     count = round(window.seconds / step)
     nothing: Steps = [None] * count
 
-    def levels(metric: str, across: Across, by: str) -> dict[str, Steps]:
-        found = metrics.gauge_series(metric, window, step, across=across, by=(by,))
-        return {labels[0]: list(series.values) for labels, series in sorted(found.items())}
+    def levels(metric: str, across: Across, by: str) -> dict[Labels, Series[float | None]]:
+        return metrics.gauge_series(metric, window, step, across=across, by=(by,))
+
+    def by_name(found: Mapping[Labels, Series[float | None]]) -> dict[str, Steps]:
+        return {labels[0]: _rounded(series.values) for labels, series in sorted(found.items())}
 
     def per_s(series: Series[float] | None) -> Steps:
         return rates(series, now_s, 4) if series else nothing
@@ -106,12 +109,12 @@ def plots(
             if (stage,) in stages
         },
         heatmap=_heatmap(durations, count),
-        queue_depth=levels(names.M_QUEUE_DEPTH, "max", "queue"),
+        queue_depth=by_name(levels(names.M_QUEUE_DEPTH, "max", "queue")),
         queue_oldest_age_s=_rounded(figures.OLDEST_AGE.over(metrics, window, step).values)
         or nothing,
-        workers={state: _rounded(steps) for state, steps in workers.items()},
+        workers=by_name(workers),
         batch_size=_rounded(each.mean for each in batches.values) if batches else nothing,
-        utilisation=_utilisation(per_s(busy), workers),
+        utilisation=_utilisation(per_s(busy), workers_there(workers)) or nothing,
         arriving_per_s=per_s(_counts(stages.get(("upload",)))),
     )
 
@@ -147,15 +150,13 @@ def _heatmap(steps: Sequence[Histogram], count: int) -> Heatmap:
     )
 
 
-def _utilisation(busy_per_s: Steps, workers: Mapping[str, Steps]) -> Steps:
-    """Busy seconds a second for each worker that was there."""
-    if not workers:
-        return [None] * len(busy_per_s)
-    there = [sum(filter(None, states)) for states in zip(*workers.values(), strict=True)]
-    return [
-        None if busy is None or not number else min(1.0, round(busy / number, 4))
-        for busy, number in zip(busy_per_s, there, strict=False)
+def _utilisation(busy_per_s: Steps, workers: Steps) -> Steps:
+    """Step by step, from busy seconds a second and the workers that were there."""
+    shares = [
+        None if busy is None else utilisation(busy, number or 0.0)
+        for busy, number in zip(busy_per_s, workers, strict=False)
     ]
+    return [None if share is None else round(share, 4) for share in shares]
 
 
 def _counts(series: Series[Measured] | None) -> Series[float] | None:

@@ -16,6 +16,7 @@ from monitoring.figures.cards import Card, Counted, Levels, Traffic, cards
 from monitoring.stores.contract import Labels, Measured, MetricsStore, total
 from monitoring.stores.histogram import Histogram
 from telemetry import names
+from telemetry.outcomes import success_rate
 
 
 class Latency(BaseModel):
@@ -36,7 +37,7 @@ class Stats(BaseModel):
     requests: dict[str, int]
     #: Requests per second, over the whole window.
     qps: float
-    #: Share of requests with outcome `ok`.
+    #: Of the requests that ended well or by our fault: telemetry.outcomes.
     success_rate: float | None
     #: From the first byte of a request to its answer, of those with outcome `ok`.
     latency_ms: Latency | None
@@ -72,7 +73,7 @@ def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) ->
         window_s=window_s,
         requests=requests,
         qps=round(asked / elapsed_s, 4),
-        success_rate=round(succeeded / asked, 6) if asked else None,
+        success_rate=_rounded(success_rate(requests), 6),
         latency_ms=_latency(traffic.duration),
         stages_ms={
             stage: found
@@ -116,6 +117,10 @@ def _latency(histogram: Histogram | None) -> Latency | None:
         p95=ms(histogram.percentile(0.95)),
         p99=ms(histogram.percentile(0.99)),
     )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _whole(value: float | None) -> int | None:

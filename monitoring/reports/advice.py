@@ -11,6 +11,7 @@ from monitoring.reports.format import LANGUAGES
 from monitoring.reports.rating import LEAST_REQUESTS
 from monitoring.reports.schema import Advice, Report, Stage, Unit
 from monitoring.reports.text import Pair, cause_text, stage_name
+from telemetry.outcomes import FAILURES
 
 #: A stage that takes a larger share of the time, at a p95 above it, is worth a word.
 STAGE_SHARE, STAGE_P95_MS = 0.3, 100.0
@@ -18,7 +19,6 @@ WAIT_SHARE = 0.2
 SLOW_INFERENCE_MS = 1000.0
 #: An outcome worth a word, and one that is serious, as shares of all requests.
 FAILED_SHARE, FAILED_SERIOUS = 0.01, 0.05
-OUR_FAILURES = ("failed", "timeout", "rejected")
 MEMORY, MEMORY_SERIOUS = 0.8, 0.9
 IDLE_UTILISATION = 0.2
 #: Growth of the latency's p95 against the period before.
@@ -59,7 +59,7 @@ def _outcomes(report: Report) -> Iterator[Advice]:
         code = f"outcome_{outcome}"
         if code not in ADVICE or not _enough(report) or count < FAILED_SHARE * total:
             continue
-        serious = count >= FAILED_SERIOUS * total and outcome in OUR_FAILURES
+        serious = count >= FAILED_SERIOUS * total and outcome in FAILURES
         cause = next((each for each in report.failures.causes if each.outcome == outcome), None)
         english, chinese = (
             cause_text(cause.error_type, cause.message, language) if cause else ""

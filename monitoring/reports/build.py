@@ -78,7 +78,7 @@ def build(
         stages=stages,
         image_bytes_mean=found.image_bytes(metrics, covered),
         slowest=images.slowest(traces, covered.window) if now.traffic.total else [],
-        failures=images.failures(traces, covered.window, now.traffic.total - now.succeeded),
+        failures=images.failures(traces, covered.window, now.traffic.errors),
         detections=found.detections(metrics, covered, compare=before is not None),
         clients_as=settings.clients,
         clients=found.clients(metrics, covered, compare=before is not None),

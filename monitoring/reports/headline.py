@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from monitoring.reports.period import WorkerTime
 from monitoring.reports.schema import Figure, Latency, Peak, Period, Unit
 from monitoring.reports.traffic import Traffic
+from telemetry.outcomes import success_rate
 
 FIGURES: tuple[tuple[str, Unit], ...] = (
     ("requests", "count"),
@@ -46,7 +47,7 @@ class Headline:
         cost = None if hours is None or price_per_hour is None else 1000 * hours * price_per_hour
         values: dict[str, float | None] = {
             "requests": self.traffic.total,
-            "success_rate": _ratio(self.succeeded, self.traffic.total),
+            "success_rate": success_rate(self.traffic.outcomes),
             "qps_mean": _ratio(self.traffic.total, self.period.observed_s),
             "qps_peak": self.peak.per_s if self.peak else None,
             "latency_p50": self.latency.p50_ms if self.latency else None,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
 from monitoring.stores.contract import MetricsStore, Window
 from telemetry import names
 
@@ -81,8 +82,7 @@ class WorkerTime:
     @property
     def utilisation(self) -> float | None:
         """Share of the workers' time in which they had an image in hand."""
-        busy_s = math.fsum(self.busy_s.values())
-        return min(1.0, busy_s / self.workers_s) if self.workers_s else None
+        return utilisation(math.fsum(self.busy_s.values()), self.workers_s)
 
 
 def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
@@ -95,14 +95,17 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
     total: list[float] = []
     for window, step_s in covered.parts():
         found = metrics.gauge_series(names.M_WORKERS, window, step_s, across="avg", by=("state",))
-        for (state,), series in found.items():
-            for at, value in zip(series.times_s, series.values, strict=True):
-                length = min(series.step_s, covered.now_s - at, window.end_s - at)
-                if value is None or length <= 0:
-                    continue
-                total.append(value * length)
-                if state == "busy":  # both states are always reported together
-                    observed.append(length)
+        if not found:
+            continue
+        there, steps = workers_there(found), next(iter(found.values()))
+        lengths = [
+            max(0.0, min(steps.step_s, covered.now_s - at, window.end_s - at))
+            for at in steps.times_s
+        ]
+        total.append(seconds_there(there, lengths))
+        observed += [
+            length for number, length in zip(there, lengths, strict=True) if number is not None
+        ]
     busy = metrics.increase(names.M_WORKER_BUSY, covered.window, by=("provider",))
     return WorkerTime(
         math.fsum(observed),

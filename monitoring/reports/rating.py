@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from monitoring.reports.schema import Criterion, Grade, Latency, Rating, Stage, Unit
+from telemetry.outcomes import COUNTED, success_rate
 
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "D", "E")
 #: Fewer requests than this say nothing of a service.
@@ -23,16 +24,16 @@ def rate(
     critical_share: float | None,
 ) -> Rating:
     """Rate a period; `critical_share` is of its time, with a critical alert firing."""
-    could = sum(outcomes.values()) - outcomes.get("invalid", 0)
+    counted = sum(outcomes.get(outcome, 0) for outcome in COUNTED)
     wait = next((stage.p95_ms for stage in stages if stage.stage == "queue_wait"), None)
     criteria = [
-        _criterion("success", "share", outcomes.get("ok", 0) / could if could else None, SUCCESS),
+        _criterion("success", "share", success_rate(outcomes), SUCCESS),
         _criterion("latency", "ms", latency.p95_ms if latency else None, LATENCY_P95_MS),
         _criterion("queue_wait", "ms", wait, QUEUE_WAIT_P95_MS),
         _criterion("critical", "share", critical_share, CRITICAL_SHARE),
     ]
     grades = [each.grade for each in criteria if each.grade is not None]
-    rated = could >= LEAST_REQUESTS and bool(grades)
+    rated = counted >= LEAST_REQUESTS and bool(grades)
     return Rating(grade=max(grades) if rated else None, least=LEAST_REQUESTS, criteria=criteria)
 
 

@@ -133,6 +133,7 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "outcome.rejected": ("rejected", "已拒绝"),
         "outcome.failed": ("failed", "失败"),
         "outcome.timeout": ("timeout", "超时"),
+        "outcome.cancelled": ("cancelled", "已取消"),
         # kinds of errors, by pipeline.errors' codes
         "kind.invalid_image": ("not an image, or cut short", "不是图片，或文件不完整"),
         "kind.too_large": ("image too large", "图片过大"),

@@ -13,9 +13,7 @@ from monitoring.reports.schema import Day, Latency, Peak, Timeline
 from monitoring.stores.contract import MetricsStore
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import names
-
-#: Outcomes in the order in which they are shown.
-OUTCOMES = ("ok", "invalid", "rejected", "failed", "timeout")
+from telemetry.outcomes import ERRORS, OUTCOMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,11 @@ class Traffic:
     def total(self) -> int:
         """All requests."""
         return sum(self.outcomes.values())
+
+    @property
+    def errors(self) -> int:
+        """Requests that ended in an error, the sender's or ours."""
+        return sum(self.outcomes.get(outcome, 0) for outcome in ERRORS)
 
 
 def traffic(metrics: MetricsStore, covered: Covered) -> Traffic:

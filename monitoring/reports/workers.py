@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from monitoring.figures.capacity import TARGET
+from monitoring.figures.utilisation import (
+    TARGET,
+    busy_s_per_image,
+    per_worker_per_s,
+    workers_needed,
+)
 from monitoring.reports.period import Covered, WorkerTime
 from monitoring.reports.schema import Cost, Stage, Workers
 from monitoring.reports.traffic import milliseconds
@@ -40,7 +45,8 @@ def workers(
     window, step_s = covered.window, covered.plot_step_s
     batches = metrics.histogram(names.M_BATCH_SIZE, window).get(())
     images = batches.sum if batches else 0.0
-    per_image = math.fsum(time.busy_s.values()) / images if images and time.busy_s else None
+    per_image = busy_s_per_image(math.fsum(time.busy_s.values()), images)
+    per_worker = per_worker_per_s(per_image)
 
     def highest(name: str) -> float | None:
         return _extreme(max, metrics.gauge_series(name, window, step_s, across="max").values())
@@ -62,8 +68,8 @@ def workers(
         busy_s=dict(time.busy_s),
         batch_size_mean=round(batches.mean, 3) if batches and batches.mean else None,
         busy_s_per_image=round(per_image, 6) if per_image else None,
-        per_worker_per_s=round(1 / per_image, 3) if per_image else None,
-        needed_at_peak=needed(peak_per_s, per_image),
+        per_worker_per_s=round(per_worker, 3) if per_worker else None,
+        needed_at_peak=workers_needed(peak_per_s, per_image),
         target_utilisation=TARGET,
         fallback=None if fallback is None else round(fallback),
         queue_depth_max=highest(names.M_QUEUE_DEPTH),
@@ -71,13 +77,6 @@ def workers(
         memory_max=_extreme(max, of_hosts(names.M_SYSTEM_MEMORY, "used")),
         cpu_max=None if idle is None else round(max(0.0, 1 - idle), 4),
     )
-
-
-def needed(per_s: float | None, busy_s_per_image: float | None) -> int | None:
-    """Workers that hold `per_s` images a second without being busier than the target."""
-    if per_s is None or busy_s_per_image is None:
-        return None
-    return max(1, math.ceil(per_s * busy_s_per_image / TARGET - 1e-9))
 
 
 def cost(found: Workers, images: int, settings: Settings) -> Cost:

@@ -26,6 +26,7 @@ from monitoring.stores.contract import (
 from monitoring.stores.summary import summarize
 from pipeline.errors import Unavailable
 from telemetry import names
+from telemetry.outcomes import ERRORS
 
 TIMEOUT_S = 10.0
 #: Traces fetched at once when the slowest are looked for: Jaeger cannot order by duration.
@@ -33,8 +34,6 @@ FETCH_MAX = 500
 #: How far back a search without a window looks.
 LOOKBACK_S = 30 * 86400.0
 
-#: Values of `damoscope.outcome` that tell of an error.
-FAILED_OUTCOMES = ("invalid", "rejected", "failed", "timeout")
 
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
 #: Tags that Jaeger makes of a span's own fields.
@@ -105,7 +104,7 @@ class JaegerTraces:
         if least_ms > 0:
             parameters["minDuration"] = f"{int(least_ms * 1000)}us"
         # Jaeger cannot ask for "any but": the outcomes that are no success, one by one.
-        outcomes = FAILED_OUTCOMES if status == "error" else ("ok",) if status == "ok" else (None,)
+        outcomes = ERRORS if status == "error" else ("ok",) if status == "ok" else (None,)
         found = {
             (summary.trace_id, summary.span_id): summary
             for outcome in outcomes

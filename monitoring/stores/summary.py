@@ -7,6 +7,7 @@ from typing import Any
 
 from monitoring.stores.contract import Span, SpanStatus, TraceSummary
 from telemetry import names
+from telemetry.outcomes import ERRORS
 
 
 def is_request(span: Span) -> bool:
@@ -20,7 +21,7 @@ def is_request(span: Span) -> bool:
 
 def is_error(status: SpanStatus, attributes: Mapping[str, Any]) -> bool:
     """Whether a request's span tells that it did not end well."""
-    return status == "error" or attributes.get(names.OUTCOME, "ok") != "ok"
+    return status == "error" or attributes.get(names.OUTCOME, "ok") in ERRORS
 
 
 def summarize(spans: Sequence[Span]) -> list[TraceSummary]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitoring.alerts.render import render
+from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
 from run.generate.parts import Generated
 
@@ -15,4 +15,5 @@ def _alerts() -> str:
 
 GENERATED: Final = (
     Generated("deploy/prometheus/rules/alerts.yml", _alerts),
+    Generated("deploy/prometheus/rules/figures.yml", render_figures),
 )  # fmt: skip

@@ -72,7 +72,7 @@ def test_it_says_what_was_sent(open_page: OpenPage, found: int) -> None:
     page = open_page("/report?days=1")
     expect(inside(page).locator('[data-figure="requests"] .value')).to_have_text(str(GOOD + BAD))
     assert figure(page, "detections") == str(found)
-    assert figure(page, "success_rate") == "94.2 %"
+    assert figure(page, "success_rate") == "100 %"
     assert "EUR" in figure(page, "cost_per_1000")
     rows = inside(page).locator("tr[data-outcome]")
     assert [row.get_attribute("data-outcome") for row in rows.all()] == ["ok", "invalid"]

@@ -41,6 +41,7 @@ EXPORTED = {
     names.M_QUEUE_DEPTH: "damoscope_queue_depth",
     names.M_QUEUE_OLDEST_AGE: "damoscope_queue_oldest_age_seconds",
     names.M_WORKERS: "damoscope_workers",
+    names.M_WORKER_BUSY: "damoscope_worker_busy_seconds",
     names.M_WORKERS_FALLBACK: "damoscope_workers_fallback",
     names.M_GPU_UTILIZATION: "hw_gpu_utilization_ratio",
     "system.cpu.utilization": "system_cpu_utilization_ratio",
@@ -94,6 +95,8 @@ def samples() -> Iterator[Sample]:
                 labels = {"stage": stage}
                 yield Sample("histogram", names.M_STAGE_DURATION, *who, values=took, labels=labels)
             yield from hosts(*who, share=0.5)
+            busy_s, labels = 2.5 * lived, {"provider": "cuda"}
+            yield Sample("counter", names.M_WORKER_BUSY, *who, value=busy_s, labels=labels)
             labels = {"gpu": "0"}
             busy = (tick % 4) / 4
             yield Sample("gauge", names.M_GPU_UTILIZATION, *who, value=busy, labels=labels)
@@ -236,8 +239,8 @@ def test_the_same_everywhere(
 EXPECTED: dict[str, tuple[float | None, float | None, float | None]] = {
     # (busy, quiet, dead), over 60 s
     "qps": (None, 0, 0),
-    "success_rate": (32 / 36, None, None),
-    "failure_rate": (2 / 36, None, None),
+    "success_rate": (32 / 34, None, None),
+    "failure_rate": (2 / 34, None, None),
     "traffic_share": (None, 0, 0),
     "queue_depth": (2, 2, None),
     "queue_age_s": (3.0, 6.0, None),
@@ -245,6 +248,7 @@ EXPECTED: dict[str, tuple[float | None, float | None, float | None]] = {
     "workers_fallback": (0, 2, None),
     "workers_silent": (1, 1, None),
     "frontends_reporting": (2, 2, 0),
+    "utilisation": (4 * 2.5 / 60 / 2, 0, None),
     "cpu": (0.5 + 0.125 + 3 / 64, 0.5 + 0.125 + 3 / 64, 0.5 + 0.125 + 3 / 64),
     "gpu_utilization": (0.375, 0.375, 0.375),
     "latency_mean_s": (None, None, None),

@@ -11,7 +11,6 @@ from monitoring.reports.advice_text import ADVICE
 from monitoring.reports.rating import LEAST_REQUESTS, rate
 from monitoring.reports.schema import Grade, Latency, Stage
 from monitoring.reports.text import WORDS
-from monitoring.reports.workers import needed
 from tests.monitoring.reports import example
 
 
@@ -153,16 +152,6 @@ def test_what_clients_send_is_only_quoted() -> None:
     )
     assert message in advice.text.en
     assert message in advice.text.zh
-
-
-@pytest.mark.parametrize(
-    ("per_s", "busy_s", "count"),
-    [(10, 0.1, 2), (8, 0.1, 1), (0.001, 0.1, 1), (100, 0.05, 7), (None, 0.1, None),
-     (5, None, None)],
-)  # fmt: skip
-def test_workers_needed(per_s: float | None, busy_s: float | None, count: int | None) -> None:
-    """As many as keep the peak at 80 % utilisation."""
-    assert needed(per_s, busy_s) == count
 
 
 def test_texts_are_complete() -> None:

@@ -188,7 +188,8 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
     """Our metrics by their exported names, recorded series by a rule's name."""
     recorded = {
         rule["record"]
-        for group in _load("deploy/prometheus/rules/recording.yml")["groups"]
+        for name in ("recording", "figures")
+        for group in _load(f"deploy/prometheus/rules/{name}.yml")["groups"]
         for rule in group["rules"]
     }
     asked = set()
