@@ -31,7 +31,6 @@ from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from telemetry.context import trace_id
 from telemetry.setup import Telemetry
-from telemetry.spans import SCOPE
 
 #: Only detections are traced: no pages, assets, polls, health checks or telemetry itself.
 UNTRACED = rf"^(?!.*{api.DETECT_PATH}(\?.*)?$)"
@@ -49,7 +48,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     )
     replies = Replies(redis, uuid4().hex, producer.state)
     status = Status(redis)
-    meter = telemetry.meter_provider.get_meter(SCOPE)
+    meter = telemetry.meter
     status.observe(meter)
     limiter = Limiter(settings)
     clients = Clients(settings.clients, redis)

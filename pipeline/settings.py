@@ -2,7 +2,7 @@
 
 Precedence, highest first: command-line options, environment variables
 (`DAMOSCOPE_<NAME>`), the file `damoscope.toml` in the working folder, defaults.
-The OpenTelemetry SDK's own variables (`OTEL_*`) are read by `telemetry.setup`.
+The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.variables`.
 """
 
 from __future__ import annotations
@@ -176,6 +176,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe log line that is printed."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Form of a log line: text, or one JSON object."
     )
 
     @field_validator("rate_limit", "notify_rate")

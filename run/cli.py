@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load
+from telemetry import logs, variables
 
 app = typer.Typer(
     name="damoscope",
@@ -44,12 +44,12 @@ def up(
     redis_url: Redis = None,
 ) -> None:
     """Run everything on this machine: Redis, workers and the frontend."""
-    from run.supervisor import Supervisor
-
     settings = _start(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
         redis_url=redis_url,
     )  # fmt: skip
+    from run.supervisor import Supervisor
+
     Supervisor(settings).run()
 
 
@@ -64,9 +64,10 @@ def frontend(
     ] = None,
 ) -> None:
     """Run the HTTP API and the pages."""
+    settings = _start(home=home, host=host, port=port, redis_url=redis_url, pages=pages)
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
-    run(_start(home=home, host=host, port=port, redis_url=redis_url, pages=pages))
+    run(settings)
 
 
 @app.command()
@@ -74,9 +75,10 @@ def worker(
     model: Model = None, provider: Provider = None, redis_url: Redis = None, workers: Workers = None
 ) -> None:
     """Run one worker process. Start as many as you like, on any host that reaches Redis."""
+    settings = _start(model=model, provider=provider, redis_url=redis_url, workers=workers)
     from worker.main import run  # imported here: a frontend's host needs no ONNX Runtime
 
-    run(_start(model=model, provider=provider, redis_url=redis_url, workers=workers))
+    run(settings)
 
 
 @app.command()
@@ -90,12 +92,12 @@ def detect(
     provider: Provider = None,
 ) -> None:
     """Find objects in image files here and now, without Redis or a service."""
-    from worker.detect import run
-
     settings = _start(
         model=model, provider=provider, score_threshold=score_threshold,
         iou_threshold=iou_threshold, workers=1,
     )  # fmt: skip
+    from worker.detect import run
+
     if not run(settings, images, as_json=as_json, save=save):
         raise typer.Exit(1)
 
@@ -103,9 +105,10 @@ def detect(
 @app.command()
 def watcher(home: Home = None, redis_url: Redis = None) -> None:
     """Watch the metrics: raise alerts, send notifications and scheduled reports."""
+    settings = _start(home=home, redis_url=redis_url)
     from monitoring.watcher import run
 
-    run(_start(home=home, redis_url=redis_url))
+    run(settings)
 
 
 @app.command()
@@ -158,13 +161,9 @@ def test() -> None:
 
 
 def _start(**options: object) -> Settings:
+    variables.check()  # first: OpenTelemetry reads some of them when it is imported
     settings = load(**options)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(name)s: %(message)s", force=True
-    )
-    # Libraries log their own doings at info; ours is what a user started us for.
-    for name in ("rq", "rq.worker", "httpx", "opentelemetry", "uvicorn", "onnx", "asyncio", "PIL"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format)
     return settings
 
 

@@ -5,46 +5,38 @@ would export its parent's cumulative counts a second time. The standard `OTEL_*`
 variables decide where telemetry goes and how; the defaults differ from the SDK's
 only in that exports are quicker (a trace can be opened a second after its request)
 and that nothing is sent when no endpoint is known.
+
+Providers that are there already, because an agent such as `opentelemetry-instrument` or the
+user's own `sitecustomize` has made them, are used as they are.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import platform
 import threading
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.metadata import entry_points
 from typing import Any
-from uuid import uuid4
 
-from opentelemetry import metrics, propagate, trace
+from opentelemetry import metrics, trace
+from opentelemetry._logs import get_logger_provider, set_logger_provider
 from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
+from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.semconv.schemas import Schemas
 
+from telemetry import accepted, exporters, logs, resource, variables
 from telemetry.instruments import Instruments
-from telemetry.spans import SCOPE
 
-#: Seconds after the start during which exports that fail are not logged.
-GRACE_S = 15.0
-#: gRPC waits up to two minutes before it tries a server again that was away for a while, and
-#: half a minute before it looks its address up again; telemetry should flow sooner. (The backoff
-#: belongs to the address, so the exporters' own new channels do not shorten it.)
-GRPC_OPTIONS: Any = (  # the exporters' own annotation allows for one pair of strings
-    ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 2000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.dns_min_time_between_resolutions_ms", 2000),
-)
+#: The name under which all of our spans and metrics are made.
+SCOPE = "damoscope"
+#: The semantic conventions that their names follow.
+SCHEMA_URL = Schemas.V1_44_0.value
 #: What of `opentelemetry-instrumentation-system-metrics` is reported by every process.
 SYSTEM_METRICS = {
     "process.cpu.utilization": ["user", "system"],
@@ -61,9 +53,15 @@ class Telemetry:
 
     tracer: trace.Tracer
     instruments: Instruments
-    tracer_provider: TracerProvider
-    meter_provider: MeterProvider
+    tracer_provider: trace.TracerProvider
+    meter_provider: metrics.MeterProvider
+    logger_provider: LoggerProvider | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def meter(self) -> metrics.Meter:
+        """The meter of all our metrics."""
+        return meter(self.meter_provider)
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Send what is left, then stop exporting; returns after `timeout_s` at the latest.
@@ -79,157 +77,108 @@ class Telemetry:
         ending.join(timeout_s)
 
     def _shutdown(self) -> None:
-        SystemMetricsInstrumentor().uninstrument()
-        self.tracer_provider.shutdown()
-        self.meter_provider.shutdown()
+        if SystemMetricsInstrumentor().is_instrumented_by_opentelemetry:
+            SystemMetricsInstrumentor().uninstrument()
+        for provider in (self.tracer_provider, self.meter_provider, self.logger_provider):
+            if isinstance(provider, (TracerProvider, MeterProvider, LoggerProvider)):
+                provider.shutdown()
 
 
-def start(service: str, environ: Mapping[str, str] = os.environ) -> Telemetry:
+def start(service: str) -> Telemetry:
     """Build the providers of this process and make them global.
 
-    Without an endpoint in `environ` spans and metrics are made but not sent.
+    Without an endpoint spans and metrics are made but not sent; with `OTEL_SDK_DISABLED` they are
+    not made. Raises ConfigurationError when an `OTEL_` variable makes no sense.
     """
-    _quiet_exporters()
-    propagate.set_global_textmap(TraceContextTextMapPropagator())
-    resource = Resource.create(_resource(service))
-    tracer_provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    readers = []
-    if _wanted(environ, "TRACES"):
-        tracer_provider.add_span_processor(
-            BatchSpanProcessor(
-                _span_exporter(environ),
-                max_queue_size=_int(environ, "OTEL_BSP_MAX_QUEUE_SIZE", 16384),
-                schedule_delay_millis=_int(environ, "OTEL_BSP_SCHEDULE_DELAY", 1000),
-                max_export_batch_size=_int(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
-            )
-        )
-    if _wanted(environ, "METRICS"):
-        interval_ms = _int(environ, "OTEL_METRIC_EXPORT_INTERVAL", 5000)
-        readers.append(
-            PeriodicExportingMetricReader(
-                _metric_exporter(environ), export_interval_millis=interval_ms
-            )
-        )
-    meter_provider = MeterProvider(
-        resource=resource, metric_readers=readers, shutdown_on_exit=False
-    )
-    trace.set_tracer_provider(tracer_provider)
-    metrics.set_meter_provider(meter_provider)
-    SystemMetricsInstrumentor(config=SYSTEM_METRICS).instrument(meter_provider=meter_provider)
+    variables.check()
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        tracers: trace.TracerProvider = trace.NoOpTracerProvider()
+        meters: metrics.MeterProvider = metrics.NoOpMeterProvider()
+        return _telemetry(tracers, meters, None)
+    whose = resource.of_this_process(service)
+    tracers, meters, loggers = _tracers(whose), _meters(whose), _loggers(whose)
+    if not SystemMetricsInstrumentor().is_instrumented_by_opentelemetry:  # by an agent
+        SystemMetricsInstrumentor(config=SYSTEM_METRICS).instrument(meter_provider=meters)
+    return _telemetry(tracers, meters, loggers)
+
+
+def meter(provider: metrics.MeterProvider) -> metrics.Meter:
+    """The meter of all our metrics."""
+    return provider.get_meter(SCOPE, resource.release(), schema_url=SCHEMA_URL)
+
+
+def _telemetry(
+    tracers: trace.TracerProvider, meters: metrics.MeterProvider, loggers: LoggerProvider | None
+) -> Telemetry:
     return Telemetry(
-        tracer=tracer_provider.get_tracer(SCOPE),
-        instruments=Instruments.create(meter_provider.get_meter(SCOPE)),
-        tracer_provider=tracer_provider,
-        meter_provider=meter_provider,
+        tracer=tracers.get_tracer(SCOPE, resource.release(), schema_url=SCHEMA_URL),
+        instruments=Instruments.create(meter(meters)),
+        tracer_provider=tracers,
+        meter_provider=meters,
+        logger_provider=loggers,
     )
 
 
-def _wanted(environ: Mapping[str, str], signal: str) -> bool:
-    """Whether a signal has somewhere to go; `OTEL_<SIGNAL>_EXPORTER=none` switches it off."""
-    if environ.get(f"OTEL_{signal}_EXPORTER", "otlp").strip().lower() == "none":
-        return False
-    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    return any(environ.get(name) for name in names)
+def _tracers(whose: Resource) -> TracerProvider:
+    found = trace.get_tracer_provider()
+    if isinstance(found, TracerProvider):
+        return found
+    made = TracerProvider(
+        resource=whose, sampler=_sampler(), id_generator=_id_generator(), shutdown_on_exit=False
+    )
+    for processor in exporters.span_processors():
+        made.add_span_processor(processor)
+    trace.set_tracer_provider(made)
+    return made
 
 
-def _protocol(environ: Mapping[str, str], signal: str) -> str:
-    specific = environ.get(f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL")
-    return specific or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+def _meters(whose: Resource) -> MeterProvider:
+    found = metrics.get_meter_provider()
+    if isinstance(found, MeterProvider):
+        return found
+    made = MeterProvider(
+        resource=whose, metric_readers=exporters.metric_readers(), shutdown_on_exit=False
+    )
+    metrics.set_meter_provider(made)
+    return made
 
 
-def _span_exporter(environ: Mapping[str, str]) -> SpanExporter:
-    # The two transports import much; a process loads only the one it uses.
-    if _protocol(environ, "TRACES") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as Grpc
+def _loggers(whose: Resource) -> LoggerProvider | None:
+    """The provider that log lines are exported by; None when they are not."""
+    found = get_logger_provider()
+    if isinstance(found, LoggerProvider):
+        return found  # whoever made it has its handler installed as well
+    processors = exporters.log_processors()
+    if not processors:
+        return None
+    from opentelemetry.instrumentation.logging.handler import LoggingHandler  # where it is used
 
-        return Grpc(channel_options=GRPC_OPTIONS)
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as Http
-
-    return Http()
-
-
-def _metric_exporter(environ: Mapping[str, str]) -> MetricExporter:
-    if _protocol(environ, "METRICS") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
-            OTLPMetricExporter as Grpc,
-        )
-
-        return Grpc(channel_options=GRPC_OPTIONS)
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as Http
-
-    return Http()
+    made = LoggerProvider(resource=whose, shutdown_on_exit=False)
+    for processor in processors:
+        made.add_log_record_processor(processor)
+    set_logger_provider(made)
+    handler = LoggingHandler(logger_provider=made)
+    handler.addFilter(logs.not_of_the_exporters)
+    logging.getLogger().addHandler(handler)
+    return made
 
 
-def _resource(service: str) -> dict[str, str | int]:
-    try:
-        release = version("damoscope")
-    except PackageNotFoundError:
-        release = "0"
-    return {
-        "service.name": service,
-        "service.version": release,
-        "service.instance.id": str(uuid4()),
-        "host.id": host_id(),
-        "host.name": platform.node(),
-        "process.pid": os.getpid(),
-    }
+def _sampler() -> Sampler | None:
+    """A sampler that the user has installed; None for one of the SDK's, which it makes itself."""
+    name = os.environ.get("OTEL_TRACES_SAMPLER", "always_on").strip()
+    if name.lower() in accepted.SAMPLERS:
+        return None
+    made: Sampler = _load("opentelemetry_traces_sampler", name)(
+        os.environ.get("OTEL_TRACES_SAMPLER_ARG")
+    )
+    return made
 
 
-def host_id() -> str:
-    """A stable id of this host that does not give away the machine id it is made from."""
-    try:
-        seed = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except OSError:
-        seed = ""
-    # A container without a machine id is a host of its own: its name is its id.
-    return hashlib.sha256((seed or platform.node()).encode()).hexdigest()[:32]
+def _id_generator() -> IdGenerator | None:
+    name = os.environ.get("OTEL_PYTHON_ID_GENERATOR")
+    return _load("opentelemetry_id_generator", name.strip())() if name else None
 
 
-def _int(environ: Mapping[str, str], name: str, default: int) -> int:
-    try:
-        return int(environ.get(name, default))
-    except ValueError:
-        return default
-
-
-class OncePerMinute(logging.Filter):
-    """Lets through one record a minute of each logger: telemetry that fails must not shout.
-
-    The first `GRACE_S` of a process are silent: its receiver may just be starting as well.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last: dict[str, float] = {}
-        self._silent_until = time.monotonic() + GRACE_S
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        now = time.monotonic()
-        if now < self._silent_until:
-            return False
-        if now - self._last.get(record.name, -60.0) < 60.0:
-            return False
-        self._last[record.name] = now
-        record.exc_info = None  # the line is enough; a stack of urllib3 says no more
-        return True
-
-
-def _quiet_exporters() -> None:
-    """Bound what the SDK's exporters log when nobody takes the telemetry."""
-    for name in list(logging.Logger.manager.loggerDict):
-        if name.startswith("opentelemetry."):
-            _filter_once(logging.getLogger(name))
-    for name in (
-        "opentelemetry.exporter.otlp.proto.http.trace_exporter",
-        "opentelemetry.exporter.otlp.proto.http.metric_exporter",
-        "opentelemetry.exporter.otlp.proto.grpc.exporter",
-        "opentelemetry.sdk._shared_internal",
-        "opentelemetry.sdk.metrics._internal.export",
-        "opentelemetry.sdk.trace.export",
-    ):
-        _filter_once(logging.getLogger(name))
-
-
-def _filter_once(logger: logging.Logger) -> None:
-    if not any(isinstance(existing, OncePerMinute) for existing in logger.filters):
-        logger.addFilter(OncePerMinute())
+def _load(group: str, name: str) -> Any:
+    (entry, *_) = entry_points(group=group, name=name)
+    return entry.load()

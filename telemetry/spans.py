@@ -10,9 +10,6 @@ from opentelemetry.util.types import AttributeValue
 
 from telemetry import names
 
-#: The name under which all of our spans and metrics are made.
-SCOPE = "damoscope"
-
 
 def record(
     tracer: Tracer,

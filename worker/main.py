@@ -12,7 +12,6 @@ from pipeline.connection import connect
 from pipeline.settings import Settings
 from telemetry import gpu, names, setup
 from telemetry.setup import Telemetry
-from telemetry.spans import SCOPE
 from worker.loop import LOST_REDIS, BatchWorker, log
 from worker.model.session import Detector
 
@@ -29,7 +28,7 @@ def run(settings: Settings) -> None:
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
     detector = Detector(settings)
     telemetry = setup.start(names.SERVICE_WORKER)
-    gpu.observe(telemetry.meter_provider.get_meter(SCOPE))
+    gpu.observe(telemetry.meter)
     try:
         worker = _worker(settings, detector, telemetry, connection)
         # What is loaded by now stays; it need not be looked through for garbage.

@@ -6,14 +6,20 @@ from typing import Final
 
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
-from run.generate.parts import Generated
+from run.generate.parts import Generated, table
+from telemetry import variables
 
 
 def _alerts() -> str:
     return render(read(SHIPPED))
 
 
+def _opentelemetry() -> str:
+    return table(*variables.documented())
+
+
 GENERATED: Final = (
     Generated("deploy/prometheus/rules/alerts.yml", _alerts),
     Generated("deploy/prometheus/rules/figures.yml", render_figures),
+    Generated("docs/settings.md", _opentelemetry, "OpenTelemetry"),
 )  # fmt: skip

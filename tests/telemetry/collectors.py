@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -15,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1 import (
     metrics_service_pb2,
     metrics_service_pb2_grpc,
@@ -38,15 +42,33 @@ class Collected:
     paths: set[str] = field(default_factory=set)
     traces: list[ExportTraceServiceRequest] = field(default_factory=list)
     metrics: list[ExportMetricsServiceRequest] = field(default_factory=list)
+    logs: list[ExportLogsServiceRequest] = field(default_factory=list)
+    #: By path: the headers that came last. By HTTP only.
+    headers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
-    def span_names(self) -> list[str]:
+    def spans(self) -> list[Any]:
         return [
-            span.name
+            span
             for request in self.traces
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
+        ]
+
+    @property
+    def span_names(self) -> list[str]:
+        return [span.name for span in self.spans]
+
+    @property
+    def lines(self) -> list[Any]:
+        """Log records."""
+        return [
+            record
+            for request in self.logs
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
         ]
 
     @property
@@ -75,15 +97,20 @@ def _plain(attributes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def http_collector() -> Iterator[Collected]:
-    """A collector that takes OTLP/HTTP on a free port."""
+def http_collector(tls: ssl.SSLContext | None = None) -> Iterator[Collected]:
+    """A collector that takes OTLP/HTTP on a free port, with TLS or without."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             collected.paths.add(self.path)
+            collected.headers[self.path] = {k.lower(): v for k, v in self.headers.items()}
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
             if "traces" in self.path:
                 collected.traces.append(ExportTraceServiceRequest.FromString(body))
+            elif "logs" in self.path:
+                collected.logs.append(ExportLogsServiceRequest.FromString(body))
             else:
                 collected.metrics.append(ExportMetricsServiceRequest.FromString(body))
             self.send_response(200)
@@ -94,7 +121,10 @@ def http_collector() -> Iterator[Collected]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        collected = Collected(f"http://127.0.0.1:{server.server_port}")
+        scheme = "http"
+        if tls:
+            server.socket, scheme = tls.wrap_socket(server.socket, server_side=True), "https"
+        collected = Collected(f"{scheme}://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         yield collected
@@ -116,7 +146,13 @@ def grpc_collector() -> Iterator[Collected]:
             collected.metrics.append(request)
             return metrics_service_pb2.ExportMetricsServiceResponse()
 
+    class Logs(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802, gRPC's name
+            collected.logs.append(request)
+            return logs_service_pb2.ExportLogsServiceResponse()
+
     server = grpc.server(ThreadPoolExecutor(2))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
     collected = Collected(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
@@ -145,12 +181,19 @@ print(format(span.get_span_context().trace_id, "032x"))
 """
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of this process with these `OTEL_*` variables and no others."""
+    # requests, by which OTLP/HTTP goes, prefers a machine's own bundle to any other certificate.
+    others = ("OTEL_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    return kept | variables
+
+
 def run(program: str = PROGRAM, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own, under these `OTEL_*` variables and no others."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environ | variables,
+        env=environment(**variables),
         cwd=ROOT,
         capture_output=True,
         text=True,

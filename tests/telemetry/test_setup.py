@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from telemetry import setup
+from telemetry import logs, variables
+from telemetry.resource import host_id
 from tests.telemetry.collectors import (
     PROGRAM,
     grpc_collector,
@@ -29,7 +30,7 @@ def test_http() -> None:
     resource = collected.resource
     assert resource["service.name"] == "damoscope-worker"
     assert len(resource["service.instance.id"]) == 36
-    assert resource["host.id"] == setup.host_id()
+    assert resource["host.id"] == host_id()
     assert resource["process.pid"] > 0
     (point,) = collected.metric("damoscope.batch.size").histogram.data_points
     assert (point.count, point.sum) == (1, 3)
@@ -84,14 +85,11 @@ def test_no_endpoint() -> None:
     assert done.stderr == ""
 
 
-def test_numbers_that_are_none() -> None:
-    """Intervals that cannot be read leave the defaults."""
+def test_empty_variables() -> None:
+    """An empty variable, as Compose passes those that are not set, means unset."""
+    empty = dict.fromkeys(variables.known(), "")
     with http_collector() as collected:
-        run(
-            **{ENDPOINT: collected.endpoint},
-            OTEL_BSP_SCHEDULE_DELAY="soon",
-            OTEL_METRIC_EXPORT_INTERVAL="",
-        )
+        run(**empty | {ENDPOINT: collected.endpoint})
     assert collected.span_names == ["work"]
 
 
@@ -120,11 +118,10 @@ def test_absent_collector() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     program = """
-import logging
-from telemetry import setup
+from telemetry import logs, setup
 
-logging.basicConfig(format="%(name)s")
-setup.GRACE_S = 0.0
+logs.GRACE_S = 0.0
+logs.configure("info", "text")
 telemetry = setup.start("damoscope-worker")
 for _ in range(3):
     telemetry.tracer.start_span("work").end()
@@ -137,9 +134,9 @@ telemetry.shutdown(30)
         **{ENDPOINT: f"http://127.0.0.1:{port}"},
         OTEL_EXPORTER_OTLP_TIMEOUT="0.2",
     )
-    lines = done.stderr.splitlines()
-    assert any("trace_exporter" in line for line in lines)
-    assert len(set(lines)) == len(lines) < 6
+    loggers = [line.split()[2] for line in done.stderr.splitlines()]
+    assert any("trace_exporter" in logger for logger in loggers)
+    assert len(set(loggers)) == len(loggers) < 6
 
 
 # -- the parts ------------------------------------------------------------------------------
@@ -157,32 +154,34 @@ class Clock:
 def test_once_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a grace, one record a minute of each logger passes, without its traceback."""
     clock = Clock()
-    monkeypatch.setattr(setup, "time", clock)
-    once = setup.OncePerMinute()
+    monkeypatch.setattr(logs, "time", clock)
+    once = logs.OncePerMinute()
 
     def passes(logger: str) -> bool:
         error = (ValueError, ValueError("x"), None)
         record = logging.LogRecord(logger, logging.ERROR, "f", 1, "message", None, error)
         passed = bool(once.filter(record))
-        assert not passed or record.exc_info is None
+        assert not passed or record.exc_info is None or logger == "damoscope.worker"
         return passed
 
-    assert not passes("exporter.traces")
-    clock.now_s += setup.GRACE_S
-    assert passes("exporter.traces")
-    assert not passes("exporter.traces")
-    assert passes("exporter.metrics")
+    assert passes("damoscope.worker")
+    assert passes("damoscope.worker")
+    assert not passes("opentelemetry.traces")
+    clock.now_s += logs.GRACE_S
+    assert passes("opentelemetry.traces")
+    assert not passes("opentelemetry.traces")
+    assert passes("opentelemetry.metrics")
     clock.now_s += 59
-    assert not passes("exporter.traces")
+    assert not passes("opentelemetry.traces")
     clock.now_s += 1
-    assert passes("exporter.traces")
-    assert not passes("exporter.traces")
+    assert passes("opentelemetry.traces")
+    assert not passes("opentelemetry.traces")
 
 
 def test_host_id() -> None:
     """The host's id is the same every time, and is not the machine id itself."""
-    assert setup.host_id() == setup.host_id()
-    assert len(setup.host_id()) == 32
+    assert host_id() == host_id()
+    assert len(host_id()) == 32
     machine_id = Path("/etc/machine-id")
     if machine_id.is_file():
-        assert setup.host_id() != machine_id.read_text(encoding="ascii").strip()
+        assert host_id() != machine_id.read_text(encoding="ascii").strip()

@@ -1,0 +1,96 @@
+"""Log lines: one form on stderr, with the trace and the span that they belong to."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Literal
+
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+#: Seconds after the start during which exports that fail are not logged.
+GRACE_S = 15.0
+#: Libraries log their own doings at info; ours is what a user started us for.
+QUIET = ("rq", "rq.worker", "httpx", "opentelemetry", "uvicorn", "onnx", "asyncio", "PIL")
+
+Form = Literal["text", "json"]
+
+
+def configure(level: str, form: Form) -> None:
+    """Log to stderr from `level` on, such as `info`."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLine() if form == "json" else TextLine())
+    handler.addFilter(OncePerMinute())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def current_ids() -> tuple[str, str] | None:
+    """Trace and span id of the current span; None outside of any."""
+    context = get_current_span().get_span_context()
+    if not context.is_valid:
+        return None
+    return format_trace_id(context.trace_id), format_span_id(context.span_id)
+
+
+class TextLine(logging.Formatter):
+    """`TIME LEVEL LOGGER [trace_id=... span_id=...] message`; the ids only inside of a span."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ids = current_ids()
+        where = f" [trace_id={ids[0]} span_id={ids[1]}]" if ids else ""
+        return f"{_time(record)} {record.levelname} {record.name}{where}: {super().format(record)}"
+
+
+class JsonLine(logging.Formatter):
+    """The same as one JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if ids := current_ids():
+            line["trace_id"], line["span_id"] = ids
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def not_of_the_exporters(record: logging.LogRecord) -> bool:
+    """Whether a line may be exported: what exporters say of themselves would go in a circle."""
+    return not record.name.startswith(("opentelemetry.", "urllib3.", "grpc."))
+
+
+class OncePerMinute(logging.Filter):
+    """Lets through one line a minute of each of OpenTelemetry's loggers: telemetry that fails must
+    not shout.
+
+    The first `GRACE_S` of a process are silent: its receiver may just be starting as well.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+        self._silent_until = time.monotonic() + GRACE_S
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("opentelemetry."):
+            return True
+        now = time.monotonic()
+        if now < self._silent_until or now - self._last.get(record.name, -60.0) < 60.0:
+            return False
+        self._last[record.name] = now
+        record.exc_info = None  # the line is enough; a stack of urllib3 says no more
+        return True
