@@ -115,7 +115,7 @@ down:
 	docker compose down
 
 stack: install
-	$(BIN)/python -m run.stack up --workers $(or $(WORKERS),2)
+	$(BIN)/python -m run.stack up $(if $(WORKERS),--workers $(WORKERS))
 
 stack-down:
 	$(BIN)/python -m run.stack down

@@ -8,8 +8,11 @@ The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.varia
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from limits import parse as parse_rate
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -23,7 +26,8 @@ from pydantic_settings import (
 from models import BUNDLED
 from pipeline.errors import ConfigurationError
 
-CONFIG_FILE = "damoscope.toml"
+CONFIG_FILE: Final = "damoscope.toml"
+PREFIX: Final = "DAMOSCOPE_"
 
 
 def _data_folder() -> Path:
@@ -37,28 +41,66 @@ def _data_folder() -> Path:
 
 
 Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
+Process = Literal["up", "frontend", "worker", "watcher"]
+
+
+@dataclass(frozen=True)
+class ReadBy:
+    """The commands that a setting changes something for."""
+
+    processes: tuple[Process, ...]
+
+
+UP, FRONTEND, WORKER, WATCHER = (
+    ReadBy(("up",)),
+    ReadBy(("frontend",)),
+    ReadBy(("worker",)),
+    ReadBy(("watcher",)),
+)
+#: Those that read telemetry.
+READERS = ReadBy(("frontend", "watcher"))
+UP_AND_READERS = ReadBy(("up", "frontend", "watcher"))
+UP_AND_WORKER, FRONTEND_AND_WORKER = ReadBy(("up", "worker")), ReadBy(("frontend", "worker"))
+EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
+
+#: The first setting of each section of the documentation, which ends where the next begins.
+SECTIONS = {
+    "home": "Where things are",
+    "model": "The model and who runs it",
+    "max_upload_bytes": "What a request may ask for",
+    "queue_max": "The queue",
+    "telemetry_days": "Telemetry and logs",
+    "alerts": "Alerts, notifications, reports",
+}
 
 
 class Settings(BaseSettings):
-    """Typed settings; each field's description is what docs/settings.md prints."""
+    """Typed settings. docs/settings.md, .env.example and docker-compose.yml are made from them.
+
+    `make generate` writes those: a new setting needs its field here, and nothing else.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix="DAMOSCOPE_",
+        env_prefix=PREFIX,
         env_ignore_empty=True,  # `DAMOSCOPE_X=` in a .env or Compose file means unset
         toml_file=CONFIG_FILE,
         frozen=True,
-        extra="ignore",
+        extra="forbid",  # a name in damoscope.toml that there is not
     )
 
     # where things are
-    home: Path = Field(
+    home: Annotated[Path, UP_AND_READERS] = Field(
         default_factory=_data_folder,
         description="Data folder: Redis files, telemetry store, logs. Default: `var` in a "
         "checkout, else the platform's folder for a user's data.",
     )
-    host: str = Field("127.0.0.1", description="Address the frontend listens on.")
-    port: int = Field(7860, ge=1, le=65535, description="Port the frontend listens on.")
-    redis_url: str | None = Field(
+    host: Annotated[str, UP_AND_READERS] = Field(
+        "127.0.0.1", description="Address the frontend listens on."
+    )
+    port: Annotated[int, UP_AND_READERS] = Field(
+        7860, ge=1, le=65535, description="Port the frontend listens on."
+    )
+    redis_url: Annotated[str | None, EVERY] = Field(
         None,
         # The first choice wins. Names of variables have no case: the second is REDIS_URL too.
         validation_alias=AliasChoices("DAMOSCOPE_REDIS_URL", "redis_url"),
@@ -66,120 +108,141 @@ class Settings(BaseSettings):
     )
 
     # the model and who runs it
-    model: Path = Field(BUNDLED, description="DAMO-YOLO model, an ONNX file.")
-    labels: Path | None = Field(
+    model: Annotated[Path, UP_AND_WORKER] = Field(
+        BUNDLED, description="DAMO-YOLO model, an ONNX file."
+    )
+    labels: Annotated[Path | None, WORKER] = Field(
         None, description="Class names, one a line, for a model that does not carry them."
     )
-    provider: Provider = Field("auto", description="ONNX Runtime provider to run on.")
-    workers: int = Field(
+    provider: Annotated[Provider, WORKER] = Field(
+        "auto", description="ONNX Runtime provider to run on."
+    )
+    workers: Annotated[int, UP_AND_WORKER] = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="Worker processes of `damoscope up`. Default: one per core.",
+        description="Worker processes of `damoscope up`, which share the cores evenly.",
     )
-    frontends: int = Field(
+    frontends: Annotated[int, UP] = Field(
         1,
         ge=1,
         le=64,
         description="Frontends of `damoscope up`: each but the first serves the API alone, on the "
         "next ports.",
     )
-    pages: bool = Field(True, description="Whether a frontend serves the pages beside the API.")
-    threads: int = Field(
+    pages: Annotated[bool, FRONTEND] = Field(
+        True, description="Whether a frontend serves the pages beside the API."
+    )
+    threads: Annotated[int, WORKER] = Field(
         0,
         ge=0,
         le=256,
         description="Threads of one inference; 0: a share of the cores, and all for a lone image.",
     )
-    batch_max: int = Field(
+    batch_max: Annotated[int, WORKER] = Field(
         0, ge=0, le=256, description="Images in one inference at most; 0: 1 on CPU, 16 on a GPU."
     )
-    batch_wait_ms: float = Field(
+    batch_wait_ms: Annotated[float, WORKER] = Field(
         0.0, ge=0, le=1000, description="Longest wait for a batch to fill once it has one image."
     )
 
     # what a request may ask for
-    max_upload_bytes: int = Field(20 * 2**20, ge=1024, description="Largest image file, in bytes.")
+    max_upload_bytes: Annotated[int, FRONTEND] = Field(
+        20 * 2**20, ge=1024, description="Largest image file, in bytes."
+    )
     # Pillow, which reads the headers, refuses anything above 178 million by itself.
-    max_pixels: int = Field(
+    max_pixels: Annotated[int, FRONTEND] = Field(
         50_000_000, ge=1, le=178_000_000, description="Largest image, in pixels."
     )
-    score_threshold: float | None = Field(
+    score_threshold: Annotated[float | None, WORKER] = Field(
         None, ge=0, le=1, description="Default score threshold. Unset: the model's own."
     )
-    iou_threshold: float | None = Field(
+    iou_threshold: Annotated[float | None, WORKER] = Field(
         None, ge=0, le=1, description="Default IoU threshold of NMS. Unset: the model's own."
     )
-    rate_limit: str | None = Field(
+    rate_limit: Annotated[str | None, FRONTEND] = Field(
         None, description="Requests per client address, such as `100/minute`. Unset: no limit."
     )
 
     # the queue
-    queue_max: int = Field(1000, ge=1, description="Jobs waiting at most; more are refused (503).")
-    job_ttl_s: int = Field(600, ge=1, description="A job that waited longer is dropped unrun.")
-    result_ttl_s: int = Field(3600, ge=1, description="How long results can be fetched.")
-    attempts_max: int = Field(
+    queue_max: Annotated[int, FRONTEND] = Field(
+        1000, ge=1, description="Jobs waiting at most; more are refused (503)."
+    )
+    job_ttl_s: Annotated[int, FRONTEND] = Field(
+        600, ge=1, description="A job that waited longer is dropped unrun."
+    )
+    result_ttl_s: Annotated[int, FRONTEND_AND_WORKER] = Field(
+        3600, ge=1, description="How long results can be fetched."
+    )
+    attempts_max: Annotated[int, FRONTEND] = Field(
         3, ge=1, le=10, description="How often an image is tried when workers die over it."
     )
 
     # telemetry
-    telemetry_days: float = Field(
+    telemetry_days: Annotated[float, READERS] = Field(
         30.0, gt=0, description="Age at which the embedded store drops traces and metrics."
     )
-    telemetry_max_mb: int = Field(
+    telemetry_max_mb: Annotated[int, READERS] = Field(
         1024, ge=16, description="Size above which the embedded store drops its oldest traces."
     )
-    prometheus_url: str | None = Field(
+    prometheus_url: Annotated[str | None, UP_AND_READERS] = Field(
         None, description="Read metrics from this Prometheus instead of the embedded store."
     )
-    jaeger_url: str | None = Field(
+    jaeger_url: Annotated[str | None, READERS] = Field(
         None, description="Read traces from this Jaeger (query API) instead of the embedded store."
     )
-    jaeger_ui_url: str | None = Field(
+    jaeger_ui_url: Annotated[str | None, READERS] = Field(
         None, description="Jaeger as a browser reaches it: where the pages' trace links lead."
     )
-    clients: Literal["address", "hashed", "off"] = Field(
-        "address", description="How requests are counted by client in metrics and reports."
+    clients: Annotated[Literal["address", "hashed", "off"], READERS] = Field(
+        "address",
+        description="How requests are counted by client in metrics and reports: by "
+        "its address, by a hash of it, or not at all.",
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], EVERY] = Field(
+        "info", description="Least severe log line that is printed."
+    )
+    log_format: Annotated[Literal["text", "json"], EVERY] = Field(
+        "text", description="Form of a log line: text, or one JSON object."
     )
 
     # alerts, notifications, reports
-    alerts: Path | None = Field(
+    alerts: Annotated[Path | None, READERS] = Field(
         None, description="File of alert rules. Unset: the rules that ship, `alerts.yaml`."
     )
-    public_url: str | None = Field(
-        None, description="The service as a browser reaches it, for links in notifications."
+    public_url: Annotated[str | None, READERS] = Field(
+        None,
+        description="The service as a browser reaches it, for links in notifications. "
+        "Unset: the address it listens on.",
     )
-    notify: SecretStr | None = Field(
+    notify: Annotated[SecretStr | None, READERS] = Field(
         None, description="Where notifications go: Apprise URLs, separated by spaces."
     )
-    notify_file: Path | None = Field(
+    notify_file: Annotated[Path | None, READERS] = Field(
         None, description="File with Apprise URLs, one a line, such as a mounted secret."
     )
-    notify_language: Literal["en", "zh"] = Field(
+    notify_language: Annotated[Literal["en", "zh"], READERS] = Field(
         "en", description="Language of notifications and scheduled reports."
     )
-    notify_rate: str = Field("30/hour", description="Notifications sent at most, per channel.")
-    webhook_token: SecretStr | None = Field(
+    notify_rate: Annotated[str, WATCHER] = Field(
+        "30/hour", description="Notifications sent at most, per channel."
+    )
+    webhook_token: Annotated[SecretStr | None, FRONTEND] = Field(
         None, description="Bearer token that Alertmanager must send to the webhook. Unset: none."
     )
-    report_schedule: str = Field(
+    report_schedule: Annotated[str, WATCHER] = Field(
         "0 8 * * 1", description="When a report is sent: cron, in UTC. Default: Mondays at 8:00."
     )
-    report_days: int = Field(7, ge=1, le=30, description="Days that the sent report covers.")
-    cpu_worker_price: float | None = Field(
+    report_days: Annotated[int, WATCHER] = Field(
+        7, ge=1, le=30, description="Days that the sent report covers."
+    )
+    cpu_worker_price: Annotated[float | None, READERS] = Field(
         None, ge=0, description="Price of one CPU worker for an hour, for the report's costs."
     )
-    gpu_worker_price: float | None = Field(
+    gpu_worker_price: Annotated[float | None, READERS] = Field(
         None, ge=0, description="Price of one GPU worker for an hour, for the report's costs."
     )
-    currency: str = Field("USD", description="Currency of the prices.")
-
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line that is printed."
-    )
-    log_format: Literal["text", "json"] = Field(
-        "text", description="Form of a log line: text, or one JSON object."
-    )
+    currency: Annotated[str, READERS] = Field("USD", description="Currency of the prices.")
 
     @field_validator("rate_limit", "notify_rate")
     @classmethod
@@ -218,14 +281,41 @@ class Settings(BaseSettings):
 
         Secrets are not among them: those processes read them where this one did.
         """
-        secret = {name for name in type(self).model_fields if _is_secret(name)}
+        secret = {name for name in type(self).model_fields if self.is_secret(name)}
         values = self.model_dump(mode="json", exclude_none=True, exclude=secret)
-        return {f"DAMOSCOPE_{name.upper()}": str(value) for name, value in values.items()}
+        return {variable(name): str(value) for name, value in values.items()}
+
+    @classmethod
+    def read_by(cls, process: Process) -> list[str]:
+        """Names of the settings that a command reads, in their order."""
+        return [
+            name
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, ReadBy) and process in mark.processes
+        ]
+
+    @classmethod
+    def is_secret(cls, name: str) -> bool:
+        """Whether a setting's value must not be shown."""
+        field = cls.model_fields.get(name)
+        return field is not None and field.annotation == SecretStr | None
 
 
-def _is_secret(name: str) -> bool:
-    field = Settings.model_fields.get(name)
-    return field is not None and field.annotation == SecretStr | None
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that look like settings and are none, each with a line that says so."""
+    known = Settings.model_fields
+    for name in sorted(environ):
+        short = name.removeprefix(PREFIX)
+        if short != name and short.lower() not in known:
+            meant = _closest(short, known)
+            hint = f"; did you mean {variable(meant)}?" if meant else ""
+            yield name, f"{name} is not a setting{hint}"
 
 
 def load(**overrides: Any) -> Settings:
@@ -246,9 +336,19 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else "settings"
-        name = name.removeprefix("DAMOSCOPE_").upper()
+        if item["type"] == "extra_forbidden":
+            meant = _closest(name.removeprefix(PREFIX), Settings.model_fields)
+            hint = f"; did you mean {meant}?" if meant else ""
+            lines.append(f"{CONFIG_FILE}: {name} is not a setting{hint}")
+            continue
+        name = name.removeprefix(PREFIX).lower()
         reason = item["msg"].removeprefix("Value error, ")
         reason = reason[:1].lower() + reason[1:]
-        value = "***" if _is_secret(name.lower()) else item["input"]
-        lines.append(f"DAMOSCOPE_{name}={value}: {reason}")
+        value = "***" if Settings.is_secret(name) else item["input"]
+        lines.append(f"{variable(name)}={value}: {reason}")
     return "; ".join(lines)
+
+
+def _closest(name: str, known: Iterable[str]) -> str | None:
+    """What somebody meant who wrote `name`."""
+    return next(iter(get_close_matches(name.lower(), known, n=1)), None)

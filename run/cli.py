@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import ConfigurationError, DamoscopeError
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings, load, unknown_variables
 from telemetry import logs, variables
+
+log = logging.getLogger("damoscope")
 
 app = typer.Typer(
     name="damoscope",
@@ -164,6 +168,9 @@ def _start(**options: object) -> Settings:
     variables.check()  # first: OpenTelemetry reads some of them when it is imported
     settings = load(**options)
     logs.configure(settings.log_level, settings.log_format)
+    for name, line in list(unknown_variables(os.environ)):
+        log.warning(line)
+        del os.environ[name]  # said once: not again by the processes that this one starts
     return settings
 
 

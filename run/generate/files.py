@@ -6,6 +6,7 @@ from typing import Final
 
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
+from run.generate import settings
 from run.generate.parts import Generated, table
 from telemetry import variables
 
@@ -22,4 +23,7 @@ GENERATED: Final = (
     Generated("deploy/prometheus/rules/alerts.yml", _alerts),
     Generated("deploy/prometheus/rules/figures.yml", render_figures),
     Generated("docs/settings.md", _opentelemetry, "OpenTelemetry"),
+    Generated("docs/settings.md", settings.tables, "settings"),
+    Generated(".env.example", settings.example, "settings"),
+    Generated("docker-compose.yml", settings.passed, "settings"),
 )  # fmt: skip

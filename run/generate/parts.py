@@ -15,7 +15,8 @@ class Generated:
     """What `text` returns is the content of a file below the repository's root.
 
     With a `section` it is what stands between the lines `<!-- SECTION: begin -->` and
-    `<!-- SECTION: end -->` of that file.
+    `<!-- SECTION: end -->` of that file, which are `# SECTION: begin` and `# SECTION: end` where
+    the file is no page.
     """
 
     path: str
@@ -44,7 +45,8 @@ class Generated:
         text = self.text().strip("\n") + "\n"
         if not self.section:
             return text
-        begin, end = (f"<!-- {self.section}: {mark} -->\n" for mark in ("begin", "end"))
+        line = "<!-- {}: {} -->\n" if self.path.endswith(".md") else "# {}: {}\n"
+        begin, end = (line.format(self.section, mark) for mark in ("begin", "end"))
         page = self._found()
         if page.count(begin) != 1 or page.count(end) != 1:
             raise ValueError(f"{self.path} needs the lines {begin.strip()} and {end.strip()}")

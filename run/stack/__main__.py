@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from run.stack.native import OVERLAY_NONE, ROOT
 from run.stack.ports import Ports
 from run.stack.process import StackError
 
+#: Workers where nothing says how many.
+WORKERS = 2
 OVERLAYS = (OVERLAY_NONE, "deploy/otel-collector.tail-sampling.yaml")
 
 
@@ -43,7 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, run, about)
         _home(command)
-        command.add_argument("--workers", type=int, default=2, help="default: %(default)s")
+        command.add_argument(
+            "--workers", type=int, help=f"default: DAMOSCOPE_WORKERS, or else {WORKERS}"
+        )
         command.add_argument("--overlay", choices=OVERLAYS, default=OVERLAY_NONE)
         names = ", ".join(field.name for field in fields(Ports))
         command.add_argument(
@@ -82,14 +87,27 @@ def _fetch(_: argparse.Namespace) -> None:
 def _env(_: argparse.Namespace) -> None:
     written = dotenv.create(ROOT)
     print(".env written, with new passwords" if written else ".env is there: left as it is")
+    for line in dotenv.unknown(ROOT):
+        print(line, file=sys.stderr)
+
+
+def _workers(options: argparse.Namespace) -> int:
+    """How many workers are asked for; the programs that are started inherit .env from here."""
+    dotenv.load(ROOT)
+    given = os.environ.get("DAMOSCOPE_WORKERS") or str(WORKERS)
+    if options.workers is None and not given.isdecimal():
+        raise StackError(f"DAMOSCOPE_WORKERS={given}: expected a number")
+    return int(given) if options.workers is None else int(options.workers)
 
 
 def _up(options: argparse.Namespace) -> None:
-    supervisor.up(options.home, _ports(options), options.workers, options.overlay, print)
+    workers = _workers(options)
+    supervisor.up(options.home, _ports(options), workers, options.overlay, print)
 
 
 def _run(options: argparse.Namespace) -> None:
-    supervisor.run(options.home, _ports(options), options.workers, options.overlay)
+    workers = _workers(options)
+    supervisor.run(options.home, _ports(options), workers, options.overlay)
 
 
 def _down(options: argparse.Namespace) -> None:

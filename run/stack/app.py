@@ -15,25 +15,35 @@ from run.stack.servers import Layout
 def environment(at: Layout) -> dict[str, str]:
     """What docker-compose.yml sets for them, with native addresses.
 
-    What it takes from .env (notifications, reports, prices) they inherit by its own names,
-    such as DAMOSCOPE_NOTIFY.
+    What it passes on from .env they inherit: run.stack.dotenv reads it.
     """
     ports = at.ports
-    return {
+
+    def given(name: str, default: str) -> str:
+        return os.environ.get(name) or default
+
+    found = {
         "REDIS_URL": at.redis_url,
         "DAMOSCOPE_HOME": str(at.data("damoscope")),
         "DAMOSCOPE_HOST": HOST,
         "DAMOSCOPE_PORT": str(ports.frontend),
         "DAMOSCOPE_PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
         "DAMOSCOPE_JAEGER_URL": f"http://{HOST}:{ports.jaeger}",
-        "DAMOSCOPE_JAEGER_UI_URL": f"http://{HOST}:{ports.jaeger}",
-        "DAMOSCOPE_PUBLIC_URL": os.environ.get(
-            "DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"
+        "DAMOSCOPE_JAEGER_UI_URL": given(
+            "DAMOSCOPE_JAEGER_UI_URL", f"http://{HOST}:{ports.jaeger}"
         ),
-        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{ports.otlp_grpc}",
-        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
-        "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+        "DAMOSCOPE_PUBLIC_URL": given("DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": given(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{HOST}:{ports.otlp_grpc}"
+        ),
+        "OTEL_EXPORTER_OTLP_PROTOCOL": given("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     }
+    for name in ("DAMOSCOPE_MODEL", "DAMOSCOPE_LABELS"):
+        # What a container has as /models is a folder of the host.
+        if (path := os.environ.get(name, "")).startswith("/models/"):
+            models = Path(given("MODELS_DIR", "models"))
+            found[name] = str(at.root / models / path.removeprefix("/models/"))
+    return found
 
 
 def _damoscope() -> str:

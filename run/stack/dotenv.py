@@ -1,12 +1,14 @@
-"""Make .env from .env.example, with passwords filled in. Standard library only."""
+"""Make .env from .env.example, with passwords filled in, and read it where Compose does not."""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+from difflib import get_close_matches
 from pathlib import Path
 
+NAME = re.compile(r"^#?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
 EMPTY_PASSWORD = re.compile(r"^([A-Z_]+_PASSWORD)=\s*$", re.MULTILINE)
 
 
@@ -24,3 +26,27 @@ def create(root: Path) -> bool:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     return True
+
+
+def load(root: Path) -> None:
+    """Put what .env sets into the environment, where that does not set it itself."""
+    from dotenv import dotenv_values  # imported here: `env` runs before anything is installed
+
+    for name, value in dotenv_values(root / ".env").items():
+        if value:
+            os.environ.setdefault(name, value)
+
+
+def unknown(root: Path) -> list[str]:
+    """A line for each name in .env that nothing reads."""
+    known = set(NAME.findall((root / ".env.example").read_text()))
+    given = re.findall(r"^([A-Za-z_][A-Za-z0-9_]*)=", (root / ".env").read_text(), re.MULTILINE)
+    lines = []
+    for name in given:
+        if name in known or name.startswith(("OTEL_", "COMPOSE_", "DOCKER_")):
+            continue
+        ours = f"DAMOSCOPE_{name}"
+        close = [ours] if ours in known else get_close_matches(name, known, n=1)
+        meant = f"; did you mean {close[0]}?" if close else ""
+        lines.append(f".env: nothing reads {name}{meant}")
+    return lines

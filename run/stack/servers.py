@@ -5,6 +5,7 @@ The options are those of docker-compose.yml; tests/run/stack checks that they ag
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +50,10 @@ def redis(at: Layout) -> Program:
     """Redis, by the same start script and configuration as in Compose."""
     return Program(
         name="redis",
-        command=["/bin/sh", str(at.root / "docker" / "redis-start.sh")],
+        command=["/bin/sh", str(at.root / "deploy" / "docker" / "redis-start.sh")],
         environment={
             "PATH": f"{Path(at.binaries['redis']).parent}:/usr/bin:/bin",
-            "REDIS_CONF": str(at.root / "docker" / "redis.conf"),
+            "REDIS_CONF": str(at.root / "deploy" / "docker" / "redis.conf"),
             "REDIS_BIND": HOST,
             "REDIS_PORT": str(at.ports.redis),
             "REDIS_DIR": str(at.data("redis")),
@@ -117,8 +118,8 @@ def prometheus(at: Layout) -> Program:
             at.binaries["prometheus"],
             f"--config.file={at.config / 'prometheus' / 'prometheus.yml'}",
             f"--storage.tsdb.path={at.data('prometheus')}",
-            "--storage.tsdb.retention.time=30d",
-            "--storage.tsdb.retention.size=10GB",
+            f"--storage.tsdb.retention.time={_given('PROMETHEUS_RETENTION', '30d')}",
+            f"--storage.tsdb.retention.size={_given('PROMETHEUS_RETENTION_SIZE', '10GB')}",
             "--enable-feature=exemplar-storage",
             f"--web.listen-address={HOST}:{at.ports.prometheus}",
         ],
@@ -145,3 +146,8 @@ def alertmanager(at: Layout) -> Program:
 def servers(at: Layout) -> list[Program]:
     """All of them, in the order they are started."""
     return [redis(at), jaeger(at), prometheus(at), alertmanager(at), collector(at)]
+
+
+def _given(name: str, default: str) -> str:
+    """A variable of .env, which run.stack.dotenv has put into the environment."""
+    return os.environ.get(name) or default

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,7 +13,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigurationError
-from pipeline.settings import CONFIG_FILE, Settings, load
+from pipeline.settings import (
+    CONFIG_FILE,
+    SECTIONS,
+    Process,
+    Settings,
+    load,
+    unknown_variables,
+)
+from tests.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +156,65 @@ def test_unreadable_value_in_the_file() -> None:
     configure('workers = "many"')
     with pytest.raises(ConfigurationError, match=r"^DAMOSCOPE_WORKERS=many: "):
         load()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 1", "damoscope.toml: prot is not a setting; did you mean port?"),
+        ("DAMOSCOPE_PORT = 1", "DAMOSCOPE_PORT is not a setting; did you mean port?"),
+        ("[worker]\nthreads = 1", "damoscope.toml: worker is not a setting; did you mean workers?"),
+        ("xyz = 1\nport = 0", "damoscope.toml: xyz is not a setting"),
+    ],
+)
+def test_unknown_name_in_the_file(text: str, message: str) -> None:
+    """A slip of the pen in the file is refused, with the setting that was meant."""
+    configure(text)
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load()
+
+
+def test_unknown_variables() -> None:
+    """Variables that only look like settings are told; case does not matter, nor do others."""
+    environ = {
+        "DAMOSCOPE_PORT": "1", "damoscope_port": "1", "DAMOSCOPE_PROT": "1", "REDIS_URL": "r",
+        "DAMOSCOPE_REDIS_URL": "r", "PORT": "1", "DAMOSCOPE_XYZZY_": "1",
+    }  # fmt: skip
+    assert list(unknown_variables(environ)) == [
+        ("DAMOSCOPE_PROT", "DAMOSCOPE_PROT is not a setting; did you mean DAMOSCOPE_PORT?"),
+        ("DAMOSCOPE_XYZZY_", "DAMOSCOPE_XYZZY_ is not a setting"),
+    ]
+
+
+# -- who reads them -----------------------------------------------------------------------
+
+#: Where the code of each command lies.
+CODE = {
+    "up": ("run", "pipeline"), "frontend": ("frontend", "monitoring", "pipeline", "run"),
+    "worker": ("worker", "pipeline", "run"), "watcher": ("monitoring", "pipeline", "run"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("process", get_args(Process))
+def test_who_reads_a_setting(process: Process) -> None:
+    """A command that is said to read a setting has code that does, and what reads it is said."""
+    code = "\n".join(
+        path.read_text() for part in CODE[process] for path in (ROOT / part).rglob("*.py")
+    )
+    for name in Settings.read_by(process):
+        assert re.search(rf"\.{name}\b", code), name
+    own = "\n".join(path.read_text() for path in (ROOT / CODE[process][0]).rglob("*.py"))
+    for name in Settings.model_fields:
+        if process in ("frontend", "worker") and re.search(rf"\b_?settings\.{name}\b", own):
+            assert name in Settings.read_by(process), name
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    """And stands in a section of the documentation."""
+    read = {name for process in get_args(Process) for name in Settings.read_by(process)}
+    assert read == set(Settings.model_fields)
+    assert next(iter(SECTIONS)) == next(iter(Settings.model_fields))
+    assert set(SECTIONS) <= set(Settings.model_fields)
 
 
 # -- for the processes that are started ---------------------------------------------------

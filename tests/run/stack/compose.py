@@ -39,12 +39,19 @@ def load(environment: dict[str, str]) -> dict[str, Any]:
 
     source = _without_comments(text("docker-compose.yml"))
     project: dict[str, Any] = yaml.safe_load(VARIABLE.sub(value, source))
+    for service in project["services"].values():
+        # A name without a value: passed on from .env, and not set where that does not set it.
+        service["environment"] = {
+            name: environment.get(name) if given is None else given
+            for name, given in service.get("environment", {}).items()
+            if given is not None or name in environment
+        }
     return project
 
 
 def example_environment() -> dict[str, tuple[str, bool]]:
     """.env.example: name -> (value, whether it is commented out)."""
-    lines = re.findall(r"^(#?)([A-Z_]+)=(.*)$", text(".env.example"), re.MULTILINE)
+    lines = re.findall(r"^(#?)([A-Z_0-9]+)=(.*)$", text(".env.example"), re.MULTILINE)
     return {name: (value, bool(comment)) for comment, name, value in lines}
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import settings
 from run import cli
+from run.generate import settings as generated
 from tests.run.stack import compose
 from tests.run.stack.compose import ROOT
 
@@ -49,11 +50,74 @@ def test_variables_are_documented_with_their_defaults() -> None:
     """.env.example lists each variable; commented ones show the default that applies."""
     documented = compose.example_environment()
     used = compose.variables()
-    assert set(documented) == set(used)
+    passed = {settings.variable(name) for name in settings.Settings.model_fields}
+    assert set(used) <= set(documented) <= set(used) | passed
     for name, default in used.items():
         value, commented = documented[name]
         assert value == (default or ""), name
         assert commented == bool(default), name
+
+
+#: A value of each setting that is not its default, where it is not the same for all.
+VALUES = {
+    "model": "/models/other.onnx", "labels": "/models/labels.txt", "provider": "tensorrt",
+    "pages": "false", "score_threshold": "0.5", "iou_threshold": "0.5", "rate_limit": "7/minute",
+    "notify_rate": "9/hour", "notify_file": "./own", "public_url": "https://see.example",
+    "jaeger_ui_url": "https://jaeger.example", "clients": "hashed", "log_level": "debug",
+    "log_format": "json", "notify_language": "zh",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", settings.Settings.model_fields)
+def test_every_setting_reaches_the_services_that_read_it(name: str) -> None:
+    """Set in .env it is set there; those who do not read it are not told, of secrets above all."""
+    variable, value = settings.variable(name), VALUES.get(name, "3")
+    found = compose.load({**SECRET, variable: value})["services"]
+    told = {each for each in OURS if str(found[each]["environment"].get(variable)) == value}
+    readers = {
+        service
+        for service, process in {**generated.SERVICES, "worker-gpu": "worker"}.items()
+        if name in settings.Settings.read_by(process)
+    }
+    if name == "notify_file":  # a file of the host, mounted
+        assert load_secret(found, name, value)
+    elif name == "provider":  # the CPU's image can do nothing else
+        assert told == {"worker-gpu"}
+    elif name in generated.FIXED:
+        assert told == set()
+    else:
+        assert told == readers
+
+
+def load_secret(services: dict[str, Any], name: str, value: str) -> bool:
+    """Whether both services that read it have the file as a secret."""
+    project = compose.load({**SECRET, settings.variable(name): value})
+    mounted = all("notify" in services[each]["secrets"] for each in ("frontend", "watcher"))
+    return mounted and project["secrets"]["notify"]["file"] == value
+
+
+def test_what_containers_have_of_their_own(services: dict[str, Any]) -> None:
+    """Addresses and folders that .env does not change are set, here or in the image."""
+    for service, process in generated.SERVICES.items():
+        image = compose.dockerfile(services[service]["build"]["dockerfile"])
+        text = " ".join(rest for kind, rest in image if kind == "ENV")
+        given = set(services[service]["environment"]) | set(re.findall(r"(\w+)=", text))
+        needed = {settings.variable(name) for name in settings.Settings.read_by(process)
+                  if name in generated.FIXED}  # fmt: skip
+        given |= {"DAMOSCOPE_REDIS_URL"} if "REDIS_URL" in given else set()
+        assert needed <= given, service
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_variable_of_opentelemetry_reaches_what_sends(service: str) -> None:
+    """Any that the SDK and its exporters read; the Collector is only where it goes by default."""
+    asked = dict.fromkeys(generated.opentelemetry(), "set")
+    found = compose.load({**SECRET, **asked})["services"][service]["environment"]
+    assert asked.items() <= found.items()
+    usual = compose.load(SECRET)["services"][service]["environment"]
+    assert {name for name in usual if name.startswith("OTEL_")} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL",
+    }  # fmt: skip
 
 
 def test_without_a_redis_password_nothing_starts() -> None:
@@ -149,13 +213,8 @@ def test_settings_accept_the_environment(
     fields = {f"DAMOSCOPE_{field.upper()}" for field in settings.Settings.model_fields}
     ours = {key for key in environment if key.startswith("DAMOSCOPE_")}
     assert ours <= fields
-    telemetry = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_PROTOCOL",
-        "OTEL_METRIC_EXPORT_INTERVAL",
-    }
-    # The watcher reads telemetry and sends none.
-    assert set(environment) - ours == {"REDIS_URL"} | (set() if name == "watcher" else telemetry)
+    telemetry = {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL"}
+    assert set(environment) - ours == {"REDIS_URL"} | telemetry
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     loaded = settings.load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 import signal
 import sys
@@ -37,7 +38,7 @@ def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
     ports = Ports.free()
     render.render(ROOT, tmp_path, ports)
     for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
-        source, rendered = compose.text(name), (tmp_path / name).read_text()
+        source, rendered = compose.text(f"deploy/{name}"), (tmp_path / name).read_text()
         assert not re.findall(r'["/](?:collector|jaeger|alertmanager|frontend):\d+', rendered)
         for compose_address, native in render.addresses(ports).items():
             source = source.replace(compose_address, native)
@@ -71,12 +72,67 @@ def test_app_gets_the_environment_that_compose_gives(layout: servers.Layout) -> 
     """Frontend, workers and watcher are told the same things in both."""
     services = compose.load({"REDIS_PASSWORD": "x"})["services"]
     told = services["frontend"]["environment"].keys() | services["watcher"]["environment"].keys()
-    # What a person sets in the environment reaches native processes by itself.
-    inherited = ("NOTIFY", "REPORT", "CPU_", "GPU_", "CURRENCY", "WEBHOOK", "LOG_LEVEL")
-    own = {name for name in told if not name.removeprefix("DAMOSCOPE_").startswith(inherited)}
-    assert own <= set(app.environment(layout))
+    # A file of secrets reaches native processes by its own name, like all that .env sets.
+    assert told - {"DAMOSCOPE_NOTIFY_FILE"} <= set(app.environment(layout))
     for program in (app.frontend(layout), app.worker(layout, 1), app.watcher(layout)):
         assert program.environment == app.environment(layout)
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment of this test's own, without settings."""
+    ours = ("DAMOSCOPE_", "OTEL_", "MODELS_DIR", "PROMETHEUS_RETENTION")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    monkeypatch.setattr(os, "environ", kept)
+    return kept
+
+
+def test_the_native_stack_reads_the_same_env_file(
+    tmp_path: Path, layout: servers.Layout, environ: dict[str, str]
+) -> None:
+    """What .env sets reaches the processes, but for addresses; the environment wins over it."""
+    environ["DAMOSCOPE_RATE_LIMIT"] = "5/second"
+    (tmp_path / ".env").write_text(
+        "DAMOSCOPE_RATE_LIMIT=9/second\nDAMOSCOPE_NOTIFY_RATE='7/hour'\nDAMOSCOPE_PORT=1\n"
+        "DAMOSCOPE_PUBLIC_URL=https://see.example\nDAMOSCOPE_MODEL=/models/other.onnx\n"
+        "DAMOSCOPE_CURRENCY=\nOTEL_SERVICE_NAME=mine\nPROMETHEUS_RETENTION=3d\n"
+    )
+    dotenv.load(tmp_path)
+    told = environ | app.environment(layout)
+    assert told["DAMOSCOPE_RATE_LIMIT"] == "5/second"
+    assert told["DAMOSCOPE_NOTIFY_RATE"] == "7/hour"
+    assert told["DAMOSCOPE_PORT"] == str(layout.ports.frontend)
+    assert told["DAMOSCOPE_PUBLIC_URL"] == "https://see.example"
+    assert told["DAMOSCOPE_MODEL"] == str(ROOT / "models" / "other.onnx")
+    assert told["OTEL_SERVICE_NAME"] == "mine"
+    assert "DAMOSCOPE_CURRENCY" not in told
+    assert any("retention.time=3d" in word for word in servers.prometheus(layout).command)
+
+
+def test_how_many_workers(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as were asked for, else as .env says, else two."""
+    monkeypatch.setattr(command.dotenv, "load", lambda root: None)
+    started: list[int] = []
+    monkeypatch.setattr(supervisor, "run", lambda home, ports, workers, _: started.append(workers))
+    assert command.main(["run"]) == 0
+    environ["DAMOSCOPE_WORKERS"] = "5"
+    assert command.main(["run"]) == command.main(["run", "--workers", "3"]) == 0
+    assert started == [2, 5, 3]
+    environ["DAMOSCOPE_WORKERS"] = "many"
+    assert command.main(["run"]) == 2
+
+
+def test_names_in_the_env_file_that_nothing_reads(tmp_path: Path) -> None:
+    """A slip of the pen, and a name of an older release, are told of with what was meant."""
+    (tmp_path / ".env.example").write_text(compose.text(".env.example"))
+    (tmp_path / ".env").write_text(
+        "REDIS_PASSWORD=x\nNOTIFY=json://h\n#WORK=1\nDAMOSCOPE_RATELIMIT=1\nOTEL_ANY=1\nXYZ=1\n"
+    )
+    assert dotenv.unknown(tmp_path) == [
+        ".env: nothing reads NOTIFY; did you mean DAMOSCOPE_NOTIFY?",
+        ".env: nothing reads DAMOSCOPE_RATELIMIT; did you mean DAMOSCOPE_RATE_LIMIT?",
+        ".env: nothing reads XYZ",
+    ]
 
 
 def test_versions_are_those_of_the_images() -> None:
