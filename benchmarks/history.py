@@ -148,17 +148,17 @@ def _points(
     for each in series_of(interval):
         labels = {"service.name": each.service, **each.labels}
         if each.counts is None:
-            id = _series(connection, ids, each.metric, "counter", labels)
+            id = _series(connection, ids, each.metric.name, "counter", labels)
             row = (level, id, time_s, each.value)
             connection.execute("INSERT INTO counter_point VALUES (?, ?, ?, ?)", row)
         else:
-            id = _series(connection, ids, each.metric, "histogram", labels, each.bounds)
+            id = _series(connection, ids, each.metric.name, "histogram", labels, each.bounds)
             packed = each.counts.astype("<i8").tobytes()
             point = (level, id, time_s, each.value, packed)
             connection.execute("INSERT INTO histogram_point VALUES (?, ?, ?, ?, ?)", point)
-    for metric, _, service, instance, extra, value in levels(interval):
+    for metric, service, instance, extra, value in levels(interval):
         labels = {"service.name": service, "service.instance.id": instance, "host.id": "host-1"}
-        id = _series(connection, ids, metric, "gauge", {**labels, **extra})
+        id = _series(connection, ids, metric.name, "gauge", {**labels, **extra})
         readings = level // 5
         gauge = (level, id, time_s, value * readings, readings, value)
         connection.execute("INSERT INTO gauge_point VALUES (?, ?, ?, ?, ?, ?)", gauge)
@@ -244,16 +244,16 @@ def openmetrics(begin_s: float, end_s: float, step_s: int, totals: dict[str, flo
                     record = f"merged:{family[0]}{suffix}:increase{records.every}"
                     key = (records.seconds, record, f'{record}{{job="{each.service}"{bare}}}')
                     merged[key] = merged.get(key, 0.0) + value
-        for metric, exported, service, instance, extra, value in levels(interval):
-            extra = dict(extra)
+        for metric, service, instance, extra, value in levels(interval):
+            exported, extra = metric.exported, dict(extra)
             bare = "".join(f',{key}="{text}"' for key, text in extra.items())
             add(f"{exported} gauge", f'{exported}{{job="{service}",instance="{instance}"{bare}}}',
                 value, time_s)  # fmt: skip
             info = f'target_info{{job="{service}",instance="{instance}",host_id="host-1"}}'
             if not families.get("target info", {}).get(info, [""])[-1].endswith(f" {time_s}"):
                 add("target info", info, 1, time_s)
-            kept = {key: text for key, text in extra.items() if key != "cpu"}
-            if metric.startswith(("system.", "process.")):
+            kept = {key: text for key, text in extra.items() if key not in metric.merged}
+            if metric.of_host:
                 kept["host_id"] = "host-1"
             bare = ",".join(f'{key}="{text}"' for key, text in kept.items())
             for records in RECORDS:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Level, Metric
 
 DAY_S = 86400
 DAYS = 30
@@ -53,9 +54,8 @@ def intervals(begin_s: float, end_s: float, step_s: int) -> Iterator[Interval]:
 class Grown:
     """What was added to one series; `counts` are a histogram's buckets and `value` its sum."""
 
-    metric: str
+    metric: Metric
     service: str
-    unit: str
     value: float
     labels: Mapping[str, str] = field(default_factory=dict)
     bounds: tuple[float, ...] = ()
@@ -63,7 +63,7 @@ class Grown:
 
     def exported(self) -> tuple[tuple[str, str], list[tuple[str, dict[str, str], float]]]:
         """Family and kind, and (suffix, labels, growth) of what Prometheus has of it."""
-        family = self.metric.replace(".", "_") + self.unit
+        family = self.metric.exported.removesuffix("_total")
         own = dict(self.labels)
         if self.counts is None:
             return (family, "counter"), [("_total", own, self.value)]
@@ -79,34 +79,34 @@ class Grown:
 
 def series_of(interval: Interval) -> Iterator[Grown]:
     """All that is counted and measured in an interval."""
-    frontend, worker = names.SERVICE_FRONTEND, names.SERVICE_WORKER
+    frontend, worker = catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER
     split = interval.random.multinomial(interval.requests, list(OUTCOMES.values()))
     for outcome, count in zip(OUTCOMES, split.tolist(), strict=True):
         labels = {"outcome": outcome, "route": "api"}
-        yield Grown(names.M_REQUESTS, frontend, "", float(count), labels)
-        yield _durations(interval, names.M_REQUEST_DURATION, frontend, 0.06, count, labels)
+        yield Grown(catalogue.REQUESTS, frontend, float(count), labels)
+        yield _durations(interval, catalogue.REQUEST_DURATION, frontend, 0.06, count, labels)
     done = int(split[0])
     for stage, median_s in STAGES_S.items():
         service = frontend if stage == "upload" else worker
         labels = {"stage": stage}
-        yield _durations(interval, names.M_STAGE_DURATION, service, median_s, done, labels)
-    sizes = np.zeros(len(names.BATCH_BUCKETS) + 1, dtype=np.int64)
+        yield _durations(interval, catalogue.STAGE_DURATION, service, median_s, done, labels)
+    sizes = np.zeros(len(catalogue.BATCH_SIZE.buckets) + 1, dtype=np.int64)
     sizes[0] = done
-    bounds = tuple(map(float, names.BATCH_BUCKETS))
-    yield Grown(names.M_BATCH_SIZE, worker, "", float(done), {}, bounds, sizes)
+    bounds = tuple(map(float, catalogue.BATCH_SIZE.buckets))
+    yield Grown(catalogue.BATCH_SIZE, worker, float(done), {}, bounds, sizes)
     cpu = {"provider": "cpu"}
-    yield Grown(names.M_INFERENCE_BUSY, worker, "_seconds", done * 0.03, cpu)
-    yield Grown(names.M_WORKER_BUSY, worker, "_seconds", done * 0.04, cpu)
+    yield Grown(catalogue.INFERENCE_BUSY, worker, done * 0.03, cpu)
+    yield Grown(catalogue.WORKER_BUSY, worker, done * 0.04, cpu)
     for label in LABELS:
         found = float(interval.random.poisson(done / 2))
-        yield Grown(names.M_DETECTIONS, worker, "", found, {"label": label})
+        yield Grown(catalogue.DETECTIONS, worker, found, {"label": label})
 
 
 def _durations(
-    interval: Interval, metric: str, service: str, median_s: float, count: int,
+    interval: Interval, metric: Metric, service: str, median_s: float, count: int,
     labels: Mapping[str, str],
 ) -> Grown:  # fmt: skip
-    bounds = np.array(names.DURATION_BUCKETS_S)
+    bounds = np.array(catalogue.DURATION_BUCKETS_S)
     # A few hundred values tell the shape of a long interval as well as all of them.
     drawn = interval.random.lognormal(math.log(median_s), 0.6, min(count, 400))
     counts = np.bincount(np.searchsorted(bounds, drawn), minlength=len(bounds) + 1)
@@ -115,35 +115,35 @@ def _durations(
     if count:
         scaled[int(np.argmax(scaled))] += count - int(scaled.sum())
     total = float(drawn.sum() * factor)
-    return Grown(metric, service, "_seconds", total, labels, tuple(bounds.tolist()), scaled)
+    return Grown(metric, service, total, labels, tuple(bounds.tolist()), scaled)
 
 
 def levels(
     interval: Interval,
-) -> Iterator[tuple[str, str, str, str, dict[str, str], float]]:
-    """(metric, exported name, service, instance, labels, level) of every process."""
-    frontend, worker = names.SERVICE_FRONTEND, names.SERVICE_WORKER
+) -> Iterator[tuple[Level, str, str, dict[str, str], float]]:
+    """(metric, service, instance, labels, level) of every process."""
+    frontend, worker = catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER
     busy = min(2.0, interval.requests / (interval.end_s - interval.start_s) * 0.04)
     for half in ("1", "2"):
         instance = f"{interval.day}-{frontend}-{half}"
         for queue in ("detections", "detections-high", "detections-low"):
             own = {"queue": queue}
-            yield names.M_QUEUE_DEPTH, "damoscope_queue_depth", frontend, instance, own, 1.0
-            yield (names.M_QUEUE_OLDEST_AGE, "damoscope_queue_oldest_age_seconds", frontend,
+            yield catalogue.QUEUE_DEPTH, frontend, instance, own, 1.0
+            yield (catalogue.QUEUE_OLDEST_AGE, frontend,
                    instance, own, 0.05)  # fmt: skip
         for state, number in (("busy", busy), ("idle", 2 - busy)):
             own = {"state": state}
-            yield names.M_WORKERS, "damoscope_workers", frontend, instance, own, number
-        yield names.M_REQUESTS_ACTIVE, "damoscope_requests_active", frontend, instance, {}, 1.0
+            yield catalogue.WORKERS, frontend, instance, own, number
+        yield catalogue.REQUESTS_ACTIVE, frontend, instance, {}, 1.0
     for service in (frontend, worker):
         for half in ("1", "2"):
             instance = f"{interval.day}-{service}-{half}"
             for cpu in ("1", "2"):
                 for state, share in (("idle", 0.6), ("user", 0.3), ("system", 0.1), ("irq", 0.0)):
                     own = {"cpu": cpu, "state": state}
-                    yield (names.M_SYSTEM_CPU, "system_cpu_utilization_ratio", service, instance,
+                    yield (catalogue.SYSTEM_CPU, service, instance,
                            own, share)  # fmt: skip
-            yield (names.M_SYSTEM_MEMORY, "system_memory_utilization_ratio", service, instance,
+            yield (catalogue.SYSTEM_MEMORY, service, instance,
                    {"state": "used"}, 0.4)  # fmt: skip
-            yield (names.M_PROCESS_CPU, "process_cpu_utilization_ratio", service, instance,
+            yield (catalogue.PROCESS_CPU, service, instance,
                    {}, 0.1)  # fmt: skip

@@ -48,12 +48,11 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
     )
     replies = Replies(redis, uuid4().hex, producer.state)
     status = Status(redis)
-    meter = telemetry.meter
-    status.observe(meter)
+    status.observe(telemetry.instruments)
     limiter = Limiter(settings)
     clients = Clients(settings.clients, redis)
     detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
-    detection.observe(meter)
+    detection.observe()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import orjson
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
 
@@ -27,7 +27,7 @@ from pipeline.queue.keys import QUEUES
 from pipeline.queue.messages import Reply
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
-from telemetry import names, spans
+from telemetry import catalogue, spans
 from telemetry.context import inject, trace_id
 from telemetry.setup import Telemetry
 
@@ -106,15 +106,13 @@ class DetectionService:
         except RedisError as error:
             raise errors.Unavailable(f"Redis does not answer: {error}") from error
 
-    def observe(self, meter: Meter) -> None:
+    def observe(self) -> None:
         """Report how many requests are in flight."""
 
         def active(_: CallbackOptions) -> Iterable[Observation]:
             return [Observation(self._active)]
 
-        meter.create_observable_up_down_counter(
-            names.M_REQUESTS_ACTIVE, [active], unit="{request}", description="Requests in flight."
-        )
+        self._instruments.observe(catalogue.REQUESTS_ACTIVE, active)
 
     async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
@@ -135,15 +133,17 @@ class DetectionService:
         finally:
             labels = {"outcome": outcome, "route": request.route}
             request.span.set_attributes(
-                {names.OUTCOME: outcome, names.ROUTE: request.route}
-                | ({names.JOB_ID: request.job_id} if request.job_id else {})
+                {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
+                | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
             )
             duration_s = (time.time_ns() - request.received_ns) / 1e9
             self._active -= 1
-            self._instruments.requests.add(1, labels, context=here)
+            self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
             if client := self._clients.name(request.client):
-                self._instruments.client_requests.add(1, {"client": client}, context=here)
-            self._instruments.request_duration.record(duration_s, labels, context=here)
+                self._instruments.add(
+                    catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here
+                )
+            self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)
 
     async def _to_result(self, request: ImageRequest) -> bytes:
         future = None
@@ -171,7 +171,7 @@ class DetectionService:
         # Only here is it known how long the whole request took.
         total_ms = (time.time_ns() - request.received_ns) / 1e6
         reply.result["timings_ms"]["total"] = round(total_ms, 3)
-        request.span.set_attribute(names.DETECTIONS, reply.detections)
+        request.span.set_attribute(catalogue.ATTR_DETECTIONS, reply.detections)
         return orjson.dumps(reply.result)
 
     async def _to_queue(self, request: ImageRequest, *, reply_to: str, job_id: str = "") -> str:
@@ -213,7 +213,7 @@ class DetectionService:
             ended_ns = time.time_ns()
             spans.record(
                 self._tracer,
-                names.SPAN_UPLOAD,
+                catalogue.SPAN_UPLOAD,
                 here,
                 request.received_ns,
                 ended_ns,
@@ -221,10 +221,12 @@ class DetectionService:
                 error=failure,
             )
             duration_ms = (ended_ns - request.received_ns) / 1e6
-            self._instruments.stage_duration.record(
-                duration_ms / 1e3, {"stage": "upload"}, context=here
+            self._instruments.record(
+                catalogue.STAGE_DURATION, duration_ms / 1e3, {"stage": "upload"}, context=here
             )
-        self._instruments.image_size.record(info.bytes, {"format": info.format}, context=here)
+        self._instruments.record(
+            catalogue.IMAGE_SIZE, info.bytes, {"format": info.format}, context=here
+        )
         return info, round(duration_ms, 3)
 
     async def _enqueue(self, request: ImageRequest, job_id: str, info: ImageInfo, upload_ms: float,
@@ -236,15 +238,15 @@ class DetectionService:
             upload_ms=upload_ms,
         )
         span = self._tracer.start_span(
-            names.SPAN_ENQUEUE,
+            catalogue.SPAN_ENQUEUE,
             here,
             SpanKind.PRODUCER,
             {
-                names.MESSAGING_SYSTEM: "rq",
-                names.MESSAGING_OPERATION_NAME: "enqueue",
-                names.MESSAGING_OPERATION_TYPE: "send",
-                names.MESSAGING_DESTINATION: QUEUES[request.priority],
-                names.MESSAGING_MESSAGE_ID: job_id,
+                catalogue.ATTR_MESSAGING_SYSTEM: "rq",
+                catalogue.ATTR_MESSAGING_OPERATION_NAME: "enqueue",
+                catalogue.ATTR_MESSAGING_OPERATION_TYPE: "send",
+                catalogue.ATTR_MESSAGING_DESTINATION: QUEUES[request.priority],
+                catalogue.ATTR_MESSAGING_MESSAGE_ID: job_id,
             },
         )
         try:
@@ -269,8 +271,8 @@ def _meta(span: Span, here: Context) -> dict[str, str]:
 
 def _image_attributes(info: ImageInfo) -> dict[str, str | int]:
     return {
-        names.IMAGE_FORMAT: info.format,
-        names.IMAGE_BYTES: info.bytes,
-        names.IMAGE_WIDTH: info.width,
-        names.IMAGE_HEIGHT: info.height,
+        catalogue.ATTR_IMAGE_FORMAT: info.format,
+        catalogue.ATTR_IMAGE_BYTES: info.bytes,
+        catalogue.ATTR_IMAGE_WIDTH: info.width,
+        catalogue.ATTR_IMAGE_HEIGHT: info.height,
     }

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from frontend.api import detect as api
 from frontend.api import problems
 from pipeline.errors import DamoscopeError
-from telemetry import names, spans
+from telemetry import catalogue, spans
 from telemetry.context import extract, trace_id
 
 log = logging.getLogger("damoscope.frontend")
@@ -55,12 +55,12 @@ class Direct:
         scope["app"] = self._app
         parent = _parent(scope)
         span = self._tracer.start_span(
-            names.SPAN_REQUEST_API, parent, SpanKind.SERVER, _attributes(scope)
+            catalogue.SPAN_REQUEST_API, parent, SpanKind.SERVER, _attributes(scope)
         )
         token = context.attach(set_span_in_context(span, parent))
         try:
             answer = await self._answer(Request(scope, receive), span)
-            span.set_attribute(names.HTTP_STATUS, answer.status_code)
+            span.set_attribute(catalogue.ATTR_HTTP_STATUS, answer.status_code)
             answer.headers["x-trace-id"] = trace_id(span)
             await answer(scope, receive, send)
         finally:
@@ -95,21 +95,21 @@ def _parent(scope: Scope) -> Context:
 def _attributes(scope: Scope) -> dict[str, AttributeValue]:
     """What OpenTelemetry's conventions for HTTP servers want to be known of a request."""
     attributes: dict[str, AttributeValue] = {
-        names.HTTP_METHOD: scope["method"],
-        names.HTTP_ROUTE: api.DETECT_PATH,
-        names.URL_PATH: scope["path"],
-        names.URL_SCHEME: scope.get("scheme", "http"),
-        names.PROTOCOL_VERSION: scope.get("http_version", "1.1"),
+        catalogue.ATTR_HTTP_METHOD: scope["method"],
+        catalogue.ATTR_HTTP_ROUTE: api.DETECT_PATH,
+        catalogue.ATTR_URL_PATH: scope["path"],
+        catalogue.ATTR_URL_SCHEME: scope.get("scheme", "http"),
+        catalogue.ATTR_PROTOCOL_VERSION: scope.get("http_version", "1.1"),
     }
     if scope["query_string"]:
-        attributes[names.URL_QUERY] = scope["query_string"].decode("latin-1")
+        attributes[catalogue.ATTR_URL_QUERY] = scope["query_string"].decode("latin-1")
     if server := scope.get("server"):
-        attributes[names.SERVER_ADDRESS] = server[0]
+        attributes[catalogue.ATTR_SERVER_ADDRESS] = server[0]
         if server[1] is not None:  # a Unix socket has no port
-            attributes[names.SERVER_PORT] = server[1]
+            attributes[catalogue.ATTR_SERVER_PORT] = server[1]
     if client := scope.get("client"):
-        attributes[names.CLIENT_ADDRESS], attributes[names.CLIENT_PORT] = client
+        attributes[catalogue.ATTR_CLIENT_ADDRESS], attributes[catalogue.ATTR_CLIENT_PORT] = client
     for name, value in scope["headers"]:
         if name == b"user-agent":
-            attributes[names.USER_AGENT] = value.decode("latin-1")
+            attributes[catalogue.ATTR_USER_AGENT] = value.decode("latin-1")
     return attributes

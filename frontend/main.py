@@ -17,7 +17,7 @@ from frontend.images import warm_up
 from monitoring.stores.opening import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
-from telemetry import names, setup
+from telemetry import catalogue, setup
 from telemetry.setup import Telemetry
 
 #: Seconds that open connections (a page's event stream) are given when the service stops.
@@ -58,7 +58,7 @@ def run(settings: Settings) -> None:
         # The embedded store is fed like any other: over OTLP, by default by ourselves.
         os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
     stores = open_stores(settings)
-    telemetry = setup.start(names.SERVICE_FRONTEND)
+    telemetry = setup.start(catalogue.SERVICE_FRONTEND)
     warm_up()
     app = build(settings, telemetry, stores)
     # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.

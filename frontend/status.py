@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.utils import utcparse
 
 from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
-from telemetry import names
+from telemetry import catalogue
+from telemetry.instruments import Instruments
 
 log = logging.getLogger("damoscope.frontend")
 
@@ -116,7 +117,7 @@ class Status:
             workers=tuple(_worker(key, *row) for key, row in workers if row[0] and not row[1]),
         )
 
-    def observe(self, meter: Meter) -> None:
+    def observe(self, instruments: Instruments) -> None:
         """Report the snapshot as the gauges of queue and workers."""
 
         def depth(_: CallbackOptions) -> Iterable[Observation]:
@@ -137,21 +138,10 @@ class Status:
                 return []
             return [Observation(sum(worker.fallback for worker in self.snapshot.workers))]
 
-        meter.create_observable_gauge(
-            names.M_QUEUE_DEPTH, [depth], unit="{job}", description="Jobs waiting."
-        )
-        meter.create_observable_gauge(
-            names.M_QUEUE_OLDEST_AGE, [age], unit="s", description="How long the first job waits."
-        )
-        meter.create_observable_gauge(
-            names.M_WORKERS, [workers], unit="{worker}", description="Workers, by state."
-        )
-        meter.create_observable_gauge(
-            names.M_WORKERS_FALLBACK,
-            [fallback],
-            unit="{worker}",
-            description="Workers on another provider than they were asked to run on.",
-        )
+        instruments.observe(catalogue.QUEUE_DEPTH, depth)
+        instruments.observe(catalogue.QUEUE_OLDEST_AGE, age)
+        instruments.observe(catalogue.WORKERS, workers)
+        instruments.observe(catalogue.WORKERS_FALLBACK, fallback)
 
 
 def _age_s(enqueued_at: bytes | None) -> float:

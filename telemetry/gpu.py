@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 import pynvml
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 
-from telemetry import names
+from telemetry import catalogue
+from telemetry.instruments import Instruments
 
 
 def visible(environ: Mapping[str, str]) -> bool:
@@ -22,8 +23,8 @@ def visible(environ: Mapping[str, str]) -> bool:
         return False  # no driver, or no GPU
 
 
-def observe(meter: Meter) -> int:
-    """Register utilisation (0..1) and memory in use (bytes) of each GPU. Returns how many."""
+def observe(instruments: Instruments) -> int:
+    """Have utilisation and memory of each GPU reported. Returns how many there are."""
     try:
         pynvml.nvmlInit()
         count = int(pynvml.nvmlDeviceGetCount())
@@ -38,12 +39,8 @@ def observe(meter: Meter) -> int:
         return _each(gpus, lambda gpu: float(pynvml.nvmlDeviceGetMemoryInfo(gpu).used))
 
     if gpus:
-        meter.create_observable_gauge(
-            names.M_GPU_UTILIZATION, [utilization], unit="1", description="Share of time busy."
-        )
-        meter.create_observable_gauge(
-            names.M_GPU_MEMORY, [memory], unit="By", description="GPU memory in use."
-        )
+        instruments.observe(catalogue.GPU_UTILIZATION, utilization)
+        instruments.observe(catalogue.GPU_MEMORY, memory)
     return len(gpus)
 
 

@@ -58,11 +58,6 @@ class Telemetry:
     logger_provider: LoggerProvider | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def meter(self) -> metrics.Meter:
-        """The meter of all our metrics."""
-        return meter(self.meter_provider)
-
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """Send what is left, then stop exporting; returns after `timeout_s` at the latest.
 
@@ -102,17 +97,13 @@ def start(service: str) -> Telemetry:
     return _telemetry(tracers, meters, loggers)
 
 
-def meter(provider: metrics.MeterProvider) -> metrics.Meter:
-    """The meter of all our metrics."""
-    return provider.get_meter(SCOPE, resource.release(), schema_url=SCHEMA_URL)
-
-
 def _telemetry(
     tracers: trace.TracerProvider, meters: metrics.MeterProvider, loggers: LoggerProvider | None
 ) -> Telemetry:
+    release = resource.release()
     return Telemetry(
-        tracer=tracers.get_tracer(SCOPE, resource.release(), schema_url=SCHEMA_URL),
-        instruments=Instruments.create(meter(meters)),
+        tracer=tracers.get_tracer(SCOPE, release, schema_url=SCHEMA_URL),
+        instruments=Instruments(meters.get_meter(SCOPE, release, schema_url=SCHEMA_URL)),
         tracer_provider=tracers,
         meter_provider=meters,
         logger_provider=loggers,

@@ -8,7 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
-from telemetry import names
+from telemetry import catalogue
 
 
 def record(
@@ -40,7 +40,7 @@ def fail(
 ) -> None:
     """Mark a span as failed. An error is recorded as an exception once, where it happened."""
     code = getattr(error, "code", type(error).__name__)
-    span.set_attribute(names.ERROR_TYPE, code)
+    span.set_attribute(catalogue.ATTR_ERROR_TYPE, code)
     span.set_status(Status(StatusCode.ERROR, str(error)))
     if record_exception:
         span.record_exception(error, timestamp=at_ns)

@@ -10,7 +10,7 @@ from redis import Redis
 
 from pipeline.connection import connect
 from pipeline.settings import Settings
-from telemetry import gpu, names, setup
+from telemetry import catalogue, gpu, setup
 from telemetry.setup import Telemetry
 from worker.loop import LOST_REDIS, BatchWorker, log
 from worker.model.session import Detector
@@ -27,8 +27,8 @@ def run(settings: Settings) -> None:
     cv2.setNumThreads(settings.inference_threads)
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
     detector = Detector(settings)
-    telemetry = setup.start(names.SERVICE_WORKER)
-    gpu.observe(telemetry.meter)
+    telemetry = setup.start(catalogue.SERVICE_WORKER)
+    gpu.observe(telemetry.instruments)
     try:
         worker = _worker(settings, detector, telemetry, connection)
         # What is loaded by now stays; it need not be looked through for garbage.

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 
 from pipeline.errors import DamoscopeError, InferenceFailed, JobExpired
-from telemetry.names import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
+from telemetry.catalogue import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
 from worker.batch import BatchItem, Call
 from worker.model.nms import detections
 from worker.model.preprocess import preprocess

@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from telemetry import names, spans
+from telemetry import catalogue, spans
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem, Call
 
@@ -53,7 +53,7 @@ class WorkerTrace:
         now_ns = time.time_ns()
         busy_ns = max(0, now_ns - max(taken_ns, self._busy_until_ns))
         self._busy_until_ns = now_ns
-        self._instruments.worker_busy.add(busy_ns / 1e9, {"provider": self._provider})
+        self._instruments.add(catalogue.WORKER_BUSY, busy_ns / 1e9, {"provider": self._provider})
 
     def _call(self, call: Call, items: Sequence[BatchItem]) -> Inference:
         """One call of ONNX Runtime, as a span in a trace of its own.
@@ -62,9 +62,9 @@ class WorkerTrace:
         Returns attributes and links of the images' `inference` spans.
         """
         attributes: dict[str, AttributeValue] = {
-            names.BATCH_SIZE: call.size,
-            names.PROVIDER: self._provider,
-            names.MODEL: self._model,
+            catalogue.ATTR_BATCH_SIZE: call.size,
+            catalogue.ATTR_PROVIDER: self._provider,
+            catalogue.ATTR_MODEL: self._model,
         }
         sources = [get_current_span(item.parent).get_span_context() for item in items]
         links = [Link(source) for source in sources if source.is_valid]
@@ -72,23 +72,24 @@ class WorkerTrace:
         here, to_batch = NOWHERE, list[Link]()
         if len(links) < len(items) or any(each.context.trace_flags.sampled for each in links):
             span = spans.record(
-                self._tracer, names.SPAN_BATCH, NOWHERE, *call.interval,
+                self._tracer, catalogue.SPAN_BATCH, NOWHERE, *call.interval,
                 attributes=attributes, links=links,
             )  # fmt: skip
             here = set_span_in_context(span, NOWHERE)
             to_batch.append(Link(span.get_span_context()))
-        self._instruments.batch_size.record(call.size, context=here)
-        self._instruments.inference_busy.add(busy_s, {"provider": self._provider}, context=here)
+        self._instruments.record(catalogue.BATCH_SIZE, call.size, context=here)
+        self._instruments.add(
+            catalogue.INFERENCE_BUSY, busy_s, {"provider": self._provider}, context=here
+        )
         return attributes, to_batch
 
     def _image(self, item: BatchItem, call: Inference | None) -> None:
         """`queue_wait`, and `process` with its stages, for one image."""
-        duration = self._instruments.stage_duration
         waited_s, context = self._queue_wait(item)
-        duration.record(waited_s, {"stage": names.SPAN_QUEUE_WAIT}, context)
+        self._stage_took(catalogue.SPAN_QUEUE_WAIT, waited_s, context)
         process = spans.record(
             self._tracer,
-            names.SPAN_PROCESS,
+            catalogue.SPAN_PROCESS,
             item.parent,
             item.taken.taken_ns,
             item.stored_ns,
@@ -110,7 +111,7 @@ class WorkerTrace:
                 links=links,
                 error=item.error if stage == item.failed_stage else None,
             )
-            duration.record(_seconds(*interval), {"stage": stage}, inside)
+            self._stage_took(stage, _seconds(*interval), inside)
         self._detections(item, inside)
 
     def _queue_wait(self, item: BatchItem) -> tuple[float, Context]:
@@ -118,42 +119,45 @@ class WorkerTrace:
         start, end = item.taken.enqueued_ns, item.taken.taken_ns
         attributes = None
         if start > end:  # the clocks of two hosts disagree by more than the job waited
-            attributes = {names.CLOCK_SKEW: (start - end) / 1e6}
+            attributes = {catalogue.ATTR_CLOCK_SKEW: (start - end) / 1e6}
             start = end
         span = spans.record(
-            self._tracer, names.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
+            self._tracer, catalogue.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )
         return _seconds(start, end), set_span_in_context(span, item.parent)
+
+    def _stage_took(self, stage: str, seconds: float, context: Context) -> None:
+        self._instruments.record(catalogue.STAGE_DURATION, seconds, {"stage": stage}, context)
 
     def _detections(self, item: BatchItem, inside: Context) -> None:
         found = item.detections
         for label, count in Counter(found.labels).items():
-            self._instruments.detections.add(count, {"label": label}, inside)
+            self._instruments.add(catalogue.DETECTIONS, count, {"label": label}, inside)
         for label, score in zip(found.labels, found.scores, strict=True):
-            self._instruments.detection_score.record(score, {"label": label}, inside)
+            self._instruments.record(catalogue.DETECTION_SCORE, score, {"label": label}, inside)
 
     def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
         return {
-            names.MESSAGING_SYSTEM: "rq",
-            names.MESSAGING_OPERATION_NAME: "process",
-            names.MESSAGING_OPERATION_TYPE: "process",
-            names.MESSAGING_DESTINATION: item.taken.queue,
-            names.MESSAGING_MESSAGE_ID: item.taken.job_id,
-            names.ATTEMPT: item.taken.attempt,
-            names.WORKER: self._worker,
-            names.MODEL: self._model,
-            names.DETECTIONS: len(item.detections),
-            names.LABELS: tuple(sorted(set(item.detections.labels))),
+            catalogue.ATTR_MESSAGING_SYSTEM: "rq",
+            catalogue.ATTR_MESSAGING_OPERATION_NAME: "process",
+            catalogue.ATTR_MESSAGING_OPERATION_TYPE: "process",
+            catalogue.ATTR_MESSAGING_DESTINATION: item.taken.queue,
+            catalogue.ATTR_MESSAGING_MESSAGE_ID: item.taken.job_id,
+            catalogue.ATTR_ATTEMPT: item.taken.attempt,
+            catalogue.ATTR_WORKER: self._worker,
+            catalogue.ATTR_MODEL: self._model,
+            catalogue.ATTR_DETECTIONS: len(item.detections),
+            catalogue.ATTR_LABELS: tuple(sorted(set(item.detections.labels))),
         }
 
     def _stage(self, stage: str, item: BatchItem, call: Inference | None) -> Inference:
         """Attributes and links of a stage's span."""
-        if stage == names.SPAN_INFERENCE and call:
+        if stage == catalogue.SPAN_INFERENCE and call:
             return call
-        if stage == names.SPAN_NMS:
+        if stage == catalogue.SPAN_NMS:
             found: dict[str, AttributeValue] = {
-                names.CANDIDATES: item.candidates,
-                names.DETECTIONS: len(item.detections),
+                catalogue.ATTR_CANDIDATES: item.candidates,
+                catalogue.ATTR_DETECTIONS: len(item.detections),
             }
             return found, ()
         return None, ()

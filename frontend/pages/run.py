@@ -17,7 +17,7 @@ from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage
 from pipeline.job import DetectionResult, DetectOptions
-from telemetry import names
+from telemetry import catalogue
 from telemetry.context import trace_id
 
 log = logging.getLogger("damoscope.frontend")
@@ -56,7 +56,7 @@ class Runner:
         received_ns = arrival.first_byte_ns if arrival else time.time_ns()
         parent = arrival.parent if arrival else Context()
         span = self._tracer.start_span(
-            names.SPAN_REQUEST_UI, parent, SpanKind.SERVER, start_time=received_ns
+            catalogue.SPAN_REQUEST_UI, parent, SpanKind.SERVER, start_time=received_ns
         )
         file = Path(path)
         request = ImageRequest(

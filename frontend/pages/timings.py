@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 from frontend.pages.i18n import Texts
-from telemetry.names import STAGES
+from telemetry.catalogue import STAGES
 
 
 def milliseconds(value: float) -> str:

@@ -11,12 +11,12 @@ from frontend.pages.i18n import Texts
 from frontend.pages.links import Links
 from frontend.pages.timings import milliseconds
 from monitoring.stores.contract import Event, Link, Span
-from telemetry import names
+from telemetry import catalogue
 
 #: Parts that the time axis is divided into.
 TICKS = 4
 #: A span without which an image's trace is still on its way, unless the request has failed.
-LAST = names.SPAN_PROCESS
+LAST = catalogue.SPAN_PROCESS
 
 
 def view(trace_id: str, spans: Sequence[Span], words: Texts, links: Links) -> str:
@@ -57,8 +57,8 @@ def tree(spans: Sequence[Span]) -> Iterator[tuple[Span, int]]:
 def _is_complete(spans: Sequence[Span]) -> bool:
     found = {span.name for span in spans}
     failed = any(span.kind == "SERVER" and span.status == "error" for span in spans)
-    served = bool(found & {names.SPAN_REQUEST_UI, names.SPAN_REQUEST_API})
-    return (served and (LAST in found or failed)) or names.SPAN_BATCH in found
+    served = bool(found & {catalogue.SPAN_REQUEST_UI, catalogue.SPAN_REQUEST_API})
+    return (served and (LAST in found or failed)) or catalogue.SPAN_BATCH in found
 
 
 def _head(trace_id: str, spans: Sequence[Span], total_ms: float, words: Texts, links: Links) -> str:
@@ -176,5 +176,5 @@ def _service(service: str, words: Texts) -> str:
 
 
 def _service_class(service: str) -> str:
-    known = {names.SERVICE_FRONTEND: "frontend", names.SERVICE_WORKER: "worker"}
+    known = {catalogue.SERVICE_FRONTEND: "frontend", catalogue.SERVICE_WORKER: "worker"}
     return f"service-{known.get(service, 'other')}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from monitoring.alerts import render as rendering
-from monitoring.alerts.promql import duration
 from monitoring.alerts.rules import SHIPPED, Rule, read
 from monitoring.alerts.units import shown
+from monitoring.stores.promql import duration
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 

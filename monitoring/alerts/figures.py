@@ -12,7 +12,7 @@ from typing import Literal
 
 from monitoring.alerts import measures
 from monitoring.alerts.measures import Measure, Promql
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import FAILURES
 
 #: Which request of the window shows what is wrong.
@@ -42,7 +42,7 @@ class Figure:
 _ROUTE = ("route",)
 _REQUEST = ("route", "outcome")
 _QUEUE = ("queue",)
-_LATENCY, _STAGE = names.M_REQUEST_DURATION, names.M_STAGE_DURATION
+_LATENCY, _STAGE = catalogue.REQUEST_DURATION, catalogue.STAGE_DURATION
 
 FIGURES: dict[str, Figure] = {
     "qps": Figure("1/s", *measures.QPS, card="qps", attributes=_REQUEST),
@@ -74,11 +74,11 @@ FIGURES: dict[str, Figure] = {
         card="latency_p95_ms", example="slowest", counted=True, attributes=("stage",),
     ),
     "queue_depth": Figure(
-        "", *measures.latest_max(names.M_QUEUE_DEPTH, "queue"),
+        "", *measures.latest_max(catalogue.QUEUE_DEPTH, "queue"),
         card="queue_depth", example="slowest", windowed=False, attributes=_QUEUE,
     ),
     "queue_age_s": Figure(
-        "s", *measures.highest(names.M_QUEUE_OLDEST_AGE),
+        "s", *measures.highest(catalogue.QUEUE_OLDEST_AGE),
         card="queue_oldest_age_s", example="slowest", windowed=False, attributes=_QUEUE,
     ),
     "queue_age_growth_s": Figure(
@@ -89,7 +89,7 @@ FIGURES: dict[str, Figure] = {
         "", *measures.WORKERS_READY, card="workers_ready", example="failed", windowed=False
     ),
     "workers_fallback": Figure(
-        "", *measures.highest(names.M_WORKERS_FALLBACK),
+        "", *measures.highest(catalogue.WORKERS_FALLBACK),
         card="workers_ready", example="slowest", windowed=False,
     ),
     "workers_silent": Figure(
@@ -100,7 +100,7 @@ FIGURES: dict[str, Figure] = {
     "cpu": Figure("ratio", *measures.BUSIEST_CPU, card="cpu", example="slowest"),
     "memory": Figure("ratio", *measures.FULLEST_MEMORY, card="memory"),
     "gpu_utilization": Figure(
-        "ratio", *measures.highest_mean(names.M_GPU_UTILIZATION),
+        "ratio", *measures.highest_mean(catalogue.GPU_UTILIZATION),
         card="gpu_utilization", attributes=("gpu",),
     ),
 }  # fmt: skip

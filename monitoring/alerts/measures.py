@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from monitoring.alerts import promql
 from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
+from monitoring.stores import promql
 from monitoring.stores.contract import SERVICE_INSTANCE, SERVICE_NAME, MetricsStore, Window
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 from telemetry.outcomes import COUNTED
 from telemetry.outcomes import share as share_of
 
 #: What `traffic_share` compares with: so long before its window, and at this distance.
 BEFORE_S, DAY_S = 3600.0, 86400.0
-_CPU, _MEMORY = "system.cpu.utilization", "system.memory.utilization"
 _USED = {"state": "used"}
 
 
@@ -45,11 +45,11 @@ Taken = tuple[Measure, Promql]
 
 
 def _requests(metrics: MetricsStore, window: Window, where: Mapping[str, str]) -> float:
-    return metrics.increase(names.M_REQUESTS, window, where=where).get((), 0.0)
+    return metrics.increase(catalogue.REQUESTS, window, where=where).get((), 0.0)
 
 
 def _requests_promql(asked: Asked, window_s: float, ago_s: float = 0.0) -> str:
-    series = promql.selector(names.M_REQUESTS, asked.where)
+    series = promql.selector(catalogue.REQUESTS, asked.where)
     return f"sum({promql.growth(series, window_s, ago_s)})"
 
 
@@ -74,7 +74,7 @@ def share(*outcomes: str) -> Taken:
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
         found = metrics.increase(
-            names.M_REQUESTS, asked.window(now_s), by=("outcome",), where=asked.where
+            catalogue.REQUESTS, asked.window(now_s), by=("outcome",), where=asked.where
         )
         counts = {outcome: count for (outcome,), count in found.items()}
         if sum(counts.get(outcome, 0.0) for outcome in COUNTED) < asked.at_least:
@@ -83,7 +83,7 @@ def share(*outcomes: str) -> Taken:
 
     def text(asked: Asked) -> str:
         part, whole = (
-            promql.selector(names.M_REQUESTS, asked.where, extra=_outcome(*those))
+            promql.selector(catalogue.REQUESTS, asked.where, extra=_outcome(*those))
             for those in (outcomes, COUNTED)
         )
         return (
@@ -129,16 +129,16 @@ def _traffic_share_promql(asked: Asked) -> str:
 
 def _utilisation(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
     window = asked.window(now_s)
-    busy_s = metrics.increase(names.M_WORKER_BUSY, window).get((), 0.0)
+    busy_s = metrics.increase(catalogue.WORKER_BUSY, window).get((), 0.0)
     workers = workers_there(
-        metrics.gauge_series(names.M_WORKERS, window, window.seconds, across="avg", by=("state",))
+        metrics.gauge_series(catalogue.WORKERS, window, window.seconds, across="avg", by=("state",))
     )
     return utilisation(busy_s, seconds_there(workers, [window.seconds] * len(workers)))
 
 
 def _utilisation_promql(asked: Asked) -> str:
-    busy = f"sum({promql.growth(promql.selector(names.M_WORKER_BUSY, {}), asked.window_s)})"
-    workers = promql.mean(promql.selector(names.M_WORKERS, {}), asked.window_s)
+    busy = f"sum({promql.growth(promql.selector(catalogue.WORKER_BUSY, {}), asked.window_s)})"
+    workers = promql.mean(promql.selector(catalogue.WORKERS, {}), asked.window_s)
     there = f"(sum(avg by (state) ({workers})) > 0) * {asked.window_s:g}"
     return f"clamp_max(({busy} or vector(0)) / ({there}), 1)"
 
@@ -146,12 +146,12 @@ def _utilisation_promql(asked: Asked) -> str:
 # -- durations ----------------------------------------------------------------------------
 
 
-def _enough(metric: str, asked: Asked, fixed: Mapping[str, str]) -> str:
+def _enough(metric: Metric, asked: Asked, fixed: Mapping[str, str]) -> str:
     count = promql.selector(metric, {**fixed, **asked.where}, "_count")
     return f"(sum({promql.growth(count, asked.window_s)}) >= {asked.at_least})"
 
 
-def mean(metric: str, **fixed: str) -> Taken:
+def mean(metric: Metric, **fixed: str) -> Taken:
     """Mean of a histogram's values."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
@@ -167,7 +167,7 @@ def mean(metric: str, **fixed: str) -> Taken:
     return measure, text
 
 
-def percentile(q: float, metric: str, **fixed: str) -> Taken:
+def percentile(q: float, metric: Metric, **fixed: str) -> Taken:
     """Value below which the share `q` of a histogram's values lies, all processes merged."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
@@ -189,7 +189,7 @@ def percentile(q: float, metric: str, **fixed: str) -> Taken:
 # -- this moment --------------------------------------------------------------------------
 
 
-def latest_max(metric: str, by: str) -> Taken:
+def latest_max(metric: Metric, by: str) -> Taken:
     """What every frontend reports alike: the largest of the same thing, then the sum."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
@@ -203,7 +203,7 @@ def latest_max(metric: str, by: str) -> Taken:
     return measure, text
 
 
-def highest(metric: str) -> Taken:
+def highest(metric: Metric) -> Taken:
     """The highest reading."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
@@ -217,30 +217,30 @@ def highest(metric: str) -> Taken:
 
 def _reporting(metrics: MetricsStore, service: str) -> int:
     where = {SERVICE_NAME: service, **_USED}
-    return len(metrics.latest(_MEMORY, by=(SERVICE_INSTANCE,), where=where))
+    return len(metrics.latest(catalogue.SYSTEM_MEMORY, by=(SERVICE_INSTANCE,), where=where))
 
 
 def _reporting_promql(service: str) -> str:
-    series = promql.selector(_MEMORY, {SERVICE_NAME: service, **_USED})
+    series = promql.selector(catalogue.SYSTEM_MEMORY, {SERVICE_NAME: service, **_USED})
     return f"(count({promql.latest(series)}) or vector(0))"
 
 
 def _frontends(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
-    return float(_reporting(metrics, names.SERVICE_FRONTEND))
+    return float(_reporting(metrics, catalogue.SERVICE_FRONTEND))
 
 
-WORKERS_READY = latest_max(names.M_WORKERS, "state")
+WORKERS_READY = latest_max(catalogue.WORKERS, "state")
 
 
 def _silent_workers(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
     ready = WORKERS_READY[0](metrics, asked, now_s)
     if ready is None:
         return None
-    return max(0.0, ready - _reporting(metrics, names.SERVICE_WORKER))
+    return max(0.0, ready - _reporting(metrics, catalogue.SERVICE_WORKER))
 
 
 def _silent_workers_promql(asked: Asked) -> str:
-    reporting = _reporting_promql(names.SERVICE_WORKER)
+    reporting = _reporting_promql(catalogue.SERVICE_WORKER)
     return f"clamp_min({WORKERS_READY[1](asked)} - {reporting}, 0)"
 
 
@@ -250,7 +250,7 @@ def _silent_workers_promql(asked: Asked) -> str:
 def _cpu(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
     window = asked.window(now_s)
     found = metrics.gauge_series(
-        _CPU, window, window.seconds, across="avg", by=(SERVICE_INSTANCE, "state")
+        catalogue.SYSTEM_CPU, window, window.seconds, across="avg", by=(SERVICE_INSTANCE, "state")
     )
     busy: dict[str, float] = {}
     for (instance, state), series in found.items():
@@ -261,12 +261,12 @@ def _cpu(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
 
 
 def _cpu_promql(asked: Asked) -> str:
-    series = promql.selector(_CPU, {}, extra='state!="idle"')
+    series = promql.selector(catalogue.SYSTEM_CPU, {}, extra='state!="idle"')
     by_state = f"avg by (job, instance, state) ({promql.mean(series, asked.window_s)})"
     return f"max(sum by (job, instance) ({by_state}))"
 
 
-def highest_mean(metric: str, **fixed: str) -> Taken:
+def highest_mean(metric: Metric, **fixed: str) -> Taken:
     """The mean over the window, of the process that reports the highest."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
@@ -288,7 +288,7 @@ def highest_mean(metric: str, **fixed: str) -> Taken:
 def _age_growth(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
     window = asked.window(now_s)
     found = metrics.gauge_series(
-        names.M_QUEUE_OLDEST_AGE, window, window.seconds / 2, across="avg",
+        catalogue.QUEUE_OLDEST_AGE, window, window.seconds / 2, across="avg",
         by=(SERVICE_INSTANCE, "queue"), where=asked.where,
     )  # fmt: skip
     earlier, later = (
@@ -303,7 +303,7 @@ def _age_growth(metrics: MetricsStore, asked: Asked, now_s: float) -> float | No
 
 
 def _age_growth_promql(asked: Asked) -> str:
-    series, half = promql.selector(names.M_QUEUE_OLDEST_AGE, asked.where), asked.window_s / 2
+    series, half = promql.selector(catalogue.QUEUE_OLDEST_AGE, asked.where), asked.window_s / 2
     return f"max({promql.mean(series, half)}) - max({promql.mean(series, half, half)})"
 
 
@@ -311,7 +311,7 @@ UTILISATION: Taken = _utilisation, _utilisation_promql
 QPS: Taken = _qps, _qps_promql
 TRAFFIC_SHARE: Taken = _traffic_share, _traffic_share_promql
 WORKERS_SILENT: Taken = _silent_workers, _silent_workers_promql
-FRONTENDS: Taken = _frontends, lambda _: _reporting_promql(names.SERVICE_FRONTEND)
+FRONTENDS: Taken = _frontends, lambda _: _reporting_promql(catalogue.SERVICE_FRONTEND)
 BUSIEST_CPU: Taken = _cpu, _cpu_promql
 QUEUE_AGE_GROWTH: Taken = _age_growth, _age_growth_promql
-FULLEST_MEMORY: Taken = highest_mean(_MEMORY, state="used")
+FULLEST_MEMORY: Taken = highest_mean(catalogue.SYSTEM_MEMORY, state="used")

@@ -6,12 +6,12 @@ from typing import Any
 
 import yaml
 
-from monitoring.alerts import promql
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
 from monitoring.alerts.rules import Rule, Rules
 from monitoring.alerts.schema import Message
 from monitoring.alerts.units import shown
+from monitoring.stores import promql
 
 HEADER = """\
 # Made from alerts.yaml: change it there, then `make generate`, or `damoscope alerts render` for

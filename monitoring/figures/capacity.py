@@ -23,7 +23,7 @@ from monitoring.figures.utilisation import (
 )
 from monitoring.stores.contract import Measured, MetricsStore, Window
 from monitoring.stores.histogram import Histogram
-from telemetry import names
+from telemetry import catalogue
 
 Verdict = Literal["idle", "holds", "tight", "grows", "unknown"]
 
@@ -57,7 +57,7 @@ def capacity(
     batches: Measured,
 ) -> Capacity:
     """Raises Unavailable when the store cannot be read."""
-    busy_s = math.fsum(metrics.increase(names.M_WORKER_BUSY, window).values())
+    busy_s = math.fsum(metrics.increase(catalogue.WORKER_BUSY, window).values())
     uploads = stages.get("upload")
     arriving = uploads.count / window.elapsed_s(now_s) if uploads else 0.0
     ready = levels.busy.plus(levels.idle)

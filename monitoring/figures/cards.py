@@ -14,7 +14,8 @@ from monitoring.figures import levels as figures
 from monitoring.figures.levels import Reading, mean_of, percentile_ms
 from monitoring.stores.contract import MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram, merged
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 from telemetry.outcomes import COUNTED
 
 #: Steps of a sparkline; a window too short for them has as many as were measured.
@@ -102,11 +103,11 @@ class Traffic:
     def read(cls, metrics: MetricsStore, window: Window) -> Traffic:
         """Raises Unavailable when the store cannot be read."""
         step_s, ok = window.seconds / SPARKLINE_STEPS, {"outcome": "ok"}
-        done = metrics.histogram_series(names.M_REQUEST_DURATION, window, step_s, where=ok)
-        before = metrics.histogram(names.M_REQUEST_DURATION, window.before, where=ok)
+        done = metrics.histogram_series(catalogue.REQUEST_DURATION, window, step_s, where=ok)
+        before = metrics.histogram(catalogue.REQUEST_DURATION, window.before, where=ok)
         return cls(
-            requests=_counted(metrics, names.M_REQUESTS, window, "outcome"),
-            detections=_counted(metrics, names.M_DETECTIONS, window, "label"),
+            requests=_counted(metrics, catalogue.REQUESTS, window, "outcome"),
+            detections=_counted(metrics, catalogue.DETECTIONS, window, "label"),
             durations=done[()].values if done else (),
             durations_before=before.get(()),
         )
@@ -117,9 +118,9 @@ class Traffic:
         return merged(self.durations)
 
 
-def _counted(metrics: MetricsStore, name: str, window: Window, by: str) -> dict[str, Counted]:
-    steps = metrics.increase_series(name, window, window.seconds / SPARKLINE_STEPS, by=(by,))
-    before = metrics.increase(name, window.before, by=(by,))
+def _counted(metrics: MetricsStore, metric: Metric, window: Window, by: str) -> dict[str, Counted]:
+    steps = metrics.increase_series(metric, window, window.seconds / SPARKLINE_STEPS, by=(by,))
+    before = metrics.increase(metric, window.before, by=(by,))
     any_steps = next(iter(steps.values()), Series(window.start_s, window.seconds, (0.0,)))
     none = Series(any_steps.start_s, any_steps.step_s, (0.0,) * len(any_steps.values))
     return {

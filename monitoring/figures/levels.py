@@ -14,7 +14,8 @@ from typing import Final
 
 from monitoring.stores.contract import HOST_ID, Across, Labels, MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 
 #: A level now and over time, None where nobody reported it.
 Steps = list[float | None]
@@ -29,7 +30,7 @@ ENOUGH_S: Final = 30.0
 class Level:
     """How a gauge becomes one figure: across processes, then across what is kept apart."""
 
-    metric: str
+    metric: Metric
     across: Across
     by: tuple[str, ...] = ()
     where: Mapping[str, str] | None = None
@@ -70,15 +71,15 @@ def _busy_share(idle: float) -> float:
 
 #: Of the host's processors, all of them are asked for what they do when idle: the mean over
 #: processors and over the processes that report them. The busiest host is the least idle one.
-CPU = Level(names.M_SYSTEM_CPU, "avg", (HOST_ID,), {"state": "idle"}, min, _busy_share)
-MEMORY = Level(names.M_SYSTEM_MEMORY, "avg", (HOST_ID,), {"state": "used"})
-GPU_UTILIZATION = Level(names.M_GPU_UTILIZATION, "avg", (HOST_ID, "gpu"))
-GPU_MEMORY = Level(names.M_GPU_MEMORY, "max", (HOST_ID, "gpu"))
-ACTIVE = Level(names.M_REQUESTS_ACTIVE, "sum")
-DEPTH = Level(names.M_QUEUE_DEPTH, "avg", ("queue",), join=math.fsum, across_now="max")
-OLDEST_AGE = Level(names.M_QUEUE_OLDEST_AGE, "max")
-BUSY = Level(names.M_WORKERS, "avg", where={"state": "busy"}, across_now="max")
-IDLE = Level(names.M_WORKERS, "avg", where={"state": "idle"}, across_now="max")
+CPU = Level(catalogue.SYSTEM_CPU, "avg", (HOST_ID,), {"state": "idle"}, min, _busy_share)
+MEMORY = Level(catalogue.SYSTEM_MEMORY, "avg", (HOST_ID,), {"state": "used"})
+GPU_UTILIZATION = Level(catalogue.GPU_UTILIZATION, "avg", (HOST_ID, "gpu"))
+GPU_MEMORY = Level(catalogue.GPU_MEMORY, "max", (HOST_ID, "gpu"))
+ACTIVE = Level(catalogue.REQUESTS_ACTIVE, "sum")
+DEPTH = Level(catalogue.QUEUE_DEPTH, "avg", ("queue",), join=math.fsum, across_now="max")
+OLDEST_AGE = Level(catalogue.QUEUE_OLDEST_AGE, "max")
+BUSY = Level(catalogue.WORKERS, "avg", where={"state": "busy"}, across_now="max")
+IDLE = Level(catalogue.WORKERS, "avg", where={"state": "idle"}, across_now="max")
 
 
 @dataclass(frozen=True, slots=True)

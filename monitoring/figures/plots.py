@@ -14,7 +14,8 @@ from monitoring.figures.utilisation import utilisation, workers_there
 from monitoring.stores.contract import Across, Labels, Measured, MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram
 from pipeline.errors import InvalidParameter
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 
 #: Steps of a plot where none were asked for: about as many as there are points to see.
 STEPS = 180
@@ -77,7 +78,7 @@ def plots(
     count = round(window.seconds / step)
     nothing: Steps = [None] * count
 
-    def levels(metric: str, across: Across, by: str) -> dict[Labels, Series[float | None]]:
+    def levels(metric: Metric, across: Across, by: str) -> dict[Labels, Series[float | None]]:
         return metrics.gauge_series(metric, window, step, across=across, by=(by,))
 
     def by_name(found: Mapping[Labels, Series[float | None]]) -> dict[str, Steps]:
@@ -87,12 +88,12 @@ def plots(
         return rates(series, now_s, 4) if series else nothing
 
     ok = {"outcome": "ok"}
-    requests = metrics.increase_series(names.M_REQUESTS, window, step, by=("outcome",))
-    done = metrics.histogram_series(names.M_REQUEST_DURATION, window, step, where=ok).get(())
-    stages = metrics.measured_series(names.M_STAGE_DURATION, window, step, by=("stage",))
-    batches = metrics.measured_series(names.M_BATCH_SIZE, window, step).get(())
-    busy = metrics.increase_series(names.M_WORKER_BUSY, window, step).get(())
-    workers = levels(names.M_WORKERS, "avg", "state")
+    requests = metrics.increase_series(catalogue.REQUESTS, window, step, by=("outcome",))
+    done = metrics.histogram_series(catalogue.REQUEST_DURATION, window, step, where=ok).get(())
+    stages = metrics.measured_series(catalogue.STAGE_DURATION, window, step, by=("stage",))
+    batches = metrics.measured_series(catalogue.BATCH_SIZE, window, step).get(())
+    busy = metrics.increase_series(catalogue.WORKER_BUSY, window, step).get(())
+    workers = levels(catalogue.WORKERS, "avg", "state")
     durations = done.values if done else ()
     return Plots(
         start_s=window.start_s,
@@ -105,11 +106,11 @@ def plots(
         },
         stages_ms={
             stage: [_ms(each.mean) for each in stages[(stage,)].values]
-            for stage in names.STAGES
+            for stage in catalogue.STAGES
             if (stage,) in stages
         },
         heatmap=_heatmap(durations, count),
-        queue_depth=by_name(levels(names.M_QUEUE_DEPTH, "max", "queue")),
+        queue_depth=by_name(levels(catalogue.QUEUE_DEPTH, "max", "queue")),
         queue_oldest_age_s=_rounded(figures.OLDEST_AGE.over(metrics, window, step).values)
         or nothing,
         workers=by_name(workers),
@@ -142,7 +143,7 @@ def _readable(seconds: float) -> float:
 
 
 def _heatmap(steps: Sequence[Histogram], count: int) -> Heatmap:
-    bounds = steps[0].bounds if steps else names.DURATION_BUCKETS_S
+    bounds = steps[0].bounds if steps else catalogue.DURATION_BUCKETS_S
     empty = [0] * (len(bounds) + 1)
     return Heatmap(
         bounds_ms=[round(bound * 1e3, 6) for bound in bounds],

@@ -15,7 +15,7 @@ from monitoring.figures.capacity import Capacity, capacity
 from monitoring.figures.cards import Card, Counted, Levels, Traffic, cards
 from monitoring.stores.contract import Labels, Measured, MetricsStore, total
 from monitoring.stores.histogram import Histogram
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import success_rate
 
 
@@ -62,10 +62,10 @@ def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) ->
     now_s = time.time() if now_s is None else now_s
     window = metrics.window(window_s, now_s)
     traffic, levels = Traffic.read(metrics, window), Levels.read(metrics, window)
-    stages = _by_stage(metrics.histogram(names.M_STAGE_DURATION, window, by=("stage",)))
-    batches = metrics.measured_series(names.M_BATCH_SIZE, window, window.seconds).get(())
+    stages = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
+    batches = metrics.measured_series(catalogue.BATCH_SIZE, window, window.seconds).get(())
     batch = total(batches.values) if batches else Measured()
-    busy = metrics.increase(names.M_INFERENCE_BUSY, window, by=("provider",))
+    busy = metrics.increase(catalogue.INFERENCE_BUSY, window, by=("provider",))
     requests, detections = _whole_counts(traffic.requests), _whole_counts(traffic.detections)
     elapsed_s = window.elapsed_s(now_s)
     asked, succeeded = sum(requests.values()), requests.get("ok", 0)
@@ -100,7 +100,7 @@ def _whole_counts(counted: Mapping[str, Counted]) -> dict[str, int]:
 
 
 def _by_stage(found: Mapping[Labels, Histogram]) -> dict[str, Histogram]:
-    return {stage: found[(stage,)] for stage in names.STAGES if (stage,) in found}
+    return {stage: found[(stage,)] for stage in catalogue.STAGES if (stage,) in found}
 
 
 def _latency(histogram: Histogram | None) -> Latency | None:

@@ -19,7 +19,7 @@ from monitoring.reports.schema import Latency, Period, Report
 from monitoring.stores.contract import MetricsStore, TraceStore
 from pipeline.errors import InvalidParameter
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 
 DAYS_MIN, DAYS_MAX = 1, 30
 
@@ -109,7 +109,7 @@ def default_trace_url(settings: Settings) -> str:
 def _headline(metrics: MetricsStore, covered: Covered, latency: Latency | None) -> Headline:
     traffic = requests.traffic(metrics, covered)
     spent = worker_time(metrics, covered)
-    detections = metrics.increase(names.M_DETECTIONS, covered.window)
+    detections = metrics.increase(catalogue.DETECTIONS, covered.window)
     # Without any report of workers, the time in which requests came was seen.
     observed_s = spent.observed_s or len(traffic.steps) * covered.step_s
     window = covered.window
@@ -132,7 +132,7 @@ def _before(metrics: MetricsStore, settings: Settings, covered: Covered) -> Head
     if settings.prometheus_url is None and before.window.start_s < forgotten_s:
         return None
     durations = metrics.histogram(
-        names.M_REQUEST_DURATION, before.window, where={"outcome": "ok"}
+        catalogue.REQUEST_DURATION, before.window, where={"outcome": "ok"}
     ).get(())
     earlier = _headline(metrics, before, requests.latency(durations))
     return earlier if earlier.traffic.total or earlier.period.observed_s else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from monitoring.reports.period import Covered
 from monitoring.reports.schema import Client, Label
 from monitoring.stores.contract import MetricsStore
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 
 #: Clients listed: the busiest.
 CLIENTS = 100
@@ -13,9 +14,9 @@ CLIENTS = 100
 
 def detections(metrics: MetricsStore, covered: Covered, *, compare: bool) -> list[Label]:
     """Detections by label, the most frequent first."""
-    counts = _counts(metrics, names.M_DETECTIONS, covered, "label")
-    before = _counts(metrics, names.M_DETECTIONS, covered.before, "label") if compare else None
-    scores = metrics.histogram(names.M_DETECTION_SCORE, covered.window, by=("label",))
+    counts = _counts(metrics, catalogue.DETECTIONS, covered, "label")
+    before = _counts(metrics, catalogue.DETECTIONS, covered.before, "label") if compare else None
+    scores = metrics.histogram(catalogue.DETECTION_SCORE, covered.window, by=("label",))
     total = sum(counts.values())
     return [
         Label(
@@ -31,8 +32,10 @@ def detections(metrics: MetricsStore, covered: Covered, *, compare: bool) -> lis
 
 def clients(metrics: MetricsStore, covered: Covered, *, compare: bool) -> list[Client]:
     """Requests by client, the busiest first."""
-    counts = _counts(metrics, names.M_CLIENT_REQUESTS, covered, "client")
-    before = _counts(metrics, names.M_CLIENT_REQUESTS, covered.before, "client") if compare else {}
+    counts = _counts(metrics, catalogue.CLIENT_REQUESTS, covered, "client")
+    before = (
+        _counts(metrics, catalogue.CLIENT_REQUESTS, covered.before, "client") if compare else {}
+    )
     total = sum(counts.values())
     return [
         Client(
@@ -48,12 +51,12 @@ def clients(metrics: MetricsStore, covered: Covered, *, compare: bool) -> list[C
 
 def image_bytes(metrics: MetricsStore, covered: Covered) -> float | None:
     """Mean size of the encoded images."""
-    sizes = metrics.histogram(names.M_IMAGE_SIZE, covered.window).get(())
+    sizes = metrics.histogram(catalogue.IMAGE_SIZE, covered.window).get(())
     return None if sizes is None or sizes.mean is None else round(sizes.mean, 1)
 
 
-def _counts(metrics: MetricsStore, name: str, covered: Covered, by: str) -> dict[str, int]:
-    found = metrics.increase(name, covered.window, by=(by,))
+def _counts(metrics: MetricsStore, metric: Metric, covered: Covered, by: str) -> dict[str, int]:
+    found = metrics.increase(metric, covered.window, by=(by,))
     counts = {labels[0]: round(count) for labels, count in found.items()}
     return {key: count for key, count in counts.items() if count}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from monitoring.reports.schema import Cause, Failures, Image
 from monitoring.stores.contract import TraceStore, TraceSummary, Window
-from telemetry import names
+from telemetry import catalogue
 
 #: Length of the lists of single images.
 LIST = 10
@@ -60,7 +60,7 @@ def causes(failed: Sequence[TraceSummary]) -> list[Cause]:
 
 
 def _image(summary: TraceSummary) -> Image:
-    stages = {name: ms for name, ms in summary.stages_ms.items() if name in names.STAGES}
+    stages = {name: ms for name, ms in summary.stages_ms.items() if name in catalogue.STAGES}
     longest = max(stages, key=lambda name: stages[name], default=None)
     return Image(
         trace_id=summary.trace_id,

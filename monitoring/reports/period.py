@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
 from monitoring.stores.contract import MetricsStore, Window
-from telemetry import names
+from telemetry import catalogue
 
 DAY_S = 86400.0
 ALIGN_S = 600.0
@@ -94,7 +94,7 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
     observed: list[float] = []
     total: list[float] = []
     for window, step_s in covered.parts():
-        found = metrics.gauge_series(names.M_WORKERS, window, step_s, across="avg", by=("state",))
+        found = metrics.gauge_series(catalogue.WORKERS, window, step_s, across="avg", by=("state",))
         if not found:
             continue
         there, steps = workers_there(found), next(iter(found.values()))
@@ -106,7 +106,7 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
         observed += [
             length for number, length in zip(there, lengths, strict=True) if number is not None
         ]
-    busy = metrics.increase(names.M_WORKER_BUSY, covered.window, by=("provider",))
+    busy = metrics.increase(catalogue.WORKER_BUSY, covered.window, by=("provider",))
     return WorkerTime(
         math.fsum(observed),
         math.fsum(total),

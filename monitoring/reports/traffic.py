@@ -12,7 +12,7 @@ from monitoring.reports.period import ALIGN_S, Covered
 from monitoring.reports.schema import Day, Latency, Peak, Timeline
 from monitoring.stores.contract import MetricsStore
 from monitoring.stores.histogram import Histogram, merged
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import ERRORS, OUTCOMES
 
 
@@ -45,7 +45,7 @@ def traffic(metrics: MetricsStore, covered: Covered) -> Traffic:
     step_s = covered.step_s
     for window in covered.weeks():  # each a question that a store answers quickly
         found = metrics.increase_series(
-            names.M_REQUESTS, window, covered.step_s, by=("outcome", "route")
+            catalogue.REQUESTS, window, covered.step_s, by=("outcome", "route")
         )
         for (outcome, route), series in found.items():
             step_s = series.step_s
@@ -94,9 +94,9 @@ def by_hour(days: Iterable[Day]) -> list[int]:
 def timeline(metrics: MetricsStore, covered: Covered) -> tuple[Timeline, Latency | None]:
     """The course of requests and latency, and the latency of the whole period."""
     window, step_s = covered.window, covered.plot_step_s
-    requests = metrics.increase_series(names.M_REQUESTS, window, step_s, by=("outcome",))
+    requests = metrics.increase_series(catalogue.REQUESTS, window, step_s, by=("outcome",))
     durations = metrics.histogram_series(
-        names.M_REQUEST_DURATION, window, step_s, where={"outcome": "ok"}
+        catalogue.REQUEST_DURATION, window, step_s, where={"outcome": "ok"}
     ).get(())
     steps: Sequence[Histogram] = durations.values if durations else ()
     counts = {labels[0]: [round(n) for n in each.values] for labels, each in requests.items()}

@@ -17,7 +17,8 @@ from monitoring.reports.traffic import milliseconds
 from monitoring.stores.contract import HOST_ID, MetricsStore, Series
 from monitoring.stores.histogram import Histogram
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 
 
 def stages(metrics: MetricsStore, covered: Covered, *, compare: bool) -> list[Stage]:
@@ -33,7 +34,7 @@ def stages(metrics: MetricsStore, covered: Covered, *, compare: bool) -> list[St
             p95_before_ms=_ms(before[name].percentile(0.95)) if name in before else None,
             **milliseconds(found[name]),
         )
-        for name in names.STAGES
+        for name in catalogue.STAGES
         if name in found
     ]
 
@@ -43,24 +44,24 @@ def workers(
 ) -> Workers:
     """What the workers did; `peak_per_s` is what they had to hold at most."""
     window, step_s = covered.window, covered.plot_step_s
-    batches = metrics.histogram(names.M_BATCH_SIZE, window).get(())
+    batches = metrics.histogram(catalogue.BATCH_SIZE, window).get(())
     images = batches.sum if batches else 0.0
     per_image = busy_s_per_image(math.fsum(time.busy_s.values()), images)
     per_worker = per_worker_per_s(per_image)
 
-    def highest(name: str) -> float | None:
-        return _extreme(max, metrics.gauge_series(name, window, step_s, across="max").values())
+    def highest(metric: Metric) -> float | None:
+        return _extreme(max, metrics.gauge_series(metric, window, step_s, across="max").values())
 
-    def of_hosts(name: str, state: str) -> Iterable[Series[float | None]]:
+    def of_hosts(metric: Metric, state: str) -> Iterable[Series[float | None]]:
         # Each process reports its host's whole.
         where = {"state": state}
         return metrics.gauge_series(
-            name, window, step_s, across="avg", by=(HOST_ID,), where=where
+            metric, window, step_s, across="avg", by=(HOST_ID,), where=where
         ).values()
 
     # The busiest host is the one that is least idle.
-    idle = _extreme(min, of_hosts(names.M_SYSTEM_CPU, "idle"))
-    fallback = highest(names.M_WORKERS_FALLBACK)
+    idle = _extreme(min, of_hosts(catalogue.SYSTEM_CPU, "idle"))
+    fallback = highest(catalogue.WORKERS_FALLBACK)
     return Workers(
         mean=round(time.workers_s / time.observed_s, 3) if time.observed_s else None,
         hours=round(time.workers_s / 3600, 4) if time.observed_s else None,
@@ -72,9 +73,9 @@ def workers(
         needed_at_peak=workers_needed(peak_per_s, per_image),
         target_utilisation=TARGET,
         fallback=None if fallback is None else round(fallback),
-        queue_depth_max=highest(names.M_QUEUE_DEPTH),
-        queue_oldest_age_max_s=highest(names.M_QUEUE_OLDEST_AGE),
-        memory_max=_extreme(max, of_hosts(names.M_SYSTEM_MEMORY, "used")),
+        queue_depth_max=highest(catalogue.QUEUE_DEPTH),
+        queue_oldest_age_max_s=highest(catalogue.QUEUE_OLDEST_AGE),
+        memory_max=_extreme(max, of_hosts(catalogue.SYSTEM_MEMORY, "used")),
         cpu_max=None if idle is None else round(max(0.0, 1 - idle), 4),
     )
 
@@ -112,7 +113,7 @@ def _per_1000(total: float | None, images: int) -> float | None:
 
 
 def _by_stage(metrics: MetricsStore, covered: Covered) -> dict[str, Histogram]:
-    found = metrics.histogram(names.M_STAGE_DURATION, covered.window, by=("stage",))
+    found = metrics.histogram(catalogue.STAGE_DURATION, covered.window, by=("stage",))
     return {labels[0]: each for labels, each in found.items() if each.count}
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from monitoring.stores.histogram import Histogram as Histogram
+from telemetry.definitions import Across as Across
+from telemetry.definitions import Metric
 
 T = TypeVar("T")
 
 SpanStatus = Literal["unset", "ok", "error"]
 RequestStatus = Literal["ok", "error"]
 Order = Literal["newest", "slowest"]
-#: How a gauge is put together from the processes that report it.
-Across = Literal["sum", "avg", "max"]
 #: The values of the attributes that were asked for with `by`, in that order.
 #: An attribute that a series does not have reads as "".
 Labels = tuple[str, ...]
@@ -182,7 +182,7 @@ class TraceStore(Protocol):
 class MetricsStore(Protocol):
     """Where metrics are read from.
 
-    Metrics go by their OpenTelemetry names. `where` selects series by attribute
+    Metrics go by their entries in telemetry.catalogue. `where` selects series by attribute
     values, `by` names the attributes to keep apart; both also take `service.name`.
     What is asked for and was never measured is left out of the answer.
 
@@ -205,7 +205,7 @@ class MetricsStore(Protocol):
 
     def increase(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -216,7 +216,7 @@ class MetricsStore(Protocol):
 
     def increase_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -228,7 +228,7 @@ class MetricsStore(Protocol):
 
     def histogram(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -239,7 +239,7 @@ class MetricsStore(Protocol):
 
     def histogram_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -251,7 +251,7 @@ class MetricsStore(Protocol):
 
     def measured_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -263,7 +263,7 @@ class MetricsStore(Protocol):
 
     def latest(
         self,
-        metric: str,
+        metric: Metric,
         *,
         across: Across = "sum",
         by: Sequence[str] = (),
@@ -274,7 +274,7 @@ class MetricsStore(Protocol):
 
     def gauge_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,

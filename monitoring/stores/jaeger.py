@@ -25,7 +25,7 @@ from monitoring.stores.contract import (
 )
 from monitoring.stores.summary import summarize
 from pipeline.errors import Unavailable
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import ERRORS
 
 TIMEOUT_S = 10.0
@@ -96,7 +96,7 @@ class JaegerTraces:
         self, limit: int, least_ms: float, status: RequestStatus | None, window: Window
     ) -> list[TraceSummary]:
         parameters: dict[str, str | int] = {
-            "service": names.SERVICE_FRONTEND,
+            "service": catalogue.SERVICE_FRONTEND,
             "limit": limit,
             "start": int(window.start_s * 1e6),
             "end": int(window.end_s * 1e6),
@@ -131,7 +131,7 @@ class JaegerTraces:
 
 
 def _tags(outcome: str | None) -> dict[str, str]:
-    return {"tags": json.dumps({names.OUTCOME: outcome})} if outcome else {}
+    return {"tags": json.dumps({catalogue.ATTR_OUTCOME: outcome})} if outcome else {}
 
 
 def spans_of(trace: Mapping[str, Any]) -> list[Span]:

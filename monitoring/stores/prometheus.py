@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx
 
+from monitoring.stores import promql
 from monitoring.stores.contract import (
     HOST_ID,
     LIVE_S,
     SERVICE_INSTANCE,
-    SERVICE_NAME,
     Across,
     Labels,
     Measured,
@@ -29,28 +28,21 @@ from monitoring.stores.contract import (
     Window,
 )
 from monitoring.stores.histogram import Histogram, merged
+from monitoring.stores.promql import duration, label
 from monitoring.stores.records import (
-    RECORDED,
-    RECORDED_LEVELS,
     RECORDS,
     STEP_MAX_S,
     Records,
     Steps,
 )
 from pipeline.errors import Unavailable
+from telemetry.definitions import Level, Metric
 
 TIMEOUT_S = 10.0
 #: Finest step that is asked for: how often the collector is scraped.
 RESOLUTION_S = 5
 #: A record at the very start of a step belongs to the step before; PromQL would take both ends.
 EDGE_S = 0.001
-#: How far before a window a series' last sample is looked for. A series that was not
-#: scraped for longer counts as new.
-LOOKBACK_S = 3600
-
-_LABELS = {SERVICE_NAME: "job", SERVICE_INSTANCE: "instance"}
-#: What the exporter may append to a name for its unit, before the suffix of its kind.
-_UNIT = "(_(seconds|milliseconds|bytes|ratio|percent|celsius|watts|joules|hertz))?"
 
 #: Labels and steps: the values that a query returned.
 Found = dict[Labels, dict[int, float]]
@@ -92,7 +84,7 @@ class PrometheusMetrics:
 
     def increase(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -104,7 +96,7 @@ class PrometheusMetrics:
 
     def increase_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -112,7 +104,7 @@ class PrometheusMetrics:
         where: Mapping[str, str] | None = None,
     ) -> dict[Labels, Series[float]]:
         steps = self._steps(window, step_s, by, where)
-        found = self._growth(metric, "_total", where, steps, by)
+        found = self._growth(metric, "", where, steps, by)
         return {
             labels: steps.series([max(0.0, values.get(i, 0.0)) for i in range(steps.count)])
             for labels, values in found.items()
@@ -121,7 +113,7 @@ class PrometheusMetrics:
 
     def histogram(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -134,7 +126,7 @@ class PrometheusMetrics:
 
     def histogram_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -157,7 +149,7 @@ class PrometheusMetrics:
 
     def measured_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -180,20 +172,20 @@ class PrometheusMetrics:
 
     def latest(
         self,
-        metric: str,
+        metric: Metric,
         *,
         across: Across = "sum",
         by: Sequence[str] = (),
         where: Mapping[str, str] | None = None,
     ) -> dict[Labels, float]:
-        readings = f"last_over_time({_selector(metric, '', where)}[{_duration(LIVE_S)}])"
+        readings = promql.latest(promql.selector(metric, where))
         return self._instant(
             _aggregate(across, by, _with_host(readings, by, LIVE_S)), self._clock(), by
         )
 
     def gauge_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -206,16 +198,16 @@ class PrometheusMetrics:
         every = steps.records.every if steps.records else ""
 
         def raw(seconds: float) -> str:
-            level = f"{over_time}({_selector(metric, '', where)}[{_duration(seconds)}])"
+            level = f"{over_time}({promql.selector(metric, where)}[{duration(seconds)}])"
             return _aggregate(across, by, _with_host(level, by, seconds))
 
         def recorded(seconds: float) -> str:
-            levels = _selector(metric, f":{across}{every}", where, "merged:")
-            return _aggregate(across, by, f"{over_time}({levels}[{_duration(seconds - EDGE_S)}])")
+            levels = promql.selector(metric, where, record=f"{across}{every}")
+            return _aggregate(across, by, f"{over_time}({levels}[{duration(seconds - EDGE_S)}])")
 
         found: Found = {}
         runs = [(False, 0, steps.count)]
-        if steps.records and (metric, across) in RECORDED_LEVELS:
+        if steps.records and isinstance(metric, Level) and across in metric.across:
             runs = steps.runs(self._evaluations(window, steps.records))
         for is_recorded, first, last in runs:
             part = steps.part(first, last)
@@ -248,27 +240,24 @@ class PrometheusMetrics:
 
     def _growth(
         self,
-        metric: str,
-        suffix: str,
+        metric: Metric,
+        part: str,
         where: Mapping[str, str] | None,
         steps: Steps,
         by: Sequence[str],
     ) -> Found:
         """What was added, step by step: recorded where it was, else the raw samples'."""
-        selector = _selector(metric, suffix, where)
+        selector = promql.selector(metric, where, part)
         every = steps.records.every if steps.records else ""
 
         def raw(seconds: float) -> str:
-            step = _duration(seconds)
-            now = f"last_over_time({selector}[{step}])"
-            before = f"last_over_time({selector}[{_duration(LOOKBACK_S)}] offset {step})"
-            return _aggregate("sum", by, f"({now} - ({before} or {now} * 0))")
+            return _aggregate("sum", by, promql.growth(selector, seconds))
 
         def recorded(seconds: float) -> str:
-            growth = _selector(metric, f"{suffix}:increase{every}", where, "merged:")
-            return _aggregate("sum", by, f"sum_over_time({growth}[{_duration(seconds - EDGE_S)}])")
+            growth = promql.selector(metric, where, part, record=f"increase{every}")
+            return _aggregate("sum", by, f"sum_over_time({growth}[{duration(seconds - EDGE_S)}])")
 
-        if not steps.records or metric not in RECORDED:
+        if not steps.records:
             return self._stepwise(raw, steps, by)
         ends = self._evaluations(steps.window, steps.records)
         found = self._stepwise(recorded, steps, by) if ends else {}
@@ -286,7 +275,7 @@ class PrometheusMetrics:
         known = self._evaluated.get(key)
         if known is None:
             query = {
-                "query": f"{records.evaluated}[{_duration(window.seconds)}]",
+                "query": f"{records.evaluated}[{duration(window.seconds)}]",
                 "time": window.end_s,
             }
             times = [time_s for _, found in self._ask("query", query, ()) for time_s, _ in found]
@@ -333,7 +322,7 @@ class PrometheusMetrics:
         if answer.get("status") != "success":
             raise Unavailable(f"Prometheus refused a query: {answer.get('error')}")
         for item in answer["data"]["result"]:
-            labels = tuple(item["metric"].get(_label(name), "") for name in by)
+            labels = tuple(item["metric"].get(label(name), "") for name in by)
             samples = item["values"] if "values" in item else [item["value"]]
             numbers = [(float(time_s), float(value)) for time_s, value in samples]
             yield labels, [(time_s, value) for time_s, value in numbers if math.isfinite(value)]
@@ -364,33 +353,8 @@ def _histogram(below: Mapping[float, Mapping[int, float]], step: int, total: flo
 
 
 def _aggregate(across: Across, by: Sequence[str], expression: str) -> str:
-    return f"{across} by ({', '.join(map(_label, by))}) ({expression})"
+    return f"{across} by ({', '.join(map(label, by))}) ({expression})"
 
 
 def _with_host(levels: str, by: Sequence[str], seconds: float) -> str:
-    """Levels with the host of the process that reports them, which the exporter keeps apart."""
-    if HOST_ID not in by:
-        return levels
-    info = f"last_over_time(target_info[{_duration(max(seconds, LIVE_S))}])"
-    hosts = f"max by (job, instance, host_id) ({info})"
-    return f"({levels} * on (job, instance) group_left (host_id) {hosts})"
-
-
-def _selector(metric: str, suffix: str, where: Mapping[str, str] | None, prefix: str = "") -> str:
-    """Selects by the name under which the exporter offers an OpenTelemetry metric."""
-    matchers = [f'__name__=~"{prefix}{_sanitized(metric)}{_UNIT}{suffix}"']
-    for name, value in (where or {}).items():
-        matchers.append(f"{_label(name)}={json.dumps(value, ensure_ascii=False)}")
-    return "{" + ",".join(matchers) + "}"
-
-
-def _label(name: str) -> str:
-    return _LABELS.get(name) or _sanitized(name)
-
-
-def _sanitized(name: str) -> str:
-    return re.sub(r"[^a-zA-Z0-9_]", "_", name)
-
-
-def _duration(seconds: float) -> str:
-    return f"{max(1, round(seconds * 1000))}ms"
+    return f"({promql.with_host(levels, seconds)})" if HOST_ID in by else levels

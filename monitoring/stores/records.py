@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any, Final
 
-from monitoring.stores.contract import Across, Series, Window
-from telemetry import names
+from monitoring.stores.contract import Series, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,36 +35,6 @@ class Records:
 
 #: The longest first.
 RECORDS: Final = (Records(3600, "1h", 5 * 86400.0), Records(300, "5m", 6 * 3600.0))
-#: Counters and histograms.
-RECORDED: Final = frozenset(
-    {
-        names.M_REQUESTS,
-        names.M_CLIENT_REQUESTS,
-        names.M_DETECTIONS,
-        names.M_INFERENCE_BUSY,
-        names.M_WORKER_BUSY,
-        names.M_REQUEST_DURATION,
-        names.M_STAGE_DURATION,
-        names.M_BATCH_SIZE,
-        names.M_DETECTION_SCORE,
-        names.M_IMAGE_SIZE,
-    }
-)
-#: Levels, and how they are put together from the processes.
-RECORDED_LEVELS: Final[frozenset[tuple[str, Across]]] = frozenset(
-    {
-        (names.M_REQUESTS_ACTIVE, "sum"),
-        (names.M_QUEUE_DEPTH, "avg"),
-        (names.M_QUEUE_DEPTH, "max"),
-        (names.M_QUEUE_OLDEST_AGE, "max"),
-        (names.M_WORKERS, "avg"),
-        (names.M_SYSTEM_CPU, "avg"),
-        (names.M_SYSTEM_MEMORY, "avg"),
-        (names.M_PROCESS_CPU, "sum"),
-        (names.M_GPU_UTILIZATION, "avg"),
-        (names.M_GPU_MEMORY, "max"),
-    }
-)
 #: A long window is added up from steps of at most this: raw samples one step loads at once.
 STEP_MAX_S: Final = 3600.0
 #: Steps of a plot may be this long: there are few of them.

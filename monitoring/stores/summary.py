@@ -6,22 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from monitoring.stores.contract import Span, SpanStatus, TraceSummary
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import ERRORS
 
 
 def is_request(span: Span) -> bool:
     """Whether this is the span of one image request."""
     return (
-        span.service == names.SERVICE_FRONTEND
+        span.service == catalogue.SERVICE_FRONTEND
         and span.kind == "SERVER"
-        and names.ROUTE in span.attributes
+        and catalogue.ATTR_ROUTE in span.attributes
     )
 
 
 def is_error(status: SpanStatus, attributes: Mapping[str, Any]) -> bool:
     """Whether a request's span tells that it did not end well."""
-    return status == "error" or attributes.get(names.OUTCOME, "ok") in ERRORS
+    return status == "error" or attributes.get(catalogue.ATTR_OUTCOME, "ok") in ERRORS
 
 
 def summarize(spans: Sequence[Span]) -> list[TraceSummary]:
@@ -38,26 +38,26 @@ def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
     attributes = request.attributes
     failed = is_error(request.status, attributes)
     stages: dict[str, float] = {}
-    detections = attributes.get(names.DETECTIONS)
+    detections = attributes.get(catalogue.ATTR_DETECTIONS)
     for span in sorted(descendants, key=lambda span: span.start_unix_ns):
-        if span.name in names.STAGES:
+        if span.name in catalogue.STAGES:
             stages[span.name] = span.duration_ms
-        if detections is None and span.name == names.SPAN_PROCESS:
+        if detections is None and span.name == catalogue.SPAN_PROCESS:
             # A request that was answered before its job was done does not know.
-            detections = span.attributes.get(names.DETECTIONS)
+            detections = span.attributes.get(catalogue.ATTR_DETECTIONS)
     return TraceSummary(
         trace_id=request.trace_id,
         span_id=request.span_id,
         start_unix_ns=request.start_unix_ns,
         duration_ms=request.duration_ms,
         status="error" if failed else "ok",
-        outcome=str(attributes.get(names.OUTCOME, "failed" if failed else "ok")),
-        route=str(attributes[names.ROUTE]),
+        outcome=str(attributes.get(catalogue.ATTR_OUTCOME, "failed" if failed else "ok")),
+        route=str(attributes[catalogue.ATTR_ROUTE]),
         detections=detections if isinstance(detections, int) else None,
-        job_id=_text(attributes.get(names.JOB_ID)),
-        error_type=_text(attributes.get(names.ERROR_TYPE)),
+        job_id=_text(attributes.get(catalogue.ATTR_JOB_ID)),
+        error_type=_text(attributes.get(catalogue.ATTR_ERROR_TYPE)),
         error_message=request.status_message or _exception_message(request),
-        stages_ms={stage: stages[stage] for stage in names.STAGES if stage in stages},
+        stages_ms={stage: stages[stage] for stage in catalogue.STAGES if stage in stages},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
-from run.generate import settings
+from run.generate import history, settings
 from run.generate.parts import Generated, table
 from telemetry import variables
 
@@ -26,4 +26,5 @@ GENERATED: Final = (
     Generated("docs/settings.md", settings.tables, "settings"),
     Generated(".env.example", settings.example, "settings"),
     Generated("docker-compose.yml", settings.passed, "settings"),
+    Generated("deploy/prometheus/rules/history.yml", history.rules),
 )  # fmt: skip

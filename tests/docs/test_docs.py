@@ -13,7 +13,6 @@ from frontend.api.detect import router
 from pipeline import errors
 from pipeline.settings import Settings, variable
 from run.cli import app
-from telemetry import names
 from tests.paths import ROOT
 
 DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
@@ -77,19 +76,6 @@ def test_every_route_and_error_status_is_documented() -> None:
     for kind in errors.DamoscopeError.__subclasses__():
         if kind.status != 500 or kind.outcome != "failed":
             assert f"| {kind.status} |" in page, kind
-
-
-def test_every_metric_and_attribute_is_documented() -> None:
-    """docs/metrics.md names each metric, docs/traces.md each span and attribute of ours."""
-    metrics, traces = text("docs/metrics.md"), text("docs/traces.md")
-    for constant, value in vars(names).items():
-        if constant.startswith("M_"):
-            assert value in metrics, constant
-        elif constant.startswith("SPAN_"):
-            assert f"`{value}`" in traces, constant
-        elif isinstance(value, str) and value.startswith("damoscope."):
-            short = value.removeprefix("damoscope.image")
-            assert value in traces or f"`{short}`" in traces, constant
 
 
 def test_one_images_way_is_six_files() -> None:

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from frontend.status import Status
 from pipeline.queue.keys import WORKERS_KEY
-from telemetry import names
+from telemetry import catalogue
+from telemetry.instruments import Instruments
 from tests.servers import RedisProcess
 
 
@@ -30,7 +31,7 @@ def test_workers_that_fell_back(tmp_path: Path) -> None:
                 await redis.sadd(WORKERS_KEY, f"rq:worker:{name}")  # type: ignore[misc]
                 await redis.hset(f"rq:worker:{name}", mapping=facts)  # type: ignore[misc]
             status = Status(redis)
-            status.observe(provider.get_meter("test"))
+            status.observe(Instruments(provider.get_meter("test")))
             await status.refresh()
             assert {worker.name for worker in status.snapshot.workers if worker.fallback} == {"a"}
 
@@ -42,6 +43,6 @@ def test_workers_that_fell_back(tmp_path: Path) -> None:
         metric.name: [point.value for point in metric.data.data_points]  # type: ignore[union-attr]
         for metric in data.resource_metrics[0].scope_metrics[0].metrics
     }
-    assert found[names.M_WORKERS_FALLBACK] == [1]
-    assert found[names.M_WORKERS] == [2, 1]
+    assert found[catalogue.WORKERS_FALLBACK.name] == [1]
+    assert found[catalogue.WORKERS.name] == [2, 1]
     provider.shutdown()

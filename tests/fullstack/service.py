@@ -16,7 +16,7 @@ import httpx
 from pipeline.job import DetectionResult
 from run.stack.native import Stack
 from run.stack.ports import HOST
-from telemetry import names
+from telemetry import catalogue
 from tests.fullstack.traces import IMAGE, complete
 from tests.integration import pictures
 from tests.run.stack.servers_api import Servers, eventually
@@ -140,7 +140,7 @@ class Service:
         """Whether Prometheus has counted exactly what was sent."""
         found = self.servers.value(f"sum(damoscope_requests_total{{{OURS}}})")
         done = self.servers.value(
-            f'sum(damoscope_stage_duration_seconds_count{{stage="{names.SPAN_NMS}", {OURS}}})'
+            f'sum(damoscope_stage_duration_seconds_count{{stage="{catalogue.SPAN_NMS}", {OURS}}})'
         )
         images = len(self.record.all)
         return found == images + len(self.record.invalid) and done == images

@@ -10,7 +10,8 @@ import pytest
 from opentelemetry.metrics import NoOpMeter
 
 from run.stack.native import ROOT
-from telemetry import gpu, names
+from telemetry import catalogue, gpu
+from telemetry.instruments import Instruments
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.run.stack.servers_api import eventually
 
@@ -41,7 +42,9 @@ def test_every_panel_has_data(busy: Service) -> None:
     """Each expression of the dashboard returns data; the GPU's only where there is one."""
     asked = panels()
     assert len(asked) > 30
-    without = set() if gpu.observe(NoOpMeter("test")) else {"GPU utilisation", "GPU memory"}
+    without = (
+        set() if gpu.observe(Instruments(NoOpMeter("test"))) else {"GPU utilisation", "GPU memory"}
+    )
     assert without <= {title for title, _ in asked}
 
     def empty() -> set[str]:
@@ -96,7 +99,8 @@ def test_the_monitor_tab_shows_both_services(
     def both_above_zero() -> bool:
         found = latest()
         return all(
-            found.get(name, 0) > 0 for name in (names.SERVICE_FRONTEND, names.SERVICE_WORKER)
+            found.get(name, 0) > 0
+            for name in (catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER)
         )
 
     eventually(both_above_zero, timeout_s=ARRIVAL_S)

@@ -14,7 +14,8 @@ from monitoring.stores.contract import Window
 from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.job import DetectionResult
 from run.stack.ports import HOST
-from telemetry import gpu, names
+from telemetry import catalogue, gpu
+from telemetry.instruments import Instruments
 from tests.fullstack.service import ARRIVAL_S, OURS, Load, Service
 from tests.run.stack.servers_api import eventually
 
@@ -70,7 +71,7 @@ def test_request_durations_are_those_of_the_answers(load: Load, service: Service
     assert found == pytest.approx(_stage_s(results, "total"), rel=0.05)
 
 
-@pytest.mark.parametrize("stage", names.STAGES)
+@pytest.mark.parametrize("stage", catalogue.STAGES)
 def test_stages_agree_with_the_answers(load: Load, service: Service, stage: str) -> None:
     """Count and sum of each stage's histogram, over all workers, are those of the answers."""
     service.wait_until_counted()
@@ -79,7 +80,7 @@ def test_stages_agree_with_the_answers(load: Load, service: Service, stage: str)
     count = service.servers.value(f"sum({histogram}_count{labels})")
     total_s = service.servers.value(f"sum({histogram}_sum{labels})")
     assert total_s is not None
-    if stage == names.SPAN_UPLOAD:
+    if stage == catalogue.SPAN_UPLOAD:
         # What was refused was read as well, but no answer says how long that took.
         assert count == len(results) + len(service.record.invalid)
         assert _stage_s(results, stage) <= total_s
@@ -94,7 +95,7 @@ def test_buckets_hold_every_image(load: Load, service: Service) -> None:
         f'sum by (le) (damoscope_stage_duration_seconds_bucket{{stage="nms", {OURS}}})'
     )
     buckets = {float(row["metric"]["le"]): float(row["value"][1]) for row in rows}
-    assert sorted(buckets) == [*names.DURATION_BUCKETS_S, math.inf]
+    assert sorted(buckets) == [*catalogue.DURATION_BUCKETS_S, math.inf]
     assert buckets[math.inf] == max(buckets.values()) >= len(load.results)
 
 
@@ -147,12 +148,12 @@ def test_every_process_reports_itself_and_its_host(service: Service, metric: str
     """CPU and memory come from the frontend and both workers."""
     rows = service.servers.instant(f"count by (job, instance) ({metric}{{{OURS}}})")
     jobs = Counter(row["metric"]["job"] for row in rows)
-    assert jobs == {names.SERVICE_FRONTEND: 1, names.SERVICE_WORKER: 2}
+    assert jobs == {catalogue.SERVICE_FRONTEND: 1, catalogue.SERVICE_WORKER: 2}
 
 
 def test_gpus_are_reported_where_there_are_any(service: Service) -> None:
     """One series for each GPU and worker; none on a machine without."""
-    gpus = gpu.observe(NoOpMeter("test"))
+    gpus = gpu.observe(Instruments(NoOpMeter("test")))
     for metric in GPU:
         assert len(service.servers.instant(f"{metric}{{{OURS}}}")) == 2 * gpus
 
@@ -193,14 +194,14 @@ def test_the_metrics_store_reads_the_same_from_prometheus(load: Load, service: S
     window = Window(load.began_s - 300, time.time())
     store = PrometheusMetrics(f"http://{HOST}:{service.stack.ports.prometheus}")
     try:
-        requests = store.increase(names.M_REQUESTS, window, by=["outcome"])
-        stages = store.histogram(names.M_STAGE_DURATION, window, by=["stage"])
-        workers = store.latest(names.M_WORKERS, across="max", by=["state"])
+        requests = store.increase(catalogue.REQUESTS, window, by=["outcome"])
+        stages = store.histogram(catalogue.STAGE_DURATION, window, by=["stage"])
+        workers = store.latest(catalogue.WORKERS, across="max", by=["state"])
     finally:
         store.close()
     results = service.record.all
     assert requests == {("ok",): len(results), ("invalid",): len(service.record.invalid)}
-    for stage in names.STAGES[1:]:
+    for stage in catalogue.STAGES[1:]:
         assert stages[(stage,)].count == len(results)
         assert stages[(stage,)].sum == pytest.approx(_stage_s(results, stage), rel=1e-4)
     assert sum(workers.values()) == 2

@@ -18,7 +18,7 @@ from pipeline.errors import Unavailable
 from run.stack.native import Stack
 from run.stack.ports import HOST
 from run.stack.process import Process
-from telemetry import names
+from telemetry import catalogue
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import IMAGE, complete, shape_of
 from tests.run.stack.servers_api import eventually
@@ -160,11 +160,11 @@ def test_without_prometheus(load: Load, service: Service) -> None:
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert "Prometheus" in answer.json()["detail"]
             with pytest.raises(Unavailable, match="Prometheus"):
-                store.latest(names.M_WORKERS)
+                store.latest(catalogue.WORKERS)
             assert service.client.get("/readyz").status_code == 200
         service.wait_until_counted()
         window = Window(load.began_s - 300, time.time())
-        counted = eventually(lambda: store.increase(names.M_REQUESTS, window, by=["outcome"]),
+        counted = eventually(lambda: store.increase(catalogue.REQUESTS, window, by=["outcome"]),
                              timeout_s=ARRIVAL_S)  # fmt: skip
         assert counted[("ok",)] == len(service.record.all)
     finally:

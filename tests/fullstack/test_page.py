@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from pipeline.job import DetectionResult
 from run.stack.ports import HOST
-from telemetry import names
+from telemetry import catalogue
 from tests.fullstack.service import ARRIVAL_S, Service
 from tests.fullstack.traces import PAGE, by_name, shape_of, tag
 from tests.integration import pictures
@@ -55,9 +55,9 @@ def test_an_image_by_the_page(page: Page, service: Service, tmp_path: Path) -> N
 
     spans = service.trace(trace_id, PAGE)
     assert shape_of(spans) == PAGE
-    request = by_name(spans)[names.SPAN_REQUEST_UI]
-    assert tag(request, names.ROUTE) == "ui"
-    job = service.get(f"/api/v1/jobs/{tag(request, names.JOB_ID)}")
+    request = by_name(spans)[catalogue.SPAN_REQUEST_UI]
+    assert tag(request, catalogue.ATTR_ROUTE) == "ui"
+    job = service.get(f"/api/v1/jobs/{tag(request, catalogue.ATTR_JOB_ID)}")
     service.record.results["ui"].append(DetectionResult.model_validate(job["result"]))
     service.wait_until_counted()
     (listed,) = [

@@ -22,7 +22,7 @@ from rq import Worker
 from pipeline.job import DetectionResult
 from run.stack import servers as programs
 from run.stack.native import Stack
-from telemetry import names
+from telemetry import catalogue
 from tests.fullstack.network import Network, Started
 from tests.fullstack.service import ARRIVAL_S, DETECT
 from tests.integration import pictures
@@ -187,7 +187,7 @@ def test_workers_join(hosts: Hosts, stack: Stack) -> None:
         results = list(pool.map(hosts.detect, [pictures.phone()] * 24))
     assert {result.worker for result in results} == workers
     servers = Servers(stack.ports)
-    job = f'job="{NAMESPACE}/{names.SERVICE_FRONTEND}"'
+    job = f'job="{NAMESPACE}/{catalogue.SERVICE_FRONTEND}"'
     eventually(
         lambda: servers.value(f"sum(max by (state) (damoscope_workers{{{job}}}))") == 2,
         "both workers in Prometheus",
@@ -196,7 +196,7 @@ def test_workers_join(hosts: Hosts, stack: Stack) -> None:
     eventually(
         lambda: (
             {span["service"] for span in servers.spans(results[-1].trace_id)}
-            == {names.SERVICE_FRONTEND, names.SERVICE_WORKER}
+            == {catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER}
         ),
         "the trace of an image in Jaeger",
         ARRIVAL_S,

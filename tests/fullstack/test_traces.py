@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from run.stack.ports import HOST
-from telemetry import names
+from telemetry import catalogue
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import (
     IMAGE,
@@ -38,19 +38,21 @@ def test_spans_say_what_the_answer_says(load: Load, service: Service) -> None:
     """Durations and attributes of the spans are the timings and facts of the result."""
     for result in load.results[:10]:
         spans = by_name(service.trace(result.trace_id))
-        request, process = spans[names.SPAN_REQUEST_API], spans[names.SPAN_PROCESS]
+        request, process = spans[catalogue.SPAN_REQUEST_API], spans[catalogue.SPAN_PROCESS]
         timings = result.timings_ms.model_dump()
-        for stage in names.STAGES:
+        for stage in catalogue.STAGES:
             # Jaeger keeps microseconds, and cuts off both ends of a span.
             assert spans[stage]["duration"] / 1e3 == pytest.approx(timings[stage], abs=0.003)
-        assert tag(request, names.JOB_ID) == tag(process, names.MESSAGING_MESSAGE_ID)
-        assert tag(request, names.JOB_ID) == result.job_id
-        assert tag(request, names.OUTCOME) == "ok"
-        assert tag(request, names.DETECTIONS) == len(result.detections)
-        assert tag(process, names.WORKER) == result.worker
-        assert tag(spans[names.SPAN_UPLOAD], names.IMAGE_BYTES) == result.image.bytes
-        assert tag(spans[names.SPAN_INFERENCE], names.PROVIDER) == result.provider
-        assert tag(spans[names.SPAN_INFERENCE], names.BATCH_SIZE) == result.batch_size
+        assert tag(request, catalogue.ATTR_JOB_ID) == tag(
+            process, catalogue.ATTR_MESSAGING_MESSAGE_ID
+        )
+        assert tag(request, catalogue.ATTR_JOB_ID) == result.job_id
+        assert tag(request, catalogue.ATTR_OUTCOME) == "ok"
+        assert tag(request, catalogue.ATTR_DETECTIONS) == len(result.detections)
+        assert tag(process, catalogue.ATTR_WORKER) == result.worker
+        assert tag(spans[catalogue.SPAN_UPLOAD], catalogue.ATTR_IMAGE_BYTES) == result.image.bytes
+        assert tag(spans[catalogue.SPAN_INFERENCE], catalogue.ATTR_PROVIDER) == result.provider
+        assert tag(spans[catalogue.SPAN_INFERENCE], catalogue.ATTR_BATCH_SIZE) == result.batch_size
 
 
 def test_both_workers_did_some_and_say_which_process_they_are(load: Load, service: Service) -> None:
@@ -65,8 +67,8 @@ def test_both_workers_did_some_and_say_which_process_they_are(load: Load, servic
             instances.setdefault(process["serviceName"], set()).add(tags["service.instance.id"])
             hosts.add(tags["host.id"])
     assert {name: len(ids) for name, ids in instances.items()} == {
-        names.SERVICE_FRONTEND: 1,
-        names.SERVICE_WORKER: 2,
+        catalogue.SERVICE_FRONTEND: 1,
+        catalogue.SERVICE_WORKER: 2,
     }
     assert len(hosts) == 1
 
@@ -74,10 +76,10 @@ def test_both_workers_did_some_and_say_which_process_they_are(load: Load, servic
 def test_inference_links_to_its_batch(load: Load, service: Service) -> None:
     """The link of an `inference` span opens a trace of its own with one `batch` span."""
     result = load.results[0]
-    inference = by_name(service.trace(result.trace_id))[names.SPAN_INFERENCE]
+    inference = by_name(service.trace(result.trace_id))[catalogue.SPAN_INFERENCE]
     ((trace_id, span_id),) = references(inference, "FOLLOWS_FROM")
     (batch,) = eventually(lambda: service.servers.spans(trace_id))
-    assert (batch["operationName"], batch["spanID"]) == (names.SPAN_BATCH, span_id)
+    assert (batch["operationName"], batch["spanID"]) == (catalogue.SPAN_BATCH, span_id)
     assert result.trace_id in {linked for linked, _ in references(batch, "FOLLOWS_FROM")}
 
 
@@ -88,7 +90,7 @@ def test_a_trace_that_a_camera_began_goes_on(service: Service) -> None:
     assert result.trace_id == trace_id
     spans = by_name(service.trace(trace_id))
     assert set(spans) == set(IMAGE)
-    assert parent_of(spans[names.SPAN_REQUEST_API]) == parent
+    assert parent_of(spans[catalogue.SPAN_REQUEST_API]) == parent
 
 
 def test_a_refused_file_leaves_its_reason(load: Load, service: Service) -> None:
@@ -97,9 +99,9 @@ def test_a_refused_file_leaves_its_reason(load: Load, service: Service) -> None:
     assert shape_of(list(spans.values())) == REFUSED
     for span in spans.values():
         assert tag(span, "otel.status_code") == "ERROR"
-        assert tag(span, names.ERROR_TYPE) == "invalid_image"
+        assert tag(span, catalogue.ATTR_ERROR_TYPE) == "invalid_image"
     exceptions = {name: len(span["logs"] or []) for name, span in spans.items()}
-    assert exceptions == {names.SPAN_REQUEST_API: 0, names.SPAN_UPLOAD: 1}
+    assert exceptions == {catalogue.SPAN_REQUEST_API: 0, catalogue.SPAN_UPLOAD: 1}
 
 
 def test_the_api_shows_the_spans_that_jaeger_has(load: Load, service: Service) -> None:
@@ -143,7 +145,7 @@ def test_the_api_lists_recent_images(load: Load, service: Service) -> None:
         assert (row["job_id"], row["detections"]) == (result.job_id, len(result.detections))
         timings = result.timings_ms.model_dump()
         assert row["stages_ms"] == {
-            stage: pytest.approx(timings[stage], abs=0.003) for stage in names.STAGES
+            stage: pytest.approx(timings[stage], abs=0.003) for stage in catalogue.STAGES
         }
     failed = listed(status="error")
     assert set(failed) == set(service.record.invalid)

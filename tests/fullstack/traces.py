@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from telemetry import names
+from telemetry import catalogue
 
 Span = dict[str, Any]
 #: Span -> (service, kind, name of its parent).
@@ -14,23 +14,23 @@ Shape = dict[str, tuple[str, str, str | None]]
 def expected(request: str) -> Shape:
     """The spans of one image whose request's span has this name."""
     return {
-        request: (names.SERVICE_FRONTEND, "server", None),
-        names.SPAN_UPLOAD: (names.SERVICE_FRONTEND, "internal", request),
-        names.SPAN_ENQUEUE: (names.SERVICE_FRONTEND, "producer", request),
-        names.SPAN_QUEUE_WAIT: (names.SERVICE_WORKER, "internal", names.SPAN_ENQUEUE),
-        names.SPAN_PROCESS: (names.SERVICE_WORKER, "consumer", names.SPAN_ENQUEUE),
-        names.SPAN_PREPROCESS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
-        names.SPAN_INFERENCE: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
-        names.SPAN_NMS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
+        request: (catalogue.SERVICE_FRONTEND, "server", None),
+        catalogue.SPAN_UPLOAD: (catalogue.SERVICE_FRONTEND, "internal", request),
+        catalogue.SPAN_ENQUEUE: (catalogue.SERVICE_FRONTEND, "producer", request),
+        catalogue.SPAN_QUEUE_WAIT: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_ENQUEUE),
+        catalogue.SPAN_PROCESS: (catalogue.SERVICE_WORKER, "consumer", catalogue.SPAN_ENQUEUE),
+        catalogue.SPAN_PREPROCESS: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
+        catalogue.SPAN_INFERENCE: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
+        catalogue.SPAN_NMS: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
     }
 
 
 #: By the API, and from the page.
-IMAGE = expected(names.SPAN_REQUEST_API)
-PAGE = expected(names.SPAN_REQUEST_UI)
+IMAGE = expected(catalogue.SPAN_REQUEST_API)
+PAGE = expected(catalogue.SPAN_REQUEST_UI)
 #: What is no image never reaches the queue.
 REFUSED: Shape = {
-    name: IMAGE[name] for name in (names.SPAN_REQUEST_API, names.SPAN_UPLOAD)
+    name: IMAGE[name] for name in (catalogue.SPAN_REQUEST_API, catalogue.SPAN_UPLOAD)
 }  # fmt: skip
 
 

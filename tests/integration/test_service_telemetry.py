@@ -12,7 +12,8 @@ import pytest
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.opening import FILE_NAME
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 from tests.integration import pictures
 from tests.servers import Service, eventually
 
@@ -98,7 +99,7 @@ def test_the_trace_of_one_image(service: Service, client: httpx.Client) -> None:
     assert attributes["nms"]["damoscope.nms.candidates"] >= count
 
     timings = result["timings_ms"]
-    for stage in names.STAGES:
+    for stage in catalogue.STAGES:
         assert spans[stage]["duration_ms"] == pytest.approx(timings[stage], abs=0.01), stage
     for name in ("preprocess", "inference", "nms"):
         inside, process = spans[name], spans["process detections"]
@@ -110,7 +111,7 @@ def test_the_trace_of_one_image(service: Service, client: httpx.Client) -> None:
     summary = service.summary(result["trace_id"])
     assert (summary["status"], summary["outcome"]) == ("ok", "ok")
     assert summary["detections"] == count
-    assert list(summary["stages_ms"]) == list(names.STAGES)
+    assert list(summary["stages_ms"]) == list(catalogue.STAGES)
 
 
 def end(span: dict[str, Any]) -> float:
@@ -203,26 +204,27 @@ def test_metrics_count_every_request(
     window = Window(time.time() - 3600, time.time() + 600)
 
     def requests() -> dict[tuple[str, ...], float]:
-        return store.metrics.increase(names.M_REQUESTS, window, by=("outcome", "route"))
+        return store.metrics.increase(catalogue.REQUESTS, window, by=("outcome", "route"))
 
     def stages() -> dict[str, tuple[int, float]]:
-        found = store.metrics.histogram(names.M_STAGE_DURATION, window, by=("stage",))
+        found = store.metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",))
         return {stage: (each.count, each.sum) for (stage,), each in found.items()}
 
     def counts() -> dict[str, float]:
         every: dict[str, float] = {
             f"requests {key}": value for key, value in requests().items()
         } | {stage: count for stage, (count, _) in stages().items()}
-        durations = store.metrics.histogram(names.M_REQUEST_DURATION, window, by=("outcome",))
+        durations = store.metrics.histogram(catalogue.REQUEST_DURATION, window, by=("outcome",))
         every |= {f"duration {key}": each.count for (key,), each in durations.items()}
-        sizes = store.metrics.histogram(names.M_IMAGE_SIZE, window)
+        sizes = store.metrics.histogram(catalogue.IMAGE_SIZE, window)
         every["sizes"] = sum(each.count for each in sizes.values())
         every["batches"] = sum(
-            each.count for each in store.metrics.histogram(names.M_BATCH_SIZE, window).values()
+            each.count for each in store.metrics.histogram(catalogue.BATCH_SIZE, window).values()
         )
-        every["detections"] = sum(store.metrics.increase(names.M_DETECTIONS, window).values())
+        every["detections"] = sum(store.metrics.increase(catalogue.DETECTIONS, window).values())
         every["scores"] = sum(
-            each.count for each in store.metrics.histogram(names.M_DETECTION_SCORE, window).values()
+            each.count
+            for each in store.metrics.histogram(catalogue.DETECTION_SCORE, window).values()
         )
         return every
 
@@ -264,18 +266,18 @@ def test_metrics_count_every_request(
 def test_gauges(store: EmbeddedStore) -> None:
     """The state of queue, workers and processes is reported all the time."""
 
-    def latest(name: str, *by: str) -> dict[tuple[str, ...], float]:
-        return store.metrics.latest(name, by=by)
+    def latest(metric: Metric, *by: str) -> dict[tuple[str, ...], float]:
+        return store.metrics.latest(metric, by=by)
 
     eventually(
-        lambda: latest(names.M_WORKERS, "state") == {("busy",): 0.0, ("idle",): 1.0},
+        lambda: latest(catalogue.WORKERS, "state") == {("busy",): 0.0, ("idle",): 1.0},
         "an idle worker",
     )
     queues = {("detections",), ("detections-high",), ("detections-low",)}
-    assert set(latest(names.M_QUEUE_DEPTH, "queue")) == queues
-    assert set(latest(names.M_QUEUE_OLDEST_AGE, "queue")) == queues
-    assert latest(names.M_REQUESTS_ACTIVE) == {(): 0.0}
-    memory = latest("process.memory.usage", "service.name")
+    assert set(latest(catalogue.QUEUE_DEPTH, "queue")) == queues
+    assert set(latest(catalogue.QUEUE_OLDEST_AGE, "queue")) == queues
+    assert latest(catalogue.REQUESTS_ACTIVE) == {(): 0.0}
+    memory = latest(catalogue.PROCESS_MEMORY, "service.name")
     assert set(memory) == {("damoscope-frontend",), ("damoscope-worker",)}
 
 

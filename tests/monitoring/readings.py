@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 
 CUMULATIVE = pb.AGGREGATION_TEMPORALITY_CUMULATIVE
 DELTA = pb.AGGREGATION_TEMPORALITY_DELTA
@@ -24,7 +25,7 @@ class Process:
         self,
         instance: str = "one",
         start_s: float = 1.0,
-        service: str = names.SERVICE_FRONTEND,
+        service: str = catalogue.SERVICE_FRONTEND,
         temporality: int = CUMULATIVE,
         host: str = "",
     ) -> None:
@@ -34,7 +35,7 @@ class Process:
         self.temporality = temporality
 
     def counter(
-        self, name: str, time_s: float, value: float, *, monotonic: bool = True, **labels: str
+        self, metric: Metric, time_s: float, value: float, *, monotonic: bool = True, **labels: str
     ) -> bytes:
         """A sum's data point."""
         number = {"as_int": value} if isinstance(value, int) else {"as_double": value}
@@ -44,19 +45,19 @@ class Process:
             is_monotonic=monotonic,
             aggregation_temporality=self.temporality,  # type: ignore[arg-type]
         )
-        return self._export(pb.Metric(name=name, sum=data))
+        return self._export(pb.Metric(name=metric.name, sum=data))
 
-    def gauge(self, name: str, time_s: float, value: float, **labels: str) -> bytes:
+    def gauge(self, metric: Metric, time_s: float, value: float, **labels: str) -> bytes:
         """A gauge's data point."""
         point = pb.NumberDataPoint(as_double=value, **self._point(time_s, labels))
-        return self._export(pb.Metric(name=name, gauge=pb.Gauge(data_points=[point])))
+        return self._export(pb.Metric(name=metric.name, gauge=pb.Gauge(data_points=[point])))
 
     def histogram(
         self,
-        name: str,
+        metric: Metric,
         time_s: float,
         values: Sequence[float],
-        bounds: Sequence[float] = names.DURATION_BUCKETS_S,
+        bounds: Sequence[float] = catalogue.DURATION_BUCKETS_S,
         **labels: str,
     ) -> bytes:
         """A histogram's data point with all these values in it."""
@@ -74,7 +75,7 @@ class Process:
             data_points=[point],
             aggregation_temporality=self.temporality,  # type: ignore[arg-type]
         )
-        return self._export(pb.Metric(name=name, histogram=data))
+        return self._export(pb.Metric(name=metric.name, histogram=data))
 
     def _point(self, time_s: float, labels: Mapping[str, str]) -> dict[str, object]:
         return {

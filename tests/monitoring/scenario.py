@@ -10,60 +10,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitoring.stores.embedded.store import EmbeddedStore
-from telemetry import names
+from telemetry.definitions import Histogram, Metric
 from tests.monitoring.conftest import free_port, program, running
 from tests.monitoring.readings import Process
 
-#: What the Collector appends to the names of these metrics for their units.
-UNITS = {
-    names.M_REQUEST_DURATION: "_seconds",
-    names.M_STAGE_DURATION: "_seconds",
-    names.M_WORKER_BUSY: "_seconds",
-    names.M_QUEUE_OLDEST_AGE: "_seconds",
-    names.M_IMAGE_SIZE: "_bytes",
-}
-BOUNDS = {
-    names.M_BATCH_SIZE: names.BATCH_BUCKETS,
-    names.M_DETECTION_SCORE: names.SCORE_BUCKETS,
-    names.M_IMAGE_SIZE: names.IMAGE_SIZE_BUCKETS_BY,
-}
+Value = float | Sequence[float]
 
 
 @dataclass
 class Scenario:
     """Cumulative readings of processes, in the order of time for each series."""
 
-    readings: list[tuple[str, str, str, float, dict[str, str], float | Sequence[float]]] = field(
+    readings: list[tuple[str, str, Metric, float, dict[str, str], Value]] = field(
         default_factory=list
     )
 
-    def counter(self, who: str, name: str, at: float, value: float, **labels: str) -> None:
+    def counter(self, who: str, metric: Metric, at: float, value: float, **labels: str) -> None:
         """What a counter of process `who` has reached."""
-        self.readings.append(("counter", who, name, at, labels, value))
+        self.readings.append(("counter", who, metric, at, labels, value))
 
-    def gauge(self, who: str, name: str, at: float, value: float, **labels: str) -> None:
+    def gauge(self, who: str, metric: Metric, at: float, value: float, **labels: str) -> None:
         """A gauge's value."""
-        self.readings.append(("gauge", who, name, at, labels, value))
+        self.readings.append(("gauge", who, metric, at, labels, value))
 
     def histogram(
-        self, who: str, name: str, at: float, values: Sequence[float], **labels: str
+        self, who: str, metric: Metric, at: float, values: Sequence[float], **labels: str
     ) -> None:
         """Everything that a histogram has measured so far."""
-        self.readings.append(("histogram", who, name, at, labels, values))
+        self.readings.append(("histogram", who, metric, at, labels, values))
 
     def feed(self, store: EmbeddedStore) -> None:
         """Send it all to the embedded store."""
         begins: dict[str, float] = {}
         for _, who, _, at, _, _ in self.readings:
             begins[who] = min(at, begins.get(who, at))
-        for kind, who, name, at, labels, value in sorted(self.readings, key=lambda each: each[3]):
+        for kind, who, metric, at, labels, value in sorted(self.readings, key=lambda each: each[3]):
             process = Process(who, start_s=begins[who] - 1)
             if isinstance(value, (int, float)):
                 make = process.counter if kind == "counter" else process.gauge
-                store.receive_metrics(make(name, at, value, **labels))
+                store.receive_metrics(make(metric, at, value, **labels))
             else:
-                bounds = BOUNDS.get(name, names.DURATION_BUCKETS_S)
-                store.receive_metrics(process.histogram(name, at, value, bounds, **labels))
+                assert isinstance(metric, Histogram)
+                store.receive_metrics(
+                    process.histogram(metric, at, value, metric.buckets, **labels)
+                )
         store.flush()
 
     @contextmanager
@@ -87,8 +77,8 @@ class Scenario:
             # What the Collector tells of each process apart from its metrics.
             info = f'target_info{{job="damoscope-frontend",instance="{who}",host_id="h1"}} 1 {at}'
             families.setdefault("target_info gauge", []).append(info)
-        for kind, who, name, at, labels, value in self.readings:
-            family = name.replace(".", "_") + UNITS.get(name, "")
+        for kind, who, metric, at, labels, value in self.readings:
+            family = metric.exported.removesuffix("_total")
             lines = families.setdefault(f"{family} {kind}", [])
             series = f'job="damoscope-frontend",instance="{who}"' + "".join(
                 f',{key}="{text}"' for key, text in labels.items()
@@ -98,7 +88,8 @@ class Scenario:
                 lines.append(f"{family}{suffix}{{{series}}} {value} {at}")
                 continue
             measured = sorted(value)
-            for bound in BOUNDS.get(name, names.DURATION_BUCKETS_S):
+            assert isinstance(metric, Histogram)
+            for bound in metric.buckets:
                 below = bisect_left(measured, bound + 1e-12)
                 lines.append(f'{family}_bucket{{{series},le="{float(bound)}"}} {below} {at}')
             lines.append(f'{family}_bucket{{{series},le="+Inf"}} {len(measured)} {at}')

@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from telemetry import names
+from telemetry import catalogue
 
 MS = 1_000_000
 _serial = itertools.count(1)
@@ -49,7 +49,7 @@ def span(
     kind: SpanKind = SpanKind.INTERNAL,
     *,
     parent: ReadableSpan | SpanContext | None = None,
-    service: str = names.SERVICE_WORKER,
+    service: str = catalogue.SERVICE_WORKER,
     instance: str = "one",
     start_ns: int,
     duration_ms: float,
@@ -92,53 +92,62 @@ def image(
     error: str | None = None,
 ) -> tuple[list[ReadableSpan], list[ReadableSpan]]:
     """The spans of one image: those of the frontend and those of the worker."""
-    front = {"service": names.SERVICE_FRONTEND}
+    front = {"service": catalogue.SERVICE_FRONTEND}
     attributes: dict[str, object] = {
         "http.request.method": "POST",
         "url.path": "/api/v1/detect",
         "http.response.status_code": 200 if outcome == "ok" else 500,
-        names.ROUTE: route,
-        names.OUTCOME: outcome,
-        names.JOB_ID: job_id,
+        catalogue.ATTR_ROUTE: route,
+        catalogue.ATTR_OUTCOME: outcome,
+        catalogue.ATTR_JOB_ID: job_id,
     }
     if outcome == "ok":
-        attributes[names.DETECTIONS] = detections
+        attributes[catalogue.ATTR_DETECTIONS] = detections
     else:
-        attributes[names.ERROR_TYPE] = "inference_failed"
+        attributes[catalogue.ATTR_ERROR_TYPE] = "inference_failed"
     server = span(
-        names.SPAN_REQUEST_API, SpanKind.SERVER, parent=parent, start_ns=start_ns,
+        catalogue.SPAN_REQUEST_API, SpanKind.SERVER, parent=parent, start_ns=start_ns,
         duration_ms=duration_ms, attributes=attributes, error=error, **front,
     )  # fmt: skip
     upload = span(
-        names.SPAN_UPLOAD, parent=server, start_ns=start_ns, duration_ms=3, **front,
-        attributes={names.IMAGE_FORMAT: "JPEG", names.IMAGE_BYTES: 183_221,
-                    names.IMAGE_WIDTH: 1280, names.IMAGE_HEIGHT: 720},
+        catalogue.SPAN_UPLOAD, parent=server, start_ns=start_ns, duration_ms=3, **front,
+        attributes={catalogue.ATTR_IMAGE_FORMAT: "JPEG", catalogue.ATTR_IMAGE_BYTES: 183_221,
+                    catalogue.ATTR_IMAGE_WIDTH: 1280, catalogue.ATTR_IMAGE_HEIGHT: 720},
     )  # fmt: skip
     messaging: dict[str, object] = {
-        names.MESSAGING_SYSTEM: "rq",
-        names.MESSAGING_DESTINATION: "detections",
-        names.MESSAGING_MESSAGE_ID: job_id,
+        catalogue.ATTR_MESSAGING_SYSTEM: "rq",
+        catalogue.ATTR_MESSAGING_DESTINATION: "detections",
+        catalogue.ATTR_MESSAGING_MESSAGE_ID: job_id,
     }
     enqueue = span(
-        names.SPAN_ENQUEUE, SpanKind.PRODUCER, parent=server, start_ns=start_ns + 3 * MS,
-        duration_ms=1, attributes={**messaging, names.MESSAGING_OPERATION_NAME: "enqueue"}, **front,
+        catalogue.SPAN_ENQUEUE, SpanKind.PRODUCER, parent=server, start_ns=start_ns + 3 * MS,
+        duration_ms=1, **front,
+        attributes={**messaging, catalogue.ATTR_MESSAGING_OPERATION_NAME: "enqueue"},
     )  # fmt: skip
     wait = span(
-        names.SPAN_QUEUE_WAIT, parent=enqueue, start_ns=start_ns + 4 * MS, duration_ms=5,
+        catalogue.SPAN_QUEUE_WAIT, parent=enqueue, start_ns=start_ns + 4 * MS, duration_ms=5,
     )  # fmt: skip
     process = span(
-        names.SPAN_PROCESS, SpanKind.CONSUMER, parent=enqueue, start_ns=start_ns + 9 * MS,
-        duration_ms=40, attributes={**messaging, names.MESSAGING_OPERATION_NAME: "process",
-        names.WORKER: "worker-1", names.MODEL: "damoyolo_ns_phone", names.DETECTIONS: detections},
+        catalogue.SPAN_PROCESS, SpanKind.CONSUMER, parent=enqueue, start_ns=start_ns + 9 * MS,
+        duration_ms=40, attributes={
+            **messaging,
+            catalogue.ATTR_MESSAGING_OPERATION_NAME: "process",
+            catalogue.ATTR_WORKER: "worker-1",
+            catalogue.ATTR_MODEL: "damoyolo_ns_phone",
+            catalogue.ATTR_DETECTIONS: detections,
+        },
     )  # fmt: skip
     stages = [
-        span(names.SPAN_PREPROCESS, parent=process, start_ns=start_ns + 10 * MS, duration_ms=6),
+        span(catalogue.SPAN_PREPROCESS, parent=process, start_ns=start_ns + 10 * MS, duration_ms=6),
         span(
-            names.SPAN_INFERENCE, parent=process, start_ns=start_ns + 16 * MS, duration_ms=25,
-            attributes={names.PROVIDER: "CPUExecutionProvider", names.BATCH_SIZE: 4},
+            catalogue.SPAN_INFERENCE, parent=process, start_ns=start_ns + 16 * MS, duration_ms=25,
+            attributes={
+                catalogue.ATTR_PROVIDER: "CPUExecutionProvider",
+                catalogue.ATTR_BATCH_SIZE: 4,
+            },
             links=[Link(context())],
         ),
-        span(names.SPAN_NMS, parent=process, start_ns=start_ns + 42 * MS, duration_ms=2),
+        span(catalogue.SPAN_NMS, parent=process, start_ns=start_ns + 42 * MS, duration_ms=2),
     ]  # fmt: skip
     return [upload, enqueue, server], [wait, *stages, process]
 

@@ -172,10 +172,11 @@ def silent_collector() -> Iterator[str]:
 PROGRAM = """
 from opentelemetry.trace import get_current_span
 from telemetry import setup
+from telemetry.catalogue import BATCH_SIZE
 
 telemetry = setup.start("damoscope-worker")
 with telemetry.tracer.start_as_current_span("work") as span:
-    telemetry.instruments.batch_size.record(3)
+    telemetry.instruments.record(BATCH_SIZE, 3)
 telemetry.shutdown(30)
 print(format(span.get_span_context().trace_id, "032x"))
 """

@@ -35,6 +35,7 @@ import json, logging, sys, threading, urllib.request
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, get_current_span, set_span_in_context
 from telemetry import context, logs, setup
+from telemetry.catalogue import BATCH_SIZE
 
 logs.configure("info", "text")
 telemetry = setup.start("damoscope-worker")
@@ -47,7 +48,7 @@ def work():
     for _ in range(3):
         span.add_event("event", facts)
     span.end()
-    telemetry.instruments.batch_size.record(3, context=here)
+    telemetry.instruments.record(BATCH_SIZE, 3, context=here)
     logging.getLogger("damoscope").warning("hello", extra=facts)
     return context.inject(here)
 """

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode, set_span_in_c
 
 from pipeline.errors import DamoscopeError, InferenceFailed, InvalidImage, JobExpired
 from pipeline.job import Box, Detection, Detections
-from telemetry import names
+from telemetry import catalogue
 from telemetry.context import inject
 from telemetry.instruments import Instruments
 from telemetry.setup import Telemetry
@@ -42,7 +42,7 @@ class Recorded:
         meters = MeterProvider([self._reader], shutdown_on_exit=False)
         self.telemetry = Telemetry(
             tracer=tracers.get_tracer("test"),
-            instruments=Instruments.create(meters.get_meter("test")),
+            instruments=Instruments(meters.get_meter("test")),
             tracer_provider=tracers,
             meter_provider=meters,
         )
@@ -53,7 +53,7 @@ class Recorded:
 
     def enqueue(self) -> tuple[dict[str, str], SpanContext]:
         """The metadata of a job that a frontend enqueued, and its `enqueue` span."""
-        span = self.telemetry.tracer.start_span(names.SPAN_ENQUEUE, kind=SpanKind.PRODUCER)
+        span = self.telemetry.tracer.start_span(catalogue.SPAN_ENQUEUE, kind=SpanKind.PRODUCER)
         span.end()
         self._exporter.clear()
         return inject(set_span_in_context(span, Context())), span.get_span_context()

@@ -19,6 +19,7 @@ from monitoring.stores.embedded.levels import level_for, whole_steps
 from monitoring.stores.embedded.otlp_metrics import Kind
 from monitoring.stores.embedded.schema import Readers
 from monitoring.stores.histogram import Histogram
+from telemetry.definitions import Metric
 
 _IN = "level = ? AND series IN (SELECT value FROM json_each(?)) AND time_s >= ? AND time_s < ?"
 #: Columns of one series' points put together over one step.
@@ -53,7 +54,7 @@ class EmbeddedMetrics:
 
     def increase(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -64,7 +65,7 @@ class EmbeddedMetrics:
 
     def increase_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -84,7 +85,7 @@ class EmbeddedMetrics:
 
     def histogram(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         *,
         by: Sequence[str] = (),
@@ -99,7 +100,7 @@ class EmbeddedMetrics:
 
     def histogram_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -125,7 +126,7 @@ class EmbeddedMetrics:
 
     def measured_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -146,7 +147,7 @@ class EmbeddedMetrics:
 
     def latest(
         self,
-        metric: str,
+        metric: Metric,
         *,
         across: Across = "sum",
         by: Sequence[str] = (),
@@ -167,7 +168,7 @@ class EmbeddedMetrics:
 
     def gauge_series(
         self,
-        metric: str,
+        metric: Metric,
         window: Window,
         step_s: float,
         *,
@@ -248,14 +249,15 @@ class _Grid:
 
 def _groups(
     connection: sqlite3.Connection,
-    metric: str,
+    metric: Metric,
     kind: Kind,
     by: Sequence[str],
     where: Mapping[str, str] | None,
 ) -> Groups:
     groups: Groups = {}
     for id, text, bounds in connection.execute(
-        "SELECT id, attributes, bounds FROM series WHERE metric = ? AND kind = ?", (metric, kind)
+        "SELECT id, attributes, bounds FROM series WHERE metric = ? AND kind = ?",
+        (metric.name, kind),
     ):
         attributes = json.loads(text)
         if all(attributes.get(name, "") == value for name, value in (where or {}).items()):

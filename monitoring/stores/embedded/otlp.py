@@ -23,7 +23,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from monitoring.stores.contract import SERVICE_NAME, Event, Link, Span, SpanStatus
 from monitoring.stores.summary import is_error
 from pipeline.errors import DamoscopeError
-from telemetry import names
+from telemetry import catalogue
 
 #: SQLite's integers are signed; a time beyond this is nonsense anyway (year 2262).
 MAX_NS = 2**63 - 1
@@ -40,7 +40,7 @@ _KINDS = {
 #: dictionary fit into 8 KiB.
 WINDOW_BITS = 13
 #: The attributes that tell a request and whether it went well.
-_FILTERED = (names.ROUTE, names.OUTCOME)
+_FILTERED = (catalogue.ATTR_ROUTE, catalogue.ATTR_OUTCOME)
 
 
 class MalformedTelemetry(DamoscopeError):
@@ -102,7 +102,7 @@ def decode_traces(body: bytes) -> TraceExport:
     export = TraceExport()
     for group in message.resource_spans:
         resource = group.resource.SerializeToString(deterministic=True)
-        from_frontend = service_of(group.resource) == names.SERVICE_FRONTEND
+        from_frontend = service_of(group.resource) == catalogue.SERVICE_FRONTEND
         traces: dict[bytes, list[trace_pb2.Span]] = {}
         for scope in group.scope_spans:
             for span in scope.spans:
@@ -151,7 +151,7 @@ def _requests(spans: Iterable[trace_pb2.Span]) -> Iterator[Request]:
         if span.kind != trace_pb2.Span.SPAN_KIND_SERVER:
             continue
         attributes = attributes_of(each for each in span.attributes if each.key in _FILTERED)
-        if names.ROUTE in attributes:
+        if catalogue.ATTR_ROUTE in attributes:
             error = is_error(_STATUS.get(span.status.code, "unset"), attributes)
             duration_ns = max(0, span.end_time_unix_nano - span.start_time_unix_nano)
             start_ns = span.start_time_unix_nano

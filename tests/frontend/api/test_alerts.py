@@ -23,7 +23,7 @@ from monitoring.notify.queue import notices
 from monitoring.stores.opening import open_stores
 from pipeline import errors
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.paths import ROOT
 from tests.servers import RedisProcess, free_port
@@ -389,7 +389,7 @@ def test_what_the_watcher_knows_is_shown(start: Start, server: RedisProcess) -> 
     first = found["alerts"][0]
     assert (first["name"], first["state"], first["value"]) == ("NoTelemetry", "firing", 0)
     assert [episode["name"] for episode in found["history"]] == ["NoTelemetry"]
-    assert names.SERVICE_FRONTEND not in first["message"]["en"]
+    assert catalogue.SERVICE_FRONTEND not in first["message"]["en"]
 
 
 def test_redis_is_away(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from frontend.api import otlp
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
@@ -74,20 +74,26 @@ def image() -> bytes:
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 def test_spans_from_the_sdk(url: str, store: EmbeddedStore, compression: Compression) -> None:
     """Spans of the real tracer, sent by the real exporter, can be read as one trace."""
-    provider = TracerProvider(resource=traffic.resource(names.SERVICE_FRONTEND))
+    provider = TracerProvider(resource=traffic.resource(catalogue.SERVICE_FRONTEND))
     exporter = OTLPSpanExporter(f"{url}/v1/traces", compression=compression)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("test")
-    with tracer.start_as_current_span(names.SPAN_REQUEST_API, kind=SpanKind.SERVER) as span:
-        span.set_attributes({names.ROUTE: "api", names.OUTCOME: "ok", names.DETECTIONS: 1})
-        with tracer.start_as_current_span(names.SPAN_UPLOAD):
+    with tracer.start_as_current_span(catalogue.SPAN_REQUEST_API, kind=SpanKind.SERVER) as span:
+        span.set_attributes(
+            {
+                catalogue.ATTR_ROUTE: "api",
+                catalogue.ATTR_OUTCOME: "ok",
+                catalogue.ATTR_DETECTIONS: 1,
+            }
+        )
+        with tracer.start_as_current_span(catalogue.SPAN_UPLOAD):
             pass
     provider.shutdown()
     store.flush()
     (found,) = store.traces.search()
     assert (found.route, found.detections, list(found.stages_ms)) == ("api", 1, ["upload"])
     assert [span.name for span in store.traces.get(found.trace_id)] == [
-        names.SPAN_REQUEST_API, names.SPAN_UPLOAD,
+        catalogue.SPAN_REQUEST_API, catalogue.SPAN_UPLOAD,
     ]  # fmt: skip
 
 
@@ -96,15 +102,15 @@ def test_metrics_from_the_sdk(url: str, store: EmbeddedStore, compression: Compr
     """Metrics of the real meter, sent by the real exporter, are counted once."""
     exporter = OTLPMetricExporter(f"{url}/v1/metrics", compression=compression)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)
-    provider = MeterProvider([reader], traffic.resource(names.SERVICE_FRONTEND))
-    counter = provider.get_meter("test").create_counter(names.M_REQUESTS)
+    provider = MeterProvider([reader], traffic.resource(catalogue.SERVICE_FRONTEND))
+    counter = provider.get_meter("test").create_counter(catalogue.REQUESTS.name)
     window = Window.last(1200, time.time() + 600)
     for _ in range(3):
         counter.add(1, {"outcome": "ok"})
         provider.force_flush()
     provider.shutdown()
     store.flush()
-    assert store.metrics.increase(names.M_REQUESTS, window, by=["outcome"]) == {("ok",): 3}
+    assert store.metrics.increase(catalogue.REQUESTS, window, by=["outcome"]) == {("ok",): 3}
 
 
 def test_answer_to_a_good_export(url: str) -> None:

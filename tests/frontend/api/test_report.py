@@ -20,7 +20,7 @@ from monitoring.reports.schema import Report
 from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring.readings import Process
 from tests.servers import RedisProcess
 
@@ -36,7 +36,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
 @pytest.fixture
 def app(tmp_path: Path, redis: RedisProcess) -> Iterator[FastAPI]:
     store, process = EmbeddedStore(tmp_path / "telemetry.db"), Process()
-    export = process.counter(names.M_REQUESTS, time.time() - 60, 39, outcome="ok", route="api")
+    export = process.counter(catalogue.REQUESTS, time.time() - 60, 39, outcome="ok", route="api")
     store.receive_metrics(export)
     store.flush()
     app = FastAPI(telemetry={"tracing": False})

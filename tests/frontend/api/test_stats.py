@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from frontend.api import problems, stats, traces
 from monitoring.stores.opening import Stores, open_readers, open_stores
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.readings import Process
 
@@ -44,7 +44,9 @@ def http(settings: Settings) -> Iterator[TestClient]:
     assert stores.receiver is not None
     now_s = time.time()
     process = Process(start_s=now_s - 60)
-    stores.receiver.receive_metrics(process.counter(names.M_REQUESTS, now_s - 20, 10, outcome="ok"))
+    stores.receiver.receive_metrics(
+        process.counter(catalogue.REQUESTS, now_s - 20, 10, outcome="ok")
+    )
     for age_s in (5, 3600):
         spans, _ = traffic.image(int((now_s - age_s) * 1e9), job_id=f"job-{age_s}")
         stores.receiver.receive_traces(traffic.encoded(spans))

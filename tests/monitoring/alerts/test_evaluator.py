@@ -24,7 +24,7 @@ from monitoring.stores.contract import TraceSummary
 from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
@@ -361,7 +361,9 @@ def test_the_embedded_store_and_an_example(
     evaluator = Evaluator(Settings(alerts=path), store.metrics, store.traces, redis, sent.append)
     process = Process()
     for outcome, count in (("ok", 6), ("failed", 2)):
-        store.receive_metrics(process.counter(names.M_REQUESTS, NOW_S - 10, count, outcome=outcome))
+        store.receive_metrics(
+            process.counter(catalogue.REQUESTS, NOW_S - 10, count, outcome=outcome)
+        )
     spans = {}
     for seconds, outcome in ((40, "failed"), (30, "failed"), (20, "ok")):
         frontend, worker = traffic.image(

@@ -21,7 +21,8 @@ from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Metric
 from tests.monitoring.conftest import NOW_S, Clock, free_port, program, running
 from tests.monitoring.readings import Process
 
@@ -32,29 +33,14 @@ TICKS = [BEGIN_S + 7 + 15 * i for i in range(300)]
 #: frontends have stopped, too.
 BUSY, QUIET, DEAD = 150, 230, 290
 IMAGES_UNTIL, FRONTENDS_UNTIL = 180, 260
-BOUNDS = names.DURATION_BUCKETS_S
-#: Names under which the collector's exporter offers them.
-EXPORTED = {
-    names.M_REQUESTS: "damoscope_requests",
-    names.M_REQUEST_DURATION: "damoscope_request_duration_seconds",
-    names.M_STAGE_DURATION: "damoscope_stage_duration_seconds",
-    names.M_QUEUE_DEPTH: "damoscope_queue_depth",
-    names.M_QUEUE_OLDEST_AGE: "damoscope_queue_oldest_age_seconds",
-    names.M_WORKERS: "damoscope_workers",
-    names.M_WORKER_BUSY: "damoscope_worker_busy_seconds",
-    names.M_WORKERS_FALLBACK: "damoscope_workers_fallback",
-    names.M_GPU_UTILIZATION: "hw_gpu_utilization_ratio",
-    "system.cpu.utilization": "system_cpu_utilization_ratio",
-    "system.memory.utilization": "system_memory_utilization_ratio",
-}
+BOUNDS = catalogue.DURATION_BUCKETS_S
 
 
 @dataclass
 class Sample:
     """What a process says of one series at one tick; a histogram is all its values so far."""
 
-    kind: str
-    metric: str
+    metric: Metric
     service: str
     instance: str
     tick: int
@@ -68,38 +54,38 @@ def samples() -> Iterator[Sample]:
     from the middle on."""
     for instance, first, rate in (("f1", 0, 3), ("f2", 100, 5)):
         for tick in range(first, FRONTENDS_UNTIL):
-            who = (names.SERVICE_FRONTEND, instance, tick)
+            who = (catalogue.SERVICE_FRONTEND, instance, tick)
             lived = min(tick, IMAGES_UNTIL) - first + 1
             for outcome, count in (("ok", rate * lived), ("failed", lived // 4),
                                    ("invalid", lived // 10)):  # fmt: skip
                 labels = {"outcome": outcome, "route": "api"}
-                yield Sample("counter", names.M_REQUESTS, *who, value=count, labels=labels)
+                yield Sample(catalogue.REQUESTS, *who, value=count, labels=labels)
             took = [0.02 * (1 + i % 40) + (0.3 if instance == "f2" else 0)
                     for i in range(rate * lived)]  # fmt: skip
             labels = {"outcome": "ok", "route": "api"}
-            yield Sample("histogram", names.M_REQUEST_DURATION, *who, values=took, labels=labels)
+            yield Sample(catalogue.REQUEST_DURATION, *who, values=took, labels=labels)
             for queue, age in (("normal", 0.02 * tick), ("low", float(tick % 7))):
                 labels = {"queue": queue}
-                yield Sample("gauge", names.M_QUEUE_OLDEST_AGE, *who, value=age, labels=labels)
-                yield Sample("gauge", names.M_QUEUE_DEPTH, *who, value=tick % 5 + 1, labels=labels)
+                yield Sample(catalogue.QUEUE_OLDEST_AGE, *who, value=age, labels=labels)
+                yield Sample(catalogue.QUEUE_DEPTH, *who, value=tick % 5 + 1, labels=labels)
             for state, count in (("busy", tick % 2), ("idle", 2 - tick % 2)):
-                yield Sample("gauge", names.M_WORKERS, *who, value=count, labels={"state": state})
-            yield Sample("gauge", names.M_WORKERS_FALLBACK, *who, value=tick % 3)
+                yield Sample(catalogue.WORKERS, *who, value=count, labels={"state": state})
+            yield Sample(catalogue.WORKERS_FALLBACK, *who, value=tick % 3)
             yield from hosts(*who, share=0.25)
     for instance, until in (("w1", len(TICKS)), ("w2", BUSY - 20)):
         for tick in range(until):
-            who = (names.SERVICE_WORKER, instance, tick)
+            who = (catalogue.SERVICE_WORKER, instance, tick)
             lived = min(tick, IMAGES_UNTIL) + 1
             took = [0.004 * (1 + i % 50) for i in range(4 * lived)]
             for stage in ("inference", "nms"):
                 labels = {"stage": stage}
-                yield Sample("histogram", names.M_STAGE_DURATION, *who, values=took, labels=labels)
+                yield Sample(catalogue.STAGE_DURATION, *who, values=took, labels=labels)
             yield from hosts(*who, share=0.5)
             busy_s, labels = 2.5 * lived, {"provider": "cuda"}
-            yield Sample("counter", names.M_WORKER_BUSY, *who, value=busy_s, labels=labels)
+            yield Sample(catalogue.WORKER_BUSY, *who, value=busy_s, labels=labels)
             labels = {"gpu": "0"}
             busy = (tick % 4) / 4
-            yield Sample("gauge", names.M_GPU_UTILIZATION, *who, value=busy, labels=labels)
+            yield Sample(catalogue.GPU_UTILIZATION, *who, value=busy, labels=labels)
 
 
 def hosts(service: str, instance: str, tick: int, share: float) -> Iterator[Sample]:
@@ -109,10 +95,10 @@ def hosts(service: str, instance: str, tick: int, share: float) -> Iterator[Samp
         busy = share + (tick % 4) / 16 if cpu == "1" else share
         for state, value in (("user", busy), ("system", 0.125), ("idle", 0.875 - busy)):
             labels = {"cpu": cpu, "state": state}
-            yield Sample("gauge", "system.cpu.utilization", *who, value=value, labels=labels)
+            yield Sample(catalogue.SYSTEM_CPU, *who, value=value, labels=labels)
     for state, value in (("used", share + (tick % 8) / 32), ("free", 0.1)):
         labels = {"state": state}
-        yield Sample("gauge", "system.memory.utilization", *who, value=value, labels=labels)
+        yield Sample(catalogue.SYSTEM_MEMORY, *who, value=value, labels=labels)
 
 
 ALL = list(samples())
@@ -127,8 +113,8 @@ def embedded(path: Path, moment: int) -> EmbeddedStore:
             continue
         key = (each.instance, each.service)
         process = processes.setdefault(key, Process(each.instance, TICKS[0] - 1, each.service))
-        take = getattr(process, each.kind)
-        what = each.values if each.kind == "histogram" else each.value
+        take = getattr(process, each.metric.kind)
+        what = each.values if each.metric.kind == "histogram" else each.value
         store.receive_metrics(take(each.metric, TICKS[each.tick], what, **each.labels))
     store.flush()
     return store
@@ -139,16 +125,16 @@ def openmetrics() -> str:
     families: dict[str, list[str]] = {}
 
     def add(each: Sample, suffix: str, value: float, **more: str) -> None:
-        name = EXPORTED[each.metric]
+        name = each.metric.exported.removesuffix("_total")
         labels = {"job": each.service, "instance": each.instance, **each.labels, **more}
         text = ",".join(f'{key}="{value}"' for key, value in labels.items())
         line = f"{name}{suffix}{{{text}}} {value} {TICKS[each.tick]}"
-        families.setdefault(f"{name} {each.kind}", []).append(line)
+        families.setdefault(f"{name} {each.metric.kind}", []).append(line)
 
     for each in ALL:
-        if each.kind == "gauge":
+        if each.metric.kind == "gauge":
             add(each, "", each.value)
-        elif each.kind == "counter":
+        elif each.metric.kind == "counter":
             add(each, "_total", each.value)
         else:
             measured = sorted(each.values)
@@ -280,7 +266,7 @@ def test_no_traffic_is_told_of_once(tmp_path: Path) -> None:
     for minute in range(60):
         clock.now_s = NOW_S + 60 * minute + 8
         store.receive_metrics(
-            process.counter(names.M_REQUESTS, NOW_S + 60 * minute + 7, 10 * (minute + 1))
+            process.counter(catalogue.REQUESTS, NOW_S + 60 * minute + 7, 10 * (minute + 1))
         )
     store.flush()
     for minutes in (60, 75, 100, 130, 200, 1000):
@@ -306,7 +292,7 @@ def test_the_end_of_the_day_is_routine(
     for begins, ends in days:
         for minute in range(begins, ends):
             clock.now_s, sent = NOW_S + 60 * minute + 8, sent + 10
-            store.receive_metrics(process.counter(names.M_REQUESTS, clock.now_s - 1, sent))
+            store.receive_metrics(process.counter(catalogue.REQUESTS, clock.now_s - 1, sent))
     store.flush()
     last = days[-1][1]
     minutes = range(last, last + 80)

@@ -13,7 +13,7 @@ from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.rules import Rule, read
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
-from telemetry import names
+from telemetry import catalogue
 from tests.paths import ROOT
 from tests.servers import damoscope
 
@@ -102,7 +102,7 @@ def test_the_founding_five_and_the_rest() -> None:
         ("memory", ">", 0.8), ("cpu", ">", 0.9),
     } <= found  # fmt: skip
     stages = [rule.where["stage"] for rule in rules.rules if rule.metric == "stage_p95_s"]
-    assert stages == list(names.STAGES)
+    assert stages == list(catalogue.STAGES)
     assert {"traffic_share", "workers_ready", "queue_age_growth_s", "workers_fallback",
             "frontends_reporting"} <= {rule.metric for rule in rules.rules}  # fmt: skip
     for rule in rules.rules:

@@ -22,7 +22,8 @@ from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
 from monitoring.stores.records import Records
 from pipeline.errors import InvalidParameter
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Histogram, Metric
 from tests.monitoring.conftest import NOW_S, ROOT, Clock, free_port, program, running
 from tests.monitoring.readings import Process
 
@@ -49,13 +50,9 @@ class Reading:
     service: str
     host: str
     time_s: float
-    name: str
-    #: In Prometheus, without the suffix of its kind.
-    exported: str
-    kind: str
+    metric: Metric
     value: float = 0.0
     values: tuple[float, ...] = ()
-    bounds: tuple[float, ...] = names.DURATION_BUCKETS_S
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,40 +69,38 @@ def latencies(count: int) -> tuple[float, ...]:
 def frontend(instance: str, tick: int) -> Iterator[Reading]:
     first, _, rate = FRONTENDS[instance]
     lived, time_s = tick - first + 1, TICKS[tick]
-    who = (instance, names.SERVICE_FRONTEND, "host-1", time_s)
+    who = (instance, catalogue.SERVICE_FRONTEND, "host-1", time_s)
     ok, failed = lived * rate, lived // 10
-    requests = names.M_REQUESTS, "damoscope_requests", "counter"
-    yield Reading(*who, *requests, ok, labels={"outcome": "ok"})
-    yield Reading(*who, *requests, failed, labels={"outcome": "failed"})
-    yield Reading(*who, names.M_REQUEST_DURATION, "damoscope_request_duration_seconds",
-                  "histogram", values=latencies(ok), labels={"outcome": "ok"})  # fmt: skip
-    yield Reading(*who, names.M_STAGE_DURATION, "damoscope_stage_duration_seconds", "histogram",
+    yield Reading(*who, catalogue.REQUESTS, ok, labels={"outcome": "ok"})
+    yield Reading(*who, catalogue.REQUESTS, failed, labels={"outcome": "failed"})
+    yield Reading(*who, catalogue.REQUEST_DURATION, values=latencies(ok), labels={"outcome": "ok"})
+    yield Reading(*who, catalogue.STAGE_DURATION,
                   values=(0.004,) * ok, labels={"stage": "upload"})  # fmt: skip
     depth = float(tick % 4)
     gauges = (
-        (names.M_QUEUE_DEPTH, "damoscope_queue_depth", depth, {"queue": "detections"}),
-        (names.M_QUEUE_OLDEST_AGE, "damoscope_queue_oldest_age_seconds", depth / 10,
+        (catalogue.QUEUE_DEPTH, depth, {"queue": "detections"}),
+        (catalogue.QUEUE_OLDEST_AGE, depth / 10,
          {"queue": "detections"}),
-        (names.M_WORKERS, "damoscope_workers", 1.0, {"state": "busy"}),
-        (names.M_WORKERS, "damoscope_workers", 0.0, {"state": "idle"}),
-        (names.M_REQUESTS_ACTIVE, "damoscope_requests_active", 2.0, {}),
+        (catalogue.WORKERS, 1.0, {"state": "busy"}),
+        (catalogue.WORKERS, 0.0, {"state": "idle"}),
+        (catalogue.REQUESTS_ACTIVE, 2.0, {}),
     )  # fmt: skip
-    for name, exported, value, labels in gauges:
-        yield Reading(*who, name, exported, "gauge", value, labels=labels)
+    for level, value, labels in gauges:
+        yield Reading(*who, level, value, labels=labels)
     yield from host(who, 0.7, 0.4)
 
 
 def worker(tick: int) -> Iterator[Reading]:
-    who = (WORKER, names.SERVICE_WORKER, "host-2", TICKS[tick])
+    who = (WORKER, catalogue.SERVICE_WORKER, "host-2", TICKS[tick])
     images = sum(per_tick(i) for i in range(tick + 1))
-    yield Reading(*who, names.M_STAGE_DURATION, "damoscope_stage_duration_seconds", "histogram",
+    yield Reading(*who, catalogue.STAGE_DURATION,
                   values=(0.03,) * images, labels={"stage": "inference"})  # fmt: skip
-    yield Reading(*who, names.M_BATCH_SIZE, "damoscope_batch_size", "histogram",
-                  values=(1.0,) * images, bounds=names.BATCH_BUCKETS)  # fmt: skip
+    yield Reading(*who, catalogue.BATCH_SIZE,
+                  values=(1.0,) * images)  # fmt: skip
     cpu = {"provider": "cpu"}
-    yield Reading(*who, names.M_WORKER_BUSY, "damoscope_worker_busy_seconds", "counter",
+    yield Reading(*who, catalogue.WORKER_BUSY,
                   images * BUSY_S, labels=cpu)  # fmt: skip
-    yield Reading(*who, names.M_DETECTIONS, "damoscope_detections", "counter", images * 2,
+    yield Reading(*who, catalogue.DETECTIONS, images * 2,
                   labels={"label": "phone"})  # fmt: skip
     yield from host(who, 0.5, 0.3)
 
@@ -113,11 +108,11 @@ def worker(tick: int) -> Iterator[Reading]:
 def host(who: tuple[str, str, str, float], idle: float, used: float) -> Iterator[Reading]:
     """Two processors, of which one has a tenth more to do than the other."""
     for cpu, share in (("1", idle - 0.05), ("2", idle + 0.05)):
-        yield Reading(*who, names.M_SYSTEM_CPU, "system_cpu_utilization_ratio", "gauge", share,
+        yield Reading(*who, catalogue.SYSTEM_CPU, share,
                       labels={"state": "idle", "cpu": cpu})  # fmt: skip
-    yield Reading(*who, names.M_SYSTEM_MEMORY, "system_memory_utilization_ratio", "gauge", used,
+    yield Reading(*who, catalogue.SYSTEM_MEMORY, used,
                   labels={"state": "used"})  # fmt: skip
-    yield Reading(*who, names.M_PROCESS_CPU, "process_cpu_utilization_ratio", "gauge", 0.1)
+    yield Reading(*who, catalogue.PROCESS_CPU, 0.1)
 
 
 def readings() -> Iterator[Reading]:
@@ -135,14 +130,14 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MetricsStore]
     for each in readings():
         process = Process(each.instance, starts.get(each.instance, BEGIN_S), each.service,
                           host=each.host)  # fmt: skip
-        match each.kind:
+        match each.metric.kind:
             case "counter":
-                export = process.counter(each.name, each.time_s, each.value, **each.labels)
-            case "gauge":
-                export = process.gauge(each.name, each.time_s, each.value, **each.labels)
+                export = process.counter(each.metric, each.time_s, each.value, **each.labels)
+            case "gauge" | "up-down counter":
+                export = process.gauge(each.metric, each.time_s, each.value, **each.labels)
             case _:
                 export = process.histogram(
-                    each.name, each.time_s, each.values, each.bounds, **each.labels
+                    each.metric, each.time_s, each.values, each.metric.buckets, **each.labels
                 )
         store.receive_metrics(export)
     store.flush()
@@ -155,23 +150,25 @@ def openmetrics() -> str:
     families: dict[str, list[str]] = {}
     for each in readings():
         who = {"job": each.service, "instance": each.instance}
-        labels = ",".join(f'{name}="{value}"' for name, value in (who | each.labels).items())
-        lines = families.setdefault(f"{each.exported} {each.kind}", [])
-        if each.kind != "histogram":
-            suffix = "_total" if each.kind == "counter" else ""
-            lines.append(f"{each.exported}{suffix}{{{labels}}} {each.value} {each.time_s}")
+        labels = ",".join(f'{key}="{value}"' for key, value in (who | each.labels).items())
+        name, kind = each.metric.exported, each.metric.kind.replace("up-down counter", "gauge")
+        lines = families.setdefault(f"{name.removesuffix('_total')} {kind}", [])
+        if not isinstance(each.metric, Histogram):
+            lines.append(f"{name}{{{labels}}} {each.value} {each.time_s}")
             continue
         ordered = sorted(each.values)
-        for bound in (*each.bounds, float("inf")):
+        for bound in (*each.metric.buckets, float("inf")):
             below = bisect_left(ordered, bound + 1e-12)
             le = "+Inf" if bound == float("inf") else bound
-            lines.append(f'{each.exported}_bucket{{{labels},le="{le}"}} {below} {each.time_s}')
-        lines.append(f"{each.exported}_sum{{{labels}}} {sum(each.values)} {each.time_s}")
-        lines.append(f"{each.exported}_count{{{labels}}} {len(each.values)} {each.time_s}")
+            lines.append(f'{name}_bucket{{{labels},le="{le}"}} {below} {each.time_s}')
+        lines.append(f"{name}_sum{{{labels}}} {sum(each.values)} {each.time_s}")
+        lines.append(f"{name}_count{{{labels}}} {len(each.values)} {each.time_s}")
     info = families.setdefault("target info", [])
-    lives = [(name, names.SERVICE_FRONTEND, "host-1", *FRONTENDS[name][:2]) for name in FRONTENDS]
+    lives = [
+        (name, catalogue.SERVICE_FRONTEND, "host-1", *FRONTENDS[name][:2]) for name in FRONTENDS
+    ]
     for instance, job, host_id, first, last in [
-        *lives, (WORKER, names.SERVICE_WORKER, "host-2", 0, len(TICKS)),
+        *lives, (WORKER, catalogue.SERVICE_WORKER, "host-2", 0, len(TICKS)),
     ]:  # fmt: skip
         labels = f'job="{job}",instance="{instance}",host_id="{host_id}"'
         info += [f"target_info{{{labels}}} 1 {time_s}" for time_s in TICKS[first:last]]
@@ -253,7 +250,7 @@ def test_cards_over_the_window(metrics: MetricsStore) -> None:
     assert cards["success_rate"].value == round(OK / (OK + FAILED), 6)
     assert cards["success_rate"].before == round(OK_BEFORE / (OK_BEFORE + FAILED_BEFORE), 6)
     assert cards["detections_per_image"].value == cards["detections_per_image"].before == 2
-    bounds_ms = [1e3 * bound for bound in names.DURATION_BUCKETS_S]
+    bounds_ms = [1e3 * bound for bound in catalogue.DURATION_BUCKETS_S]
     for q, name in ((0.50, "p50"), (0.95, "p95"), (0.99, "p99")):
         true_ms = 20 * (1 + int(q * 30))
         found = cards[f"latency_{name}_ms"].value
@@ -360,11 +357,11 @@ def test_records_count_what_the_samples_count(recorded_url: str, end_s: float, e
     recorded = PrometheusMetrics(recorded_url, Clock(NOW_S - 1), ALWAYS[every])
     for seconds in (1000, 3600, 7200, 20000):
         window = Window(end_s - seconds, end_s)
-        one = recorded.increase(names.M_REQUESTS, window, by=("outcome",))
-        assert one == raw.increase(names.M_REQUESTS, window, by=("outcome",))
-        stages = recorded.histogram(names.M_STAGE_DURATION, window, by=("stage",))
+        one = recorded.increase(catalogue.REQUESTS, window, by=("outcome",))
+        assert one == raw.increase(catalogue.REQUESTS, window, by=("outcome",))
+        stages = recorded.histogram(catalogue.STAGE_DURATION, window, by=("stage",))
         for labels, histogram in raw.histogram(
-            names.M_STAGE_DURATION, window, by=("stage",)
+            catalogue.STAGE_DURATION, window, by=("stage",)
         ).items():
             assert stages[labels].counts == histogram.counts
             assert stages[labels].sum == pytest.approx(histogram.sum)
@@ -380,16 +377,18 @@ def test_records_step_by_step(recorded_url: str) -> None:
     window = recorded.window(6000, NOW_S - 1, 600)
     assert window.seconds == 6000
     assert NOW_S - 1 <= window.end_s < NOW_S + 299
-    ask = (names.M_REQUEST_DURATION, window, 600)
+    ask = (catalogue.REQUEST_DURATION, window, 600)
     one, other = recorded.histogram_series(*ask)[()], raw.histogram_series(*ask)[()]
     assert [step.counts for step in one.values] == [step.counts for step in other.values]
-    assert recorded.increase_series(names.M_REQUESTS, window, 600) == raw.increase_series(
-        names.M_REQUESTS, window, 600
+    assert recorded.increase_series(catalogue.REQUESTS, window, 600) == raw.increase_series(
+        catalogue.REQUESTS, window, 600
     )
-    depth = recorded.gauge_series(names.M_QUEUE_DEPTH, window, 600, across="max", by=("queue",))
-    assert depth == raw.gauge_series(names.M_QUEUE_DEPTH, window, 600, across="max", by=("queue",))
+    depth = recorded.gauge_series(catalogue.QUEUE_DEPTH, window, 600, across="max", by=("queue",))
+    assert depth == raw.gauge_series(
+        catalogue.QUEUE_DEPTH, window, 600, across="max", by=("queue",)
+    )
     hosts = recorded.gauge_series(
-        names.M_SYSTEM_CPU, window, 600, across="avg", by=("host.id",), where={"state": "idle"}
+        catalogue.SYSTEM_CPU, window, 600, across="avg", by=("host.id",), where={"state": "idle"}
     )
     assert {labels[0]: series.values[-1] for labels, series in hosts.items()} == pytest.approx(
         {"host-1": 0.7, "host-2": 0.5}

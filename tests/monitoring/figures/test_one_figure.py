@@ -25,7 +25,7 @@ from monitoring.stores.contract import MetricsStore
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from telemetry.outcomes import OUTCOMES, success_rate
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.scenario import Scenario
@@ -47,12 +47,14 @@ def told() -> Scenario:
     for i in range(2 * 3600 // STEP_S):
         at = NOW_S - 2 * 3600 + STEP_S * i + 7
         for outcome, count in EACH.items():
-            told.counter("one", names.M_REQUESTS, at, count * (i + 1), outcome=outcome, route="api")
+            told.counter(
+                "one", catalogue.REQUESTS, at, count * (i + 1), outcome=outcome, route="api"
+            )
         busy_s = BUSY_S * STEP_S * (i + 1)
-        told.counter("one", names.M_WORKER_BUSY, at, busy_s, provider="cpu")
-        told.histogram("one", names.M_BATCH_SIZE, at, [1.0] * round(busy_s / IMAGE_S))
+        told.counter("one", catalogue.WORKER_BUSY, at, busy_s, provider="cpu")
+        told.histogram("one", catalogue.BATCH_SIZE, at, [1.0] * round(busy_s / IMAGE_S))
         for state, count in WORKERS.items():
-            told.gauge("one", names.M_WORKERS, at, count, state=state)
+            told.gauge("one", catalogue.WORKERS, at, count, state=state)
     return told
 
 

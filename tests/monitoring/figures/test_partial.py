@@ -12,12 +12,12 @@ from monitoring.figures.stats import stats
 from monitoring.reports.build import build
 from monitoring.stores.embedded.store import EmbeddedStore
 from pipeline.settings import load
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
 
-FRONTEND = (names.M_REQUESTS, {"outcome": "ok"}), (names.M_REQUESTS, {"outcome": "invalid"})
-WORKER = (names.M_DETECTIONS, {"label": "phone"}), (names.M_WORKER_BUSY, {"provider": "cpu"})
+FRONTEND = (catalogue.REQUESTS, {"outcome": "ok"}), (catalogue.REQUESTS, {"outcome": "invalid"})
+WORKER = (catalogue.DETECTIONS, {"label": "phone"}), (catalogue.WORKER_BUSY, {"provider": "cpu"})
 #: Seconds ago at which a process reported, and of which counters.
 Heard = tuple[float, tuple[tuple[str, dict[str, str]], ...]]
 SOON, LONG_AGO = 20.0, 90.0
@@ -54,8 +54,8 @@ def test_any_part_of_it(store: EmbeddedStore, heard: list[Heard]) -> None:
     store.flush()
     found = stats(store.metrics, 60, NOW_S)
     now = [name for ago_s, counters in heard if ago_s == SOON for name, _ in counters]
-    assert sum(found.requests.values()) == 3 * now.count(names.M_REQUESTS)
-    assert sum(found.detections.values()) == 3 * now.count(names.M_DETECTIONS)
+    assert sum(found.requests.values()) == 3 * now.count(catalogue.REQUESTS)
+    assert sum(found.detections.values()) == 3 * now.count(catalogue.DETECTIONS)
     assert found.capacity.busy_s_per_image is None
     assert plots(store.metrics, 60, now_s=NOW_S).latency_ms["p50"]
     assert build(store.metrics, store.traces, None, load(), 1, NOW_S)

@@ -19,7 +19,7 @@ from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import InvalidParameter, Unavailable
 from pipeline.settings import Settings
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.scenario import Scenario
@@ -43,40 +43,40 @@ def scenario() -> Scenario:
     told = Scenario()
     for i, at in enumerate(YESTERDAY):
         count = 2 * (i + 1)
-        told.counter("old", names.M_REQUESTS, at, count, outcome="ok", route="api")
-        told.counter("old", names.M_DETECTIONS, at, count, label="phone")
-        told.counter("old", names.M_CLIENT_REQUESTS, at, count, client="10.0.0.1")
-        told.histogram("old", names.M_REQUEST_DURATION, at, measured(count, 0.5), outcome="ok")
-        told.histogram("old", names.M_STAGE_DURATION, at, measured(count, 0.3), stage="inference")
+        told.counter("old", catalogue.REQUESTS, at, count, outcome="ok", route="api")
+        told.counter("old", catalogue.DETECTIONS, at, count, label="phone")
+        told.counter("old", catalogue.CLIENT_REQUESTS, at, count, client="10.0.0.1")
+        told.histogram("old", catalogue.REQUEST_DURATION, at, measured(count, 0.5), outcome="ok")
+        told.histogram("old", catalogue.STAGE_DURATION, at, measured(count, 0.3), stage="inference")
         _levels(told, "old", at, busy=0, idle=1)
     for i, at in enumerate(TODAY):
         count = 3 * (i + 1) + (BURST if i >= BURST_AT else 0)
-        told.counter("new", names.M_REQUESTS, at, count - i - 1, outcome="ok", route="api")
-        told.counter("new", names.M_REQUESTS, at, i + 1, outcome="ok", route="ui")
-        told.counter("new", names.M_REQUESTS, at, i // 30 + 1, outcome="invalid", route="api")
-        told.counter("new", names.M_REQUESTS, at, i // 60 + 1, outcome="failed", route="api")
-        told.counter("new", names.M_CLIENT_REQUESTS, at, count - i - 1, client="10.0.0.1")
-        told.counter("new", names.M_CLIENT_REQUESTS, at, i + 1, client="10.0.0.2")
-        told.counter("new", names.M_DETECTIONS, at, 2 * count, label="phone")
-        told.counter("new", names.M_DETECTIONS, at, i // 2 + 1, label="laptop")
-        told.counter("new", names.M_WORKER_BUSY, at, 0.02 * count, provider="cpu")
-        told.histogram("new", names.M_REQUEST_DURATION, at, measured(count), outcome="ok")
+        told.counter("new", catalogue.REQUESTS, at, count - i - 1, outcome="ok", route="api")
+        told.counter("new", catalogue.REQUESTS, at, i + 1, outcome="ok", route="ui")
+        told.counter("new", catalogue.REQUESTS, at, i // 30 + 1, outcome="invalid", route="api")
+        told.counter("new", catalogue.REQUESTS, at, i // 60 + 1, outcome="failed", route="api")
+        told.counter("new", catalogue.CLIENT_REQUESTS, at, count - i - 1, client="10.0.0.1")
+        told.counter("new", catalogue.CLIENT_REQUESTS, at, i + 1, client="10.0.0.2")
+        told.counter("new", catalogue.DETECTIONS, at, 2 * count, label="phone")
+        told.counter("new", catalogue.DETECTIONS, at, i // 2 + 1, label="laptop")
+        told.counter("new", catalogue.WORKER_BUSY, at, 0.02 * count, provider="cpu")
+        told.histogram("new", catalogue.REQUEST_DURATION, at, measured(count), outcome="ok")
         for stage, scale in (("inference", 0.6), ("queue_wait", 0.2)):
-            told.histogram("new", names.M_STAGE_DURATION, at, measured(count, scale), stage=stage)
-        told.histogram("new", names.M_DETECTION_SCORE, at, [0.75] * count, label="phone")
-        told.histogram("new", names.M_BATCH_SIZE, at, [1.0] * count)
-        told.histogram("new", names.M_IMAGE_SIZE, at, [200e3] * count, format="JPEG")
+            told.histogram("new", catalogue.STAGE_DURATION, at, measured(count, scale), stage=stage)
+        told.histogram("new", catalogue.DETECTION_SCORE, at, [0.75] * count, label="phone")
+        told.histogram("new", catalogue.BATCH_SIZE, at, [1.0] * count)
+        told.histogram("new", catalogue.IMAGE_SIZE, at, [200e3] * count, format="JPEG")
         _levels(told, "new", at, busy=1, idle=1)
     return told
 
 
 def _levels(told: Scenario, who: str, at: float, busy: int, idle: int) -> None:
-    told.gauge(who, names.M_WORKERS, at, busy, state="busy")
-    told.gauge(who, names.M_WORKERS, at, idle, state="idle")
-    told.gauge(who, names.M_QUEUE_DEPTH, at, 4.0, queue="detections")
-    told.gauge(who, names.M_QUEUE_OLDEST_AGE, at, 0.25, queue="detections")
-    told.gauge(who, names.M_SYSTEM_MEMORY, at, 0.4, state="used")
-    told.gauge(who, names.M_SYSTEM_CPU, at, 0.7, state="idle", cpu="0")
+    told.gauge(who, catalogue.WORKERS, at, busy, state="busy")
+    told.gauge(who, catalogue.WORKERS, at, idle, state="idle")
+    told.gauge(who, catalogue.QUEUE_DEPTH, at, 4.0, queue="detections")
+    told.gauge(who, catalogue.QUEUE_OLDEST_AGE, at, 0.25, queue="detections")
+    told.gauge(who, catalogue.SYSTEM_MEMORY, at, 0.4, state="used")
+    told.gauge(who, catalogue.SYSTEM_CPU, at, 0.7, state="idle", cpu="0")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from monitoring.notify.worker import NoticeWorker
 from monitoring.reports.schema import Report
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.opening import FILE_NAME
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring.readings import Process
 from tests.monitoring.receivers import Mailbox
 from tests.monitoring.reports.test_build import episode
@@ -28,8 +28,8 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     folder.mkdir()
     store, process, at = EmbeddedStore(folder / FILE_NAME), Process(), time.time() - 60
-    store.receive_metrics(process.counter(names.M_REQUESTS, at, 39, outcome="ok", route="api"))
-    store.receive_metrics(process.counter(names.M_REQUESTS, at, 2, outcome="failed", route="api"))
+    store.receive_metrics(process.counter(catalogue.REQUESTS, at, 39, outcome="ok", route="api"))
+    store.receive_metrics(process.counter(catalogue.REQUESTS, at, 2, outcome="failed", route="api"))
     store.flush()
     store.close()
     return folder

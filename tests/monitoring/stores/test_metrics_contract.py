@@ -18,7 +18,8 @@ from monitoring.stores.contract import MetricsStore, Window
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import Unavailable
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Counter
 from tests.monitoring.conftest import NOW_S, Clock, free_port, program, running
 from tests.monitoring.readings import Process
 
@@ -28,7 +29,7 @@ TICKS = [BEGIN_S + 7 + 15 * i for i in range(200)]
 WINDOW = Window(BEGIN_S, BEGIN_S + 3000)
 #: Processes: when they live (in ticks), and how many requests each tick brings.
 LIVES = {"a": (0, 120, 3), "b": (60, 200, 2), "c": (120, 200, 5)}
-BOUNDS = names.DURATION_BUCKETS_S
+BOUNDS = catalogue.DURATION_BUCKETS_S
 
 
 def durations(instance: str, upto: int) -> list[float]:
@@ -52,10 +53,10 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MetricsStore]
         process = Process(instance, start_s=TICKS[LIVES[instance][0]] - 1)
         measured = durations(instance, requests)
         for export in (
-            process.counter(names.M_REQUESTS, time_s, requests, outcome="ok"),
-            process.counter(names.M_REQUESTS, time_s, lived // 10, outcome="failed"),
-            process.histogram(names.M_STAGE_DURATION, time_s, measured, stage="inference"),
-            process.gauge(names.M_QUEUE_DEPTH, time_s, float(lived % 7), queue="normal"),
+            process.counter(catalogue.REQUESTS, time_s, requests, outcome="ok"),
+            process.counter(catalogue.REQUESTS, time_s, lived // 10, outcome="failed"),
+            process.histogram(catalogue.STAGE_DURATION, time_s, measured, stage="inference"),
+            process.gauge(catalogue.QUEUE_DEPTH, time_s, float(lived % 7), queue="normal"),
         ):
             store.receive_metrics(export)
     store.flush()
@@ -131,25 +132,25 @@ FAILED = 11 + 13 + 7
 
 def test_counts_are_exact(metrics: MetricsStore) -> None:
     """Every request of every process is counted once, restarts and newcomers too."""
-    found = metrics.increase(names.M_REQUESTS, WINDOW, by=["outcome"])
+    found = metrics.increase(catalogue.REQUESTS, WINDOW, by=["outcome"])
     assert found == {("ok",): OK, ("failed",): FAILED}
-    assert metrics.increase(names.M_REQUESTS, WINDOW) == {(): OK + FAILED}
-    ok = metrics.increase(names.M_REQUESTS, WINDOW, where={"outcome": "ok"})
+    assert metrics.increase(catalogue.REQUESTS, WINDOW) == {(): OK + FAILED}
+    ok = metrics.increase(catalogue.REQUESTS, WINDOW, where={"outcome": "ok"})
     assert ok == {(): OK}
 
 
 def test_part_of_the_time(metrics: MetricsStore) -> None:
     """A window counts what was added in it, and adjacent ones add up."""
     first, second = Window(BEGIN_S, BEGIN_S + 900), Window(BEGIN_S + 900, BEGIN_S + 3000)
-    assert metrics.increase(names.M_REQUESTS, first, where={"outcome": "ok"}) == {(): 60 * 3}
-    rest = metrics.increase(names.M_REQUESTS, second, where={"outcome": "ok"})
+    assert metrics.increase(catalogue.REQUESTS, first, where={"outcome": "ok"}) == {(): 60 * 3}
+    rest = metrics.increase(catalogue.REQUESTS, second, where={"outcome": "ok"})
     assert rest == {(): OK - 60 * 3}
 
 
 def test_increase_step_by_step(metrics: MetricsStore) -> None:
     """Steps hold what was added in them and sum to the whole."""
     found = metrics.increase_series(
-        names.M_REQUESTS, WINDOW, 600, by=["outcome"], where={"outcome": "ok"}
+        catalogue.REQUESTS, WINDOW, 600, by=["outcome"], where={"outcome": "ok"}
     )[("ok",)]
     assert found.step_s == 600
     assert found.start_s == WINDOW.start_s
@@ -159,14 +160,14 @@ def test_increase_step_by_step(metrics: MetricsStore) -> None:
 
 def test_a_window_that_is_no_whole_number_of_steps(metrics: MetricsStore) -> None:
     """The last step is shorter then, and nothing is lost or counted twice."""
-    found = metrics.increase_series(names.M_REQUESTS, WINDOW, 700, where={"outcome": "ok"})[()]
+    found = metrics.increase_series(catalogue.REQUESTS, WINDOW, 700, where={"outcome": "ok"})[()]
     assert len(found.values) == 5
     assert sum(found.values) == OK
 
 
 def test_histogram(metrics: MetricsStore) -> None:
     """All processes' measurements merge into one histogram, with exact counts and sum."""
-    found = metrics.histogram(names.M_STAGE_DURATION, WINDOW, by=["stage"])
+    found = metrics.histogram(catalogue.STAGE_DURATION, WINDOW, by=["stage"])
     measured = sorted(
         value
         for instance, (first, last, rate) in LIVES.items()
@@ -186,7 +187,7 @@ def test_histogram(metrics: MetricsStore) -> None:
 
 def test_histogram_step_by_step(metrics: MetricsStore) -> None:
     """Each step has the histogram of what was measured in it."""
-    found = metrics.histogram_series(names.M_STAGE_DURATION, WINDOW, 600)[()]
+    found = metrics.histogram_series(catalogue.STAGE_DURATION, WINDOW, 600)[()]
     assert [step.count for step in found.values] == [120, 160, 200, 280, 280]
     assert found.values[0].sum == pytest.approx(sum(durations("a", 120)))
 
@@ -195,37 +196,37 @@ def test_latest(metrics: MetricsStore) -> None:
     """The levels of the processes that live, put together; the dead one is out."""
     b, c = 139 % 7, 79 % 7
     ask = metrics.latest
-    assert ask(names.M_QUEUE_DEPTH) == {(): b + c}
-    assert ask(names.M_QUEUE_DEPTH, across="max") == {(): max(b, c)}
-    assert ask(names.M_QUEUE_DEPTH, across="avg", by=["queue"]) == {("normal",): (b + c) / 2}
-    assert ask(names.M_QUEUE_DEPTH, by=["service.instance.id"]) == {("b",): b, ("c",): c}
-    assert ask(names.M_QUEUE_DEPTH, by=["service.name"]) == {("damoscope-frontend",): b + c}
+    assert ask(catalogue.QUEUE_DEPTH) == {(): b + c}
+    assert ask(catalogue.QUEUE_DEPTH, across="max") == {(): max(b, c)}
+    assert ask(catalogue.QUEUE_DEPTH, across="avg", by=["queue"]) == {("normal",): (b + c) / 2}
+    assert ask(catalogue.QUEUE_DEPTH, by=["service.instance.id"]) == {("b",): b, ("c",): c}
+    assert ask(catalogue.QUEUE_DEPTH, by=["service.name"]) == {("damoscope-frontend",): b + c}
 
 
 def test_gauge_step_by_step(metrics: MetricsStore) -> None:
     """A level over time, None where nobody reported it."""
     window = Window(BEGIN_S - 600, BEGIN_S + 1200)
-    found = metrics.gauge_series(names.M_QUEUE_DEPTH, window, 600, across="max")[()]
+    found = metrics.gauge_series(catalogue.QUEUE_DEPTH, window, 600, across="max")[()]
     assert found.values == (None, 6, 6)
-    mean = metrics.gauge_series(names.M_QUEUE_DEPTH, Window(BEGIN_S, BEGIN_S + 60), 15)[()]
+    mean = metrics.gauge_series(catalogue.QUEUE_DEPTH, Window(BEGIN_S, BEGIN_S + 60), 15)[()]
     assert mean.values == (0, 1, 2, 3)
 
 
 def test_what_was_never_measured(metrics: MetricsStore) -> None:
     """Unknown metrics, other labels and empty times are left out of the answer."""
-    assert metrics.increase("damoscope.nothing", WINDOW) == {}
-    assert metrics.increase(names.M_REQUESTS, WINDOW, where={"outcome": 'o"dd\\'}) == {}
-    assert metrics.increase(names.M_REQUESTS, WINDOW.before) == {}
-    assert metrics.histogram(names.M_STAGE_DURATION, WINDOW.before) == {}
-    assert metrics.latest("damoscope.nothing") == {}
-    assert metrics.gauge_series(names.M_QUEUE_DEPTH, WINDOW.before, 60) == {}
+    assert metrics.increase(Counter("damoscope.nothing"), WINDOW) == {}
+    assert metrics.increase(catalogue.REQUESTS, WINDOW, where={"outcome": 'o"dd\\'}) == {}
+    assert metrics.increase(catalogue.REQUESTS, WINDOW.before) == {}
+    assert metrics.histogram(catalogue.STAGE_DURATION, WINDOW.before) == {}
+    assert metrics.latest(Counter("damoscope.nothing")) == {}
+    assert metrics.gauge_series(catalogue.QUEUE_DEPTH, WINDOW.before, 60) == {}
 
 
 def test_prometheus_away() -> None:
     """A Prometheus that does not answer is an error that says so, without its password."""
     store = PrometheusMetrics("http://user:secret@127.0.0.1:1")
     with pytest.raises(Unavailable, match=r"Prometheus on 127\.0\.0\.1") as caught:
-        store.latest(names.M_WORKERS)
+        store.latest(catalogue.WORKERS)
     assert "secret" not in str(caught.value)
     store.close()
 
@@ -236,7 +237,9 @@ def test_stats(metrics: MetricsStore) -> None:
     assert found.requests == {"failed": FAILED, "ok": OK}
     assert found.qps == round((OK + FAILED) / WINDOW.seconds, 4)
     assert found.success_rate == round(OK / (OK + FAILED), 6)
-    histogram = metrics.histogram(names.M_STAGE_DURATION, WINDOW, where={"stage": "inference"})[()]
+    histogram = metrics.histogram(catalogue.STAGE_DURATION, WINDOW, where={"stage": "inference"})[
+        ()
+    ]
     inference = found.stages_ms["inference"]
     assert inference.p95 == pytest.approx(1e3 * (histogram.percentile(0.95) or 0), abs=1e-3)
     assert list(found.stages_ms) == ["inference"]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
-import pytest
-
 from monitoring.stores.contract import Window
-from monitoring.stores.records import RECORDED, RECORDED_LEVELS, RECORDS, Records, Steps
-from tests.monitoring.conftest import ROOT
+from monitoring.stores.records import Records, Steps
 
 EVERY_300_S = Records(300, "5m", 0.0)
-RULES = (ROOT / "deploy" / "prometheus" / "rules" / "history.yml").read_text()
 
 
 def steps(start_s: float, end_s: float, step_s: float) -> Steps:
@@ -53,24 +47,3 @@ def test_runs() -> None:
     of = steps(3000, 6000, 600)
     assert of.runs([3600, 3700, 6000]) == [(True, 0, 2), (False, 2, 4), (True, 4, 5)]
     assert of.runs([]) == [(False, 0, 5)]
-
-
-@pytest.mark.parametrize("records", RECORDS, ids=lambda records: records.every)
-def test_all_that_is_read_is_recorded(records: Records) -> None:
-    """The rules record every metric that long windows are read from, for both lengths."""
-    unit = "(_[a-z]+)?"
-    for metric in RECORDED:
-        name = f"merged:{metric.replace('.', '_')}{unit}"
-        kinds = (("_total",), ("_bucket", "_sum", "_count"))
-        found = [
-            [
-                re.search(rf"record: {name}{suffix}:increase{records.every}\n", RULES)
-                for suffix in kind
-            ]
-            for kind in kinds
-        ]
-        assert any(all(kind) for kind in found), metric
-    for metric, across in RECORDED_LEVELS:
-        name = f"merged:{metric.replace('.', '_')}{unit}"
-        assert re.search(rf"record: {name}:{across}{records.every}\n", RULES), metric
-    assert f"record: {records.evaluated}\n" in RULES

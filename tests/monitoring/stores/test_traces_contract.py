@@ -18,7 +18,7 @@ from monitoring.stores.contract import Span, TraceStore, Window
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.jaeger import JaegerTraces
 from pipeline.errors import Unavailable
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.conftest import free_port, program, running
 
@@ -48,7 +48,7 @@ IMAGES = [
     )
     for i in range(COUNT)
 ]
-BATCH = [traffic.span(names.SPAN_BATCH, start_ns=START_NS, duration_ms=9, links=[Link(CALLER)])]
+BATCH = [traffic.span(catalogue.SPAN_BATCH, start_ns=START_NS, duration_ms=9, links=[Link(CALLER)])]
 EXPORTS = [traffic.encoded(part) for pair in IMAGES for part in pair] + [traffic.encoded(BATCH)]
 
 JAEGER = """

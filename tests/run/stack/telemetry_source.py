@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 
-from telemetry import names
+from telemetry import catalogue
 from telemetry.instruments import Instruments
 from telemetry.setup import SYSTEM_METRICS
 
@@ -65,8 +65,7 @@ class Service:
         )
         self.metrics = MeterProvider(resource=resource, metric_readers=[reader])
         self.tracer = self.traces.get_tracer("damoscope")
-        self.meter = self.metrics.get_meter("damoscope")
-        self.instruments = Instruments.create(self.meter)
+        self.instruments = Instruments(self.metrics.get_meter("damoscope"))
 
     def flush(self) -> None:
         self.traces.force_flush(5000)
@@ -81,31 +80,34 @@ class Source:
     """Frontend and worker, both in this process."""
 
     def __init__(self, endpoint: str) -> None:
-        self.frontend = Service(names.SERVICE_FRONTEND, endpoint)
-        self.worker = Service(names.SERVICE_WORKER, endpoint)
+        self.frontend = Service(catalogue.SERVICE_FRONTEND, endpoint)
+        self.worker = Service(catalogue.SERVICE_WORKER, endpoint)
         #: What the gauges say: change it to make alerts fire.
         self.workers = {"busy": 1, "idle": 1}
         #: Images begun and ended so far: what Prometheus must count.
         self.images = 0
-        self._gauges(self.frontend.meter)
+        self.active = 0
+        self._gauges()
         # One for all: the instrumentor instruments a process once.
         self._system = SystemMetricsInstrumentor(config=SYSTEM_METRICS)
         self._system.instrument(meter_provider=self.worker.metrics)
 
-    def _gauges(self, meter: metrics.Meter) -> None:
+    def _gauges(self) -> None:
         def workers(_: CallbackOptions) -> list[Observation]:
             return [Observation(n, {"state": state}) for state, n in self.workers.items()]
 
         def queue(value: float) -> list[Observation]:
             return [Observation(value, {"queue": "detections"})]
 
-        self._active = meter.create_up_down_counter(names.M_REQUESTS_ACTIVE, unit="{request}")
-        meter.create_observable_gauge(names.M_WORKERS, [workers], unit="{worker}")
-        meter.create_observable_gauge(names.M_QUEUE_DEPTH, [lambda _: queue(3)], unit="{job}")
-        meter.create_observable_gauge(names.M_QUEUE_OLDEST_AGE, [lambda _: queue(0.5)], unit="s")
-        gpu = self.worker.meter
-        gpu.create_observable_gauge(names.M_GPU_UTILIZATION, [lambda _: [Observation(0.4)]], "1")
-        gpu.create_observable_gauge(names.M_GPU_MEMORY, [lambda _: [Observation(2**30)]], "By")
+        made = self.frontend.instruments
+        made.observe(catalogue.REQUESTS_ACTIVE, lambda _: [Observation(self.active)])
+        made.observe(catalogue.WORKERS, workers)
+        made.observe(catalogue.WORKERS_FALLBACK, lambda _: [Observation(0)])
+        made.observe(catalogue.QUEUE_DEPTH, lambda _: queue(3))
+        made.observe(catalogue.QUEUE_OLDEST_AGE, lambda _: queue(0.5))
+        gpu = self.worker.instruments
+        gpu.observe(catalogue.GPU_UTILIZATION, lambda _: [Observation(0.4, {"gpu": "0"})])
+        gpu.observe(catalogue.GPU_MEMORY, lambda _: [Observation(2**30, {"gpu": "0"})])
 
     def send(self, images: int = 1, *, failed: bool = False, slow_s: float = 0.0) -> Sent:
         """Send whole images; `failed` ones end with an error, `slow_s` lengthens inference."""
@@ -121,16 +123,18 @@ class Source:
     def begin(self, *, failed: bool = False) -> Iterator[tuple[str, Finish]]:
         """Upload and enqueue one image; the yielded function processes it."""
         made, now = self.frontend.instruments, time.time_ns()
-        self._active.add(1)
+        self.active += 1
         tracer = self.frontend.tracer
-        request = tracer.start_span(names.SPAN_REQUEST_API, kind=SpanKind.SERVER, start_time=now)
+        request = tracer.start_span(
+            catalogue.SPAN_REQUEST_API, kind=SpanKind.SERVER, start_time=now
+        )
         context = trace.set_span_in_context(request)
         upload_end = now + _ns(STAGES_S["upload"])
-        upload = tracer.start_span(names.SPAN_UPLOAD, context, start_time=now)
+        upload = tracer.start_span(catalogue.SPAN_UPLOAD, context, start_time=now)
         _record(made, "upload", trace.set_span_in_context(upload))
         upload.end(upload_end)
         enqueue = tracer.start_span(
-            names.SPAN_ENQUEUE, context, kind=SpanKind.PRODUCER, start_time=upload_end
+            catalogue.SPAN_ENQUEUE, context, kind=SpanKind.PRODUCER, start_time=upload_end
         )
         enqueue.end(upload_end + _ns(0.001))
         finish = Finish(self, trace.set_span_in_context(enqueue), upload_end, failed)
@@ -142,10 +146,11 @@ class Source:
         request.end(ended)
         attributes = {"outcome": outcome, "route": "api"}
         self.images += 1
-        self._active.add(-1)
-        made.requests.add(1, attributes, context=context)
-        made.request_duration.record((ended - now) / 1e9, attributes, context=context)
-        made.image_size.record(200_000, {"format": "JPEG"}, context=context)
+        self.active -= 1
+        made.add(catalogue.REQUESTS, 1, attributes, context=context)
+        made.record(catalogue.REQUEST_DURATION, (ended - now) / 1e9, attributes, context=context)
+        made.add(catalogue.CLIENT_REQUESTS, 1, {"client": "192.0.2.1"}, context=context)
+        made.record(catalogue.IMAGE_SIZE, 200_000, {"format": "JPEG"}, context=context)
 
     def flush(self) -> None:
         """Send what is buffered, now."""
@@ -170,9 +175,9 @@ class Finish:
         """Spans queue_wait, process, preprocess, inference, nms and their metrics."""
         worker = self._source.worker
         taken = self._at + _ns(STAGES_S["queue_wait"])
-        self._span(names.SPAN_QUEUE_WAIT, self._context, self._at, taken)
+        self._span(catalogue.SPAN_QUEUE_WAIT, self._context, self._at, taken)
         process = worker.tracer.start_span(
-            names.SPAN_PROCESS, self._context, kind=SpanKind.CONSUMER, start_time=taken
+            catalogue.SPAN_PROCESS, self._context, kind=SpanKind.CONSUMER, start_time=taken
         )
         context, at = trace.set_span_in_context(process), taken
         for stage in ("preprocess", "inference", "nms"):
@@ -184,10 +189,11 @@ class Finish:
         process.end(at)
         self.ended = at
         made = worker.instruments
-        made.batch_size.record(1, context=context)
-        made.detections.add(1, {"label": "phone"}, context=context)
-        made.detection_score.record(0.9, {"label": "phone"}, context=context)
-        made.inference_busy.add(STAGES_S["inference"], {"provider": "cpu"}, context=context)
+        made.record(catalogue.BATCH_SIZE, 1, context=context)
+        made.add(catalogue.DETECTIONS, 1, {"label": "phone"}, context=context)
+        made.record(catalogue.DETECTION_SCORE, 0.9, {"label": "phone"}, context=context)
+        made.add(catalogue.INFERENCE_BUSY, STAGES_S["inference"], {"provider": "cpu"}, context)
+        made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu"}, context)
 
     def _span(self, name: str, parent: Context, start: int, end: int) -> None:
         worker = self._source.worker
@@ -197,7 +203,7 @@ class Finish:
 
 
 def _record(made: Instruments, stage: str, context: Context) -> None:
-    made.stage_duration.record(STAGES_S[stage], {"stage": stage}, context=context)
+    made.record(catalogue.STAGE_DURATION, STAGES_S[stage], {"stage": stage}, context=context)
 
 
 def _ns(seconds: float) -> int:

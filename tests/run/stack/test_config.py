@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from telemetry import names
+from telemetry import catalogue
 from tests.run.stack import compose
 from tests.run.stack.compose import ROOT
 
@@ -34,20 +34,6 @@ COMPONENTS = {
     "spanmetricsconnector": "span_metrics",
     "otlphttpexporter": "otlp_http",
     "healthcheckextension": "health_check",
-}
-#: Unit -> suffix that the collector's prometheus exporter adds.
-SUFFIXES = {
-    names.M_REQUESTS: "total",
-    names.M_REQUEST_DURATION: "seconds",
-    names.M_STAGE_DURATION: "seconds",
-    names.M_QUEUE_OLDEST_AGE: "seconds",
-    names.M_DETECTIONS: "total",
-    names.M_IMAGE_SIZE: "bytes",
-    names.M_INFERENCE_BUSY: "seconds_total",
-    names.M_WORKER_BUSY: "seconds_total",
-    names.M_CLIENT_REQUESTS: "total",
-    names.M_GPU_UTILIZATION: "ratio",
-    names.M_GPU_MEMORY: "bytes",
 }
 
 
@@ -126,8 +112,8 @@ def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
     }
     assert base["traces"]["processors"] == ["memory_limiter", "batch"]
     conditions = json.dumps(overlay["processors"]["tail_sampling"]["policies"])
-    assert names.SPAN_ENQUEUE in conditions
-    assert names.SPAN_PROCESS in conditions
+    assert catalogue.SPAN_ENQUEUE in conditions
+    assert catalogue.SPAN_PROCESS in conditions
 
 
 def test_manifest_builds_exactly_what_the_files_use() -> None:
@@ -160,18 +146,6 @@ def test_prometheus_takes_exemplars_and_the_senders_labels() -> None:
     assert int(jobs["damoscope"]["scrape_interval"].rstrip("s")) * 1000 <= interval_ms
 
 
-def _exported() -> set[str]:
-    """Names of our metrics in Prometheus, histograms with their three suffixes."""
-    metrics = {value for key, value in vars(names).items() if key.startswith("M_")}
-    exported = set()
-    for metric in metrics:
-        name = metric.replace(".", "_")
-        if suffix := SUFFIXES.get(metric):
-            name = f"{name}_{suffix}"
-        exported |= {name, f"{name}_bucket", f"{name}_sum", f"{name}_count"}
-    return exported
-
-
 def _expressions() -> list[str]:
     rules = [
         rule["expr"]
@@ -198,7 +172,12 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
         asked |= set(re.findall(r"\b(?:damoscope|hw_gpu)_\w+(?![\w:])|\b\w+:\w+:\w+\b", bare))
     # A recorded name's middle part reads like a metric: take it out.
     middles = {name.split(":")[1] for name in recorded}
-    assert asked - recorded - middles <= _exported()
+    exported = {
+        name
+        for metric in catalogue.METRICS.values()
+        for name in (metric.exported, *(metric.exported + part for part in metric.parts))
+    }
+    assert asked - recorded - middles <= exported
     assert len(asked) > 20
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from run.stack import health
 from run.stack.native import ROOT, Stack
-from telemetry import names
+from telemetry import catalogue
 from tests.run.stack.servers_api import Servers, eventually
 from tests.run.stack.telemetry_source import STAGES_S, Sent, Source
 
@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
 
 #: Span -> (service, kind, parent).
 TRACE = {
-    names.SPAN_REQUEST_API: (names.SERVICE_FRONTEND, "server", None),
-    names.SPAN_UPLOAD: (names.SERVICE_FRONTEND, "internal", names.SPAN_REQUEST_API),
-    names.SPAN_ENQUEUE: (names.SERVICE_FRONTEND, "producer", names.SPAN_REQUEST_API),
-    names.SPAN_QUEUE_WAIT: (names.SERVICE_WORKER, "internal", names.SPAN_ENQUEUE),
-    names.SPAN_PROCESS: (names.SERVICE_WORKER, "consumer", names.SPAN_ENQUEUE),
-    names.SPAN_PREPROCESS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
-    names.SPAN_INFERENCE: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
-    names.SPAN_NMS: (names.SERVICE_WORKER, "internal", names.SPAN_PROCESS),
+    catalogue.SPAN_REQUEST_API: (catalogue.SERVICE_FRONTEND, "server", None),
+    catalogue.SPAN_UPLOAD: (catalogue.SERVICE_FRONTEND, "internal", catalogue.SPAN_REQUEST_API),
+    catalogue.SPAN_ENQUEUE: (catalogue.SERVICE_FRONTEND, "producer", catalogue.SPAN_REQUEST_API),
+    catalogue.SPAN_QUEUE_WAIT: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_ENQUEUE),
+    catalogue.SPAN_PROCESS: (catalogue.SERVICE_WORKER, "consumer", catalogue.SPAN_ENQUEUE),
+    catalogue.SPAN_PREPROCESS: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
+    catalogue.SPAN_INFERENCE: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
+    catalogue.SPAN_NMS: (catalogue.SERVICE_WORKER, "internal", catalogue.SPAN_PROCESS),
 }
 OK, FAILED = 40, 4
 
@@ -96,7 +96,7 @@ def test_metrics_count_what_was_sent(sent: Sent, servers: Servers) -> None:
     assert found == pytest.approx(expected)
     stages = servers.instant("sum by (stage) (damoscope_stage_duration_seconds_count)")
     assert {row["metric"]["stage"]: float(row["value"][1]) for row in stages} == dict.fromkeys(
-        names.STAGES, images
+        catalogue.STAGES, images
     )
 
 
@@ -104,7 +104,7 @@ def test_metrics_say_which_process_sent_them(sent: Sent, servers: Servers) -> No
     """`job` and `instance` are service.name and service.instance.id; the host is joinable."""
     rows = servers.instant("damoscope_stage_duration_seconds_count")
     assert {(row["metric"]["job"], row["metric"]["instance"]) for row in rows} == {
-        (name, f"{name}-1") for name in (names.SERVICE_FRONTEND, names.SERVICE_WORKER)
+        (name, f"{name}-1") for name in (catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER)
     }
     assert servers.instant('target_info{job="damoscope-worker", host_id="test-host"}')
 
@@ -124,7 +124,7 @@ def test_exemplars_open_their_traces(sent: Sent, servers: Servers, metric: str) 
 
 def test_monitor_tab_has_both_services(sent: Sent, servers: Servers) -> None:
     """Jaeger's metrics API answers with calls, errors and latencies for both services."""
-    both = {names.SERVICE_FRONTEND, names.SERVICE_WORKER}
+    both = {catalogue.SERVICE_FRONTEND, catalogue.SERVICE_WORKER}
 
     def services(kind: str, **query: Any) -> set[str]:
         rows = servers.monitor(kind, **query)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.cumulative import Total, added
 from monitoring.stores.embedded.store import EmbeddedStore
+from telemetry.definitions import Counter, Histogram
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
 
@@ -78,12 +79,12 @@ def test_stored_totals_are_exact(scripts: list[list[tuple[int, str]]]) -> None:
             events += sender.events
             for time_s, start, total in sender.arrived:
                 process = Process(str(i), start_s=start)
-                store.receive_metrics(process.counter("c", time_s, total))
-                store.receive_metrics(process.histogram("h", time_s, [0.25] * total))
+                store.receive_metrics(process.counter(Counter("c"), time_s, total))
+                store.receive_metrics(process.histogram(Histogram("h"), time_s, [0.25] * total))
         store.flush()
         window = Window(NOW_S - 3600, NOW_S)
-        counted = store.metrics.increase("c", window).get((), 0)
-        measured = store.metrics.histogram("h", window).get(())
+        counted = store.metrics.increase(Counter("c"), window).get((), 0)
+        measured = store.metrics.histogram(Histogram("h"), window).get(())
         assert counted == events
         assert (measured.count if measured else 0) == events
         assert (measured.sum if measured else 0) == events * 0.25

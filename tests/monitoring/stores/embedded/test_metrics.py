@@ -25,12 +25,13 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.otlp import MalformedTelemetry
 from monitoring.stores.embedded.store import EmbeddedStore
-from telemetry import names
+from telemetry import catalogue
+from telemetry.definitions import Gauge, Histogram, Metric
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import DELTA, Process
 from tests.monitoring.traffic import resource
 
-M = names.M_REQUESTS
+M = catalogue.REQUESTS
 HOUR = Window(NOW_S - 3600, NOW_S + 10)
 
 
@@ -40,7 +41,7 @@ def receive(store: EmbeddedStore, *exports: bytes) -> None:
     store.flush()
 
 
-def total(store: EmbeddedStore, window: Window = HOUR, metric: str = M) -> float:
+def total(store: EmbeddedStore, window: Window = HOUR, metric: Metric = M) -> float:
     return store.metrics.increase(metric, window).get((), 0.0)
 
 
@@ -107,7 +108,7 @@ class TestCounters:
 
     def test_by_and_where(self, store: EmbeddedStore) -> None:
         """Attributes keep series apart or select them; one that is not there reads as ""."""
-        front, work = Process("f"), Process("w", service=names.SERVICE_WORKER)
+        front, work = Process("f"), Process("w", service=catalogue.SERVICE_WORKER)
         receive(
             store,
             front.counter(M, NOW_S, 1, outcome="ok", route="api"),
@@ -122,7 +123,7 @@ class TestCounters:
         }  # fmt: skip
         assert ask(M, HOUR, by=["service.name"])[("damoscope-worker",)] == 8
         assert ask(M, HOUR, where={"outcome": "timeout"}) == {}
-        assert ask("no.such.metric", HOUR) == {}
+        assert ask(Metric("no.such.metric"), HOUR) == {}
 
     def test_windows_share_nothing(self, store: EmbeddedStore, clock: Clock) -> None:
         """What adjacent windows count adds up to what both together count."""
@@ -166,7 +167,7 @@ class TestCounters:
 
 
 class TestHistograms:
-    D = names.M_STAGE_DURATION
+    D = catalogue.STAGE_DURATION
 
     def test_merged_over_processes(self, store: EmbeddedStore) -> None:
         """Percentiles come from all measurements of all processes, counted together."""
@@ -218,7 +219,7 @@ class TestHistograms:
 
 
 class TestGauges:
-    G = names.M_QUEUE_DEPTH
+    G = catalogue.QUEUE_DEPTH
 
     def test_latest_across_processes(self, store: EmbeddedStore) -> None:
         """The newest reading of each process: added, averaged or the highest."""
@@ -233,7 +234,7 @@ class TestGauges:
 
     def test_a_silent_process_does_not_count(self, store: EmbeddedStore, clock: Clock) -> None:
         """A process that was not heard of for a minute is taken for dead."""
-        level = names.M_REQUESTS_ACTIVE
+        level = catalogue.REQUESTS_ACTIVE
         receive(store, Process("dead").counter(level, NOW_S - 61, 4, monotonic=False),
                 Process("live").counter(level, NOW_S - 5, 2, monotonic=False))  # fmt: skip
         assert store.metrics.latest(level) == {(): 2}
@@ -242,7 +243,7 @@ class TestGauges:
 
     def test_up_down_counters_are_levels(self, store: EmbeddedStore) -> None:
         """A sum that goes up and down is a level, in either temporality."""
-        level = names.M_REQUESTS_ACTIVE
+        level = catalogue.REQUESTS_ACTIVE
         a, b = Process("a"), Process("b", temporality=DELTA)
         receive(store, *(p.counter(level, NOW_S - 10 + i, v, monotonic=False)
                          for p in (a, b) for i, v in enumerate([5, -2])))  # fmt: skip
@@ -305,8 +306,8 @@ class TestRejected:
 def test_what_the_sdk_sends(path: Path) -> None:
     """Every kind of instrument of the real SDK arrives with its value and attributes."""
     reader = InMemoryMetricReader()
-    meter = MeterProvider([reader], resource(names.SERVICE_FRONTEND)).get_meter("test")
-    counter, level = meter.create_counter(M), meter.create_up_down_counter("active")
+    meter = MeterProvider([reader], resource(catalogue.SERVICE_FRONTEND)).get_meter("test")
+    counter, level = meter.create_counter(M.name), meter.create_up_down_counter("active")
     histogram = meter.create_histogram("h", explicit_bucket_boundaries_advisory=[0.1, 1])
     gauge = meter.create_gauge("g")
     store = EmbeddedStore(path)
@@ -320,9 +321,13 @@ def test_what_the_sdk_sends(path: Path) -> None:
         assert data is not None
         receive(store, encode_metrics(data).SerializeToString())
     assert store.metrics.increase(M, window, by=["outcome"]) == {("ok",): 6}
-    assert store.metrics.latest("active") == {(): 3}
-    assert store.metrics.latest("g", by=["queue"]) == {("detections",): 2}
-    assert store.metrics.histogram("h", window, by=["stage"])[("nms",)].counts == (0, 3, 0)
+    assert store.metrics.latest(Gauge("active")) == {(): 3}
+    assert store.metrics.latest(Gauge("g"), by=["queue"]) == {("detections",): 2}
+    assert store.metrics.histogram(Histogram("h"), window, by=["stage"])[("nms",)].counts == (
+        0,
+        3,
+        0,
+    )
     store.close()
 
 
@@ -334,7 +339,7 @@ def test_labels_are_texts(store: EmbeddedStore) -> None:
     added.attributes.add(key="cpu").value.int_value = 3
     added.attributes.add(key="idle").value.bool_value = True
     receive(store, export.SerializeToString())
-    found = store.metrics.latest("g", by=["cpu", "idle", "service.name"])
+    found = store.metrics.latest(Gauge("g"), by=["cpu", "idle", "service.name"])
     assert found == {("3", "true", "unknown_service"): 1}
     assert json.dumps(list(found))  # plain JSON for the API
 
@@ -343,13 +348,13 @@ def test_labels_are_texts(store: EmbeddedStore) -> None:
 @given(st.data())
 def test_damaged_exports(data: st.DataObject) -> None:
     """Whatever bytes arrive, they are refused or stored; questions go on being answered."""
-    one = Process()
+    one, metric = Process(), Metric("m")
     intact = data.draw(
         st.sampled_from(
             [
-                one.counter("m", NOW_S, 5, outcome="ok"),
-                one.gauge("m", NOW_S, 2.5, queue="q"),
-                one.histogram("m", NOW_S, [0.1, 2, 99], stage="nms"),
+                one.counter(metric, NOW_S, 5, outcome="ok"),
+                one.gauge(metric, NOW_S, 2.5, queue="q"),
+                one.histogram(metric, NOW_S, [0.1, 2, 99], stage="nms"),
             ]
         )
     )
@@ -363,8 +368,8 @@ def test_damaged_exports(data: st.DataObject) -> None:
                 store.receive_metrics(bytes(damaged))
         store.flush()
         assert store.writer.failed == 0
-        store.metrics.increase_series("m", HOUR, 60, by=["outcome"])
-        store.metrics.histogram_series("m", HOUR, 60, by=["stage"])
-        store.metrics.gauge_series("m", HOUR, 60, by=["queue"])
-        store.metrics.latest("m")
+        store.metrics.increase_series(metric, HOUR, 60, by=["outcome"])
+        store.metrics.histogram_series(metric, HOUR, 60, by=["stage"])
+        store.metrics.gauge_series(metric, HOUR, 60, by=["queue"])
+        store.metrics.latest(metric)
         store.close()

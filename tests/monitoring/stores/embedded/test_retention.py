@@ -12,9 +12,12 @@ from monitoring.stores.contract import Window
 from monitoring.stores.embedded import schema
 from monitoring.stores.embedded.levels import LEVELS
 from monitoring.stores.embedded.store import EmbeddedStore
+from telemetry.definitions import Counter, Gauge
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
+
+C = Counter("c")
 
 DAY = 86400
 
@@ -82,7 +85,7 @@ def test_each_resolution_has_its_age(
     one = Process()
     clock.now_s = NOW_S + 500
     for i in range(100):
-        store.receive_metrics(one.counter("c", NOW_S + i * 5, i + 1))
+        store.receive_metrics(one.counter(C, NOW_S + i * 5, i + 1))
     store.flush()
     for age_s, left in (
         (0.2 * DAY, [100, 9, 1]),
@@ -93,7 +96,7 @@ def test_each_resolution_has_its_age(
         clock.now_s = NOW_S + age_s
         store.retention.run(connection)
         assert [points(connection, level) for level, _ in LEVELS] == left
-        found = store.metrics.increase("c", Window(NOW_S - 10, clock.now_s + 1))
+        found = store.metrics.increase(C, Window(NOW_S - 10, clock.now_s + 1))
         assert found == ({(): 100} if any(left) else {})
 
 
@@ -101,17 +104,17 @@ def test_series_that_are_not_sent_go(
     store: EmbeddedStore, clock: Clock, connection: sqlite3.Connection
 ) -> None:
     """Of a process that is gone nothing is left in the end; of a live one, all that counts."""
-    store.receive_metrics(Process("dead").gauge("g", NOW_S, 1))
+    store.receive_metrics(Process("dead").gauge(Gauge("g"), NOW_S, 1))
     live = Process("live")
     for i in range(35):
-        store.receive_metrics(live.counter("c", NOW_S + i * DAY, i + 1))
+        store.receive_metrics(live.counter(C, NOW_S + i * DAY, i + 1))
     store.flush()
     clock.now_s = NOW_S + 35 * DAY
     store.retention.run(connection)
     assert connection.execute("SELECT metric FROM series").fetchall() == [("c",)]
-    store.receive_metrics(live.counter("c", clock.now_s, 40))
+    store.receive_metrics(live.counter(C, clock.now_s, 40))
     store.flush()
-    assert store.metrics.increase("c", Window(clock.now_s - 60, clock.now_s + 60)) == {(): 5}
+    assert store.metrics.increase(C, Window(clock.now_s - 60, clock.now_s + 60)) == {(): 5}
 
 
 def test_size_is_bounded(path: Path, clock: Clock) -> None:
@@ -119,7 +122,7 @@ def test_size_is_bounded(path: Path, clock: Clock) -> None:
     max_bytes = 8 * 2**20
     store = EmbeddedStore(path, clock=clock, max_bytes=max_bytes)
     connection = schema.connect(path)
-    store.receive_metrics(Process().counter("c", NOW_S, 7))
+    store.receive_metrics(Process().counter(C, NOW_S, 7))
     images(store, 300, NOW_S)
     first = store.traces.search(limit=1)[0]
     one_round = 300
@@ -137,7 +140,7 @@ def test_size_is_bounded(path: Path, clock: Clock) -> None:
     assert 0 < len(left) < one_round
     assert left[0].start_unix_ns > (NOW_S + 1500) * 1e9
     assert store.traces.get(first.trace_id) == []
-    assert store.metrics.increase("c", Window(NOW_S - 10, NOW_S + 10)) == {(): 7}
+    assert store.metrics.increase(C, Window(NOW_S - 10, NOW_S + 10)) == {(): 7}
     connection.close()
     store.close()
 

@@ -19,7 +19,7 @@ from opentelemetry.trace import Link, SpanKind
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.otlp import MalformedTelemetry
 from monitoring.stores.embedded.store import EmbeddedStore
-from telemetry import names
+from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 
@@ -39,14 +39,14 @@ def test_one_image_is_one_trace(store: EmbeddedStore) -> None:
     receive(store, worker, frontend)
     spans = store.traces.get(traffic.trace_id(frontend))
     assert [(span.name, span.kind, span.service) for span in spans] == [
-        ("POST /api/v1/detect", "SERVER", names.SERVICE_FRONTEND),
-        ("upload", "INTERNAL", names.SERVICE_FRONTEND),
-        ("enqueue detections", "PRODUCER", names.SERVICE_FRONTEND),
-        ("queue_wait", "INTERNAL", names.SERVICE_WORKER),
-        ("process detections", "CONSUMER", names.SERVICE_WORKER),
-        ("preprocess", "INTERNAL", names.SERVICE_WORKER),
-        ("inference", "INTERNAL", names.SERVICE_WORKER),
-        ("nms", "INTERNAL", names.SERVICE_WORKER),
+        ("POST /api/v1/detect", "SERVER", catalogue.SERVICE_FRONTEND),
+        ("upload", "INTERNAL", catalogue.SERVICE_FRONTEND),
+        ("enqueue detections", "PRODUCER", catalogue.SERVICE_FRONTEND),
+        ("queue_wait", "INTERNAL", catalogue.SERVICE_WORKER),
+        ("process detections", "CONSUMER", catalogue.SERVICE_WORKER),
+        ("preprocess", "INTERNAL", catalogue.SERVICE_WORKER),
+        ("inference", "INTERNAL", catalogue.SERVICE_WORKER),
+        ("nms", "INTERNAL", catalogue.SERVICE_WORKER),
     ]
     ids = {span.span_id for span in spans}
     assert spans[0].parent_span_id is None
@@ -97,7 +97,7 @@ def test_spans_arrive_in_any_order(store: EmbeddedStore, order: tuple[int, ...])
     exports = [frontend[:2], frontend[2:], worker[:3], worker[3:]]
     receive(store, *(exports[i] for i in order))
     (found,) = store.traces.search()
-    assert list(found.stages_ms) == list(names.STAGES)
+    assert list(found.stages_ms) == list(catalogue.STAGES)
     assert found.detections == 2
 
 
@@ -167,13 +167,13 @@ def test_images_under_one_traceparent(store: EmbeddedStore) -> None:
     assert [each.job_id for each in found] == ["job-2", "job-1", "job-0"]
     assert [each.detections for each in found] == [2, 1, 0]
     assert {each.trace_id for each in found} == {f"{caller.trace_id:032x}"}
-    assert all(list(each.stages_ms) == list(names.STAGES) for each in found)
+    assert all(list(each.stages_ms) == list(catalogue.STAGES) for each in found)
     assert len(store.traces.get(found[0].trace_id)) == 24
 
 
 def test_a_batch_is_kept_but_not_listed(store: EmbeddedStore) -> None:
     """The span of a whole batch can be fetched by its trace id; it is no request."""
-    batch = traffic.span(names.SPAN_BATCH, start_ns=START_NS, duration_ms=30)
+    batch = traffic.span(catalogue.SPAN_BATCH, start_ns=START_NS, duration_ms=30)
     receive(store, [batch])
     assert store.traces.search() == []
     assert [span.name for span in store.traces.get(traffic.trace_id([batch]))] == ["batch"]
@@ -181,11 +181,11 @@ def test_a_batch_is_kept_but_not_listed(store: EmbeddedStore) -> None:
 
 def test_other_server_spans_are_not_listed(store: EmbeddedStore) -> None:
     """Only a request for detection, known by its route, is one; a health check is none."""
-    health = traffic.span("GET /healthz", SpanKind.SERVER, service=names.SERVICE_FRONTEND,
+    health = traffic.span("GET /healthz", SpanKind.SERVER, service=catalogue.SERVICE_FRONTEND,
                           start_ns=START_NS, duration_ms=1)  # fmt: skip
     foreign = traffic.span("POST /", SpanKind.SERVER, service="somebody-else",
                            start_ns=START_NS, duration_ms=1,
-                           attributes={names.ROUTE: "api"})  # fmt: skip
+                           attributes={catalogue.ATTR_ROUTE: "api"})  # fmt: skip
     receive(store, [health, foreign])
     assert store.traces.search() == []
 
@@ -202,9 +202,9 @@ def test_a_second_try_counts(store: EmbeddedStore) -> None:
     """Of an image that was tried twice, the stages are those of the last try."""
     frontend, first = traffic.image(START_NS)
     enqueue = frontend[1]
-    again = traffic.span(names.SPAN_PROCESS, SpanKind.CONSUMER, parent=enqueue,
+    again = traffic.span(catalogue.SPAN_PROCESS, SpanKind.CONSUMER, parent=enqueue,
                          start_ns=START_NS + 10**9, duration_ms=50)  # fmt: skip
-    inference = traffic.span(names.SPAN_INFERENCE, parent=again,
+    inference = traffic.span(catalogue.SPAN_INFERENCE, parent=again,
                              start_ns=START_NS + 10**9, duration_ms=44)  # fmt: skip
     receive(store, frontend, [again, inference], first)
     assert store.traces.search()[0].stages_ms["inference"] == 44

@@ -1,4 +1,4 @@
-"""The text of PromQL that asks Prometheus what monitoring.stores.prometheus.PrometheusMetrics asks.
+"""The text of PromQL, for the store, for rules that are rendered, and for what they record.
 
 Counters are not read with PromQL's own `increase`: it extrapolates, and misses what a new
 process counted before its first scrape, which is the first failure of a quiet service.
@@ -7,32 +7,33 @@ process counted before its first scrape, which is the first failure of a quiet s
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from monitoring.stores.contract import LIVE_S, SERVICE_INSTANCE, SERVICE_NAME
-from telemetry import names
+from telemetry.definitions import Metric
 
-#: How far before a window a series' last sample is looked for.
+#: How far before a window a series' last sample is looked for. A series that was not
+#: scraped for longer counts as new.
 LOOKBACK_S = 3600
 _LABELS = {SERVICE_NAME: "job", SERVICE_INSTANCE: "instance"}
-#: Units that the collector's exporter appends to a name.
-_SUFFIXES = {
-    names.M_REQUESTS: "_total",
-    names.M_REQUEST_DURATION: "_seconds",
-    names.M_STAGE_DURATION: "_seconds",
-    names.M_QUEUE_OLDEST_AGE: "_seconds",
-    names.M_WORKER_BUSY: "_seconds_total",
-    names.M_GPU_UTILIZATION: "_ratio",
-    "system.cpu.utilization": "_ratio",
-    "system.memory.utilization": "_ratio",
-}
 
 
-def selector(metric: str, where: Mapping[str, str], part: str = "", extra: str = "") -> str:
-    """The series of a metric; `part` is `_bucket`, `_sum` or `_count` of a histogram."""
-    name = metric.replace(".", "_") + _SUFFIXES.get(metric, "") + part
+def selector(
+    metric: Metric,
+    where: Mapping[str, str] | None = None,
+    part: str = "",
+    *,
+    extra: str = "",
+    record: str = "",
+) -> str:
+    """The series of a metric; `part` is `_bucket`, `_sum` or `_count` of a histogram.
+
+    With `record` those are meant that Prometheus recorded of them, such as `increase5m`.
+    """
+    name = f"merged:{metric.exported}{part}:{record}" if record else f"{metric.exported}{part}"
     matchers = [f"{label(key)}={json.dumps(value, ensure_ascii=False)}"
-                for key, value in where.items()]  # fmt: skip
+                for key, value in (where or {}).items()]  # fmt: skip
     if extra:
         matchers.append(extra)
     return f"{name}{{{','.join(matchers)}}}" if matchers else name
@@ -40,7 +41,7 @@ def selector(metric: str, where: Mapping[str, str], part: str = "", extra: str =
 
 def label(attribute: str) -> str:
     """The label that an attribute becomes."""
-    return _LABELS.get(attribute) or attribute.replace(".", "_")
+    return _LABELS.get(attribute) or re.sub(r"[^a-zA-Z0-9_]", "_", attribute)
 
 
 def duration(seconds: float) -> str:
@@ -69,3 +70,10 @@ def mean(series: str, window_s: float, ago_s: float = 0.0) -> str:
     """Each gauge's mean over the `window_s` that ended `ago_s` ago."""
     ago = f" offset {duration(ago_s)}" if ago_s else ""
     return f"avg_over_time({series}[{duration(window_s)}]{ago})"
+
+
+def with_host(levels: str, seconds: float) -> str:
+    """Levels with the host of the process that reports them, which the exporter keeps apart."""
+    info = f"last_over_time(target_info[{duration(max(seconds, LIVE_S))}])"
+    hosts = f"max by (job, instance, host_id) ({info})"
+    return f"{levels} * on (job, instance) group_left (host_id) {hosts}"

@@ -1,0 +1,276 @@
+"""Every metric, span and attribute of the service, each of its facts once.
+
+From here come the instruments, the names in Prometheus, the rules that it records, the tables of
+docs/metrics.md and docs/traces.md. Metrics are the objects below; a span's or an attribute's
+constant is its name, what else is to be said of it is in SPANS and ATTRIBUTES.
+
+Messaging and HTTP attributes are OpenTelemetry's; everything of our own is under `damoscope.`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from telemetry.definitions import (
+    Attribute,
+    AttributeType,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    Process,
+    Span,
+    SpanKind,
+    UpDownCounter,
+)
+from telemetry.outcomes import OUTCOMES
+
+SERVICE_FRONTEND = "damoscope-frontend"
+SERVICE_WORKER = "damoscope-worker"
+
+ROUTES = ("api", "ui")
+STAGES = ("upload", "queue_wait", "preprocess", "inference", "nms")
+_HOST_STATES = ("idle", "user", "system", "irq")
+_MEMORY_STATES = ("used", "free", "cached")
+
+# -- metrics ------------------------------------------------------------------------------
+
+#: Seconds; dense between 1 ms and 1 s, where stages live.
+DURATION_BUCKETS_S = (
+    0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03,
+    0.04, 0.05, 0.06, 0.075, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0,
+    3.0, 5.0, 10.0, 20.0, 30.0, 60.0,
+)  # fmt: skip
+
+REQUESTS = Counter(
+    "damoscope.requests", "{request}", "Requests, by how they ended.",
+    {"outcome": OUTCOMES, "route": ROUTES},
+    example="sum(rate({}[1m]))",
+)  # fmt: skip
+CLIENT_REQUESTS = Counter(
+    "damoscope.client.requests", "{request}",
+    "Requests by client: its address, a hash of it, or `other` beyond 300 of a process.",
+    {"client": ()},
+    example="topk(10, sum by (client) (increase({}[1d])))",
+)  # fmt: skip
+REQUEST_DURATION = Histogram(
+    "damoscope.request.duration", "s", "From the first byte of a request to its answer.",
+    {"outcome": OUTCOMES, "route": ROUTES}, good=-1, buckets=DURATION_BUCKETS_S,
+    example="histogram_quantile(0.95, sum by (le) (rate({}_bucket[5m])))",
+)  # fmt: skip
+STAGE_DURATION = Histogram(
+    "damoscope.stage.duration", "s", "Time that an image spent in one stage.",
+    {"stage": STAGES}, good=-1, buckets=DURATION_BUCKETS_S,
+    example="histogram_quantile(0.95, sum by (le, stage) (rate({}_bucket[5m])))",
+)  # fmt: skip
+REQUESTS_ACTIVE = UpDownCounter(
+    "damoscope.requests.active", "{request}", "Requests in flight, of each frontend.",
+    across=("sum",), example="sum({})",
+)  # fmt: skip
+QUEUE_DEPTH = Gauge(
+    "damoscope.queue.depth", "{image}", "Images that wait in a queue.",
+    {"queue": ()}, good=-1, across=("avg", "max"), example="sum(max by (queue) ({}))",
+)  # fmt: skip
+QUEUE_OLDEST_AGE = Gauge(
+    "damoscope.queue.oldest_age", "s", "How long the first image of a queue has waited.",
+    {"queue": ()}, good=-1, example="max({})",
+)  # fmt: skip
+WORKERS = Gauge(
+    "damoscope.workers", "{worker}", "Workers that are ready, by whether they have images.",
+    {"state": ("busy", "idle")}, good=1, across=("avg",), example="sum(max by (state) ({}))",
+)  # fmt: skip
+WORKERS_FALLBACK = Gauge(
+    "damoscope.workers.fallback", "{worker}",
+    "Workers on the CPU of a host whose GPU they were to use.",
+    good=-1, example="max({})",
+)  # fmt: skip
+BATCH_SIZE = Histogram(
+    "damoscope.batch.size", "{image}", "Images of one inference.",
+    buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256),
+    example="sum(rate({}_sum[5m])) / sum(rate({}_count[5m]))",
+)  # fmt: skip
+DETECTIONS = Counter(
+    "damoscope.detections", "{detection}", "Boxes that were found, by label.",
+    {"label": ()}, example="sum by (label) (rate({}[5m]))",
+)  # fmt: skip
+DETECTION_SCORE = Histogram(
+    "damoscope.detection.score", "1", "Scores of the boxes that were found, by label.",
+    {"label": ()}, buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    example="sum by (label) (rate({}_sum[5m])) / sum by (label) (rate({}_count[5m]))",
+)  # fmt: skip
+IMAGE_SIZE = Histogram(
+    "damoscope.image.size", "By", "Sizes of the encoded images, by format.",
+    {"format": ()}, buckets=tuple(float(2**n) for n in range(10, 28)),  # 1 KiB .. 128 MiB
+    example="sum(rate({}_sum[5m])) / sum(rate({}_count[5m]))",
+)  # fmt: skip
+INFERENCE_BUSY = Counter(
+    "damoscope.inference.busy", "s", "Time spent in inference.",
+    {"provider": ()}, example="sum(rate({}[5m]))",
+)  # fmt: skip
+WORKER_BUSY = Counter(
+    "damoscope.worker.busy", "s",
+    "Time in which a worker had an image in hand: what its capacity is told from.",
+    {"provider": ()},
+    example=f"sum(rate({{}}[5m])) / sum(max by (state) ({WORKERS.exported}))",
+)  # fmt: skip
+
+# From opentelemetry-instrumentation-system-metrics, in every process: of the process itself, or
+# of its whole host.
+SYSTEM_CPU = Gauge(
+    "system.cpu.utilization", "1", "Share of its time that each processor of the host spent so.",
+    {"state": _HOST_STATES, "cpu": ()}, across=("avg",), of_host=True, merged=("cpu",),
+    example='1 - avg({}{{state="idle"}})',
+)  # fmt: skip
+SYSTEM_MEMORY = Gauge(
+    "system.memory.utilization", "1", "Share of the host's memory.",
+    {"state": _MEMORY_STATES}, good=-1, across=("avg",), of_host=True,
+    example='max({}{{state="used"}})',
+)  # fmt: skip
+SYSTEM_MEMORY_USAGE = Gauge(
+    "system.memory.usage", "By", "The host's memory.",
+    {"state": _MEMORY_STATES}, good=-1, of_host=True, example='max({}{{state="used"}})',
+)  # fmt: skip
+PROCESS_CPU = Gauge(
+    "process.cpu.utilization", "1", "Share of the whole host that one process takes.",
+    good=-1, across=("sum",), of_host=True, example="{}",
+)  # fmt: skip
+PROCESS_MEMORY = UpDownCounter(
+    "process.memory.usage", "By", "Memory of one process.",
+    good=-1, across=("sum",), of_host=True, example="{}",
+)  # fmt: skip
+
+# Where there is a GPU, by NVML.
+GPU_UTILIZATION = Gauge(
+    "hw.gpu.utilization", "1", "Share of its time that the GPU was busy.",
+    {"gpu": ()}, across=("avg",), of_host=True, example="max by (gpu) ({})",
+)  # fmt: skip
+GPU_MEMORY = Gauge(
+    "hw.gpu.memory.usage", "By", "Memory of the GPU that is in use.",
+    {"gpu": ()}, good=-1, of_host=True, example="max by (gpu) ({})",
+)  # fmt: skip
+
+#: All of them, by name.
+METRICS: Final = {each.name: each for each in tuple(globals().values()) if isinstance(each, Metric)}
+
+# -- spans of one image's trace, in order -------------------------------------------------
+
+#: By name.
+SPANS: Final[dict[str, Span]] = {}
+
+
+def _span(name: str, kind: SpanKind, process: Process, parent: str, start: str, end: str) -> str:
+    SPANS[name] = Span(kind, process, parent, start, end)
+    return name
+
+
+SPAN_REQUEST_API = _span(
+    "POST /api/v1/detect", "SERVER", "frontend", "", "first byte of the request", "answer"
+)
+SPAN_REQUEST_UI = _span(
+    "detect (page)", "SERVER", "frontend", "", "first byte of the browser's upload", "result"
+)
+SPAN_UPLOAD = _span(
+    "upload", "INTERNAL", "frontend", "request", "first byte read", "checked and stored in Redis"
+)
+SPAN_ENQUEUE = _span(
+    "enqueue detections", "PRODUCER", "frontend", "request", "enqueue call", "its answer"
+)
+SPAN_QUEUE_WAIT = _span(
+    "queue_wait", "INTERNAL", "worker", SPAN_ENQUEUE, "enqueued", "taken by a worker"
+)
+SPAN_PROCESS = _span(
+    "process detections", "CONSUMER", "worker", SPAN_ENQUEUE, "taken", "result stored"
+)
+SPAN_PREPROCESS = _span(
+    "preprocess", "INTERNAL", "worker", SPAN_PROCESS, "encoded image", "decoded and resized"
+)
+SPAN_INFERENCE = _span(
+    "inference", "INTERNAL", "worker", SPAN_PROCESS, "ONNX Runtime call",
+    "its answer; links to the span of its batch",
+)  # fmt: skip
+SPAN_NMS = _span("nms", "INTERNAL", "worker", SPAN_PROCESS, "raw boxes", "detections")
+#: In a trace of its own, with links to the traces of its images; `inference` spans link to it.
+SPAN_BATCH = _span(
+    "batch", "INTERNAL", "worker", "", "ONNX Runtime call for all images of a batch", "its answer"
+)
+
+# -- attributes ---------------------------------------------------------------------------
+
+#: By name.
+ATTRIBUTES: Final[dict[str, Attribute]] = {}
+_REQUEST = (SPAN_REQUEST_API, SPAN_REQUEST_UI)
+_MESSAGING = (SPAN_ENQUEUE, SPAN_PROCESS)
+_CALL = (SPAN_INFERENCE, SPAN_BATCH)
+_HTTP = (SPAN_REQUEST_API,)
+
+
+def _attribute(name: str, type: AttributeType, spans: tuple[str, ...], meaning: str) -> str:
+    ATTRIBUTES[name] = Attribute(type, spans, meaning)
+    return name
+
+
+ATTR_OUTCOME = _attribute("damoscope.outcome", "string", _REQUEST, ", ".join(OUTCOMES))
+ATTR_ROUTE = _attribute("damoscope.route", "string", _REQUEST, ", ".join(ROUTES))
+ATTR_JOB_ID = _attribute("damoscope.job.id", "string", _REQUEST, "once the job exists")
+ATTR_DETECTIONS = _attribute(
+    "damoscope.detections", "int", (*_REQUEST, SPAN_PROCESS, SPAN_NMS), "boxes that were found"
+)
+ATTR_IMAGE_FORMAT = _attribute(
+    "damoscope.image.format", "string", (SPAN_UPLOAD,), "JPEG, PNG and so on"
+)
+ATTR_IMAGE_BYTES = _attribute(
+    "damoscope.image.bytes", "int", (SPAN_UPLOAD,), "of the encoded image"
+)
+ATTR_IMAGE_WIDTH = _attribute(
+    "damoscope.image.width", "int", (SPAN_UPLOAD,), "pixels, as a person sees it"
+)
+ATTR_IMAGE_HEIGHT = _attribute(
+    "damoscope.image.height", "int", (SPAN_UPLOAD,), "pixels, as a person sees it"
+)
+ATTR_CLOCK_SKEW = _attribute(
+    "damoscope.clock_skew_ms", "double", (SPAN_QUEUE_WAIT,),
+    "how far the clocks of two hosts disagreed, when they did",
+)  # fmt: skip
+ATTR_ATTEMPT = _attribute(
+    "damoscope.attempt", "int", (SPAN_PROCESS,), "1 for the first try; more when a worker died"
+)
+ATTR_WORKER = _attribute(
+    "damoscope.worker", "string", (SPAN_PROCESS,), "the worker's name, as `rq info` shows it"
+)
+ATTR_LABELS = _attribute(
+    "damoscope.labels", "string[]", (SPAN_PROCESS,), "the distinct labels that were found"
+)
+ATTR_MODEL = _attribute("damoscope.model", "string", (SPAN_PROCESS, *_CALL), "the model's name")
+ATTR_PROVIDER = _attribute(
+    "damoscope.provider", "string", _CALL, "the ONNX Runtime provider that ran"
+)
+ATTR_BATCH_SIZE = _attribute("damoscope.batch.size", "int", _CALL, "images of the call")
+ATTR_CANDIDATES = _attribute(
+    "damoscope.nms.candidates", "int", (SPAN_NMS,), "boxes above the score threshold, before NMS"
+)
+ATTR_ERROR_TYPE = _attribute(
+    "error.type", "string", tuple(SPANS), "on a failure: its code, or the exception's class"
+)
+ATTR_MESSAGING_SYSTEM = _attribute("messaging.system", "string", _MESSAGING, "always `rq`")
+ATTR_MESSAGING_OPERATION_NAME = _attribute(
+    "messaging.operation.name", "string", _MESSAGING, "enqueue, process"
+)
+ATTR_MESSAGING_OPERATION_TYPE = _attribute(
+    "messaging.operation.type", "string", _MESSAGING, "send, process"
+)
+ATTR_MESSAGING_DESTINATION = _attribute(
+    "messaging.destination.name", "string", _MESSAGING, "the queue"
+)
+ATTR_MESSAGING_MESSAGE_ID = _attribute("messaging.message.id", "string", _MESSAGING, "the job id")
+ATTR_HTTP_METHOD = _attribute("http.request.method", "string", _HTTP, "POST")
+ATTR_HTTP_ROUTE = _attribute("http.route", "string", _HTTP, "the path's template")
+ATTR_HTTP_STATUS = _attribute("http.response.status_code", "int", _HTTP, "of the answer")
+ATTR_URL_PATH = _attribute("url.path", "string", _HTTP, "as it was asked for")
+ATTR_URL_QUERY = _attribute("url.query", "string", _HTTP, "without `?`")
+ATTR_URL_SCHEME = _attribute("url.scheme", "string", _HTTP, "http, https")
+ATTR_PROTOCOL_VERSION = _attribute("network.protocol.version", "string", _HTTP, "1.1")
+ATTR_SERVER_ADDRESS = _attribute("server.address", "string", _HTTP, "the host that was asked")
+ATTR_SERVER_PORT = _attribute("server.port", "int", _HTTP, "its port")
+ATTR_CLIENT_ADDRESS = _attribute("client.address", "string", _HTTP, "who asked")
+ATTR_CLIENT_PORT = _attribute("client.port", "int", _HTTP, "its port")
+ATTR_USER_AGENT = _attribute("user_agent.original", "string", _HTTP, "as it was sent")
