@@ -1,6 +1,8 @@
 # Everything a person or CI does here, each with one command.
 #   make run     the service on this machine            make test   the tests
-#   make lint    ruff, mypy, import-linter              make lock   resolve the lock files anew
+#   make shell   a shell that knows `damoscope`         make lint   ruff, mypy, import-linter
+#   make wheel   the package, in dist/                  make test-wheel   it, installed elsewhere
+#   make lock    resolve the lock files anew            make test-locks   on what they install
 #   make generate   what says again what the code says: tables of docs, rules for Prometheus
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
@@ -9,16 +11,15 @@
 #   make bench-gpu EXTRA=gpu   a GPU under the service
 
 PYTHON ?= python3
-# Which build of ONNX Runtime: cpu or gpu. The two install the same module, so each has its
-# own environment and its own lock.
-EXTRA  ?= cpu
-SUFFIX := $(if $(filter gpu,$(EXTRA)),-gpu)
-LOCK   := requirements$(SUFFIX).txt
-VENV   := .venv$(SUFFIX)
-BIN    := $(VENV)/bin
+# Which extra of pyproject.toml: cpu or gpu. Their builds of ONNX Runtime are the same module, so each
+# has its own environment and its own lock.
+EXTRA ?= cpu
+LOCKS := requirements/$(EXTRA).txt requirements/build.txt
+VENV  := .venv$(if $(filter gpu,$(EXTRA)),-gpu)
+BIN   := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-stack lint format generate lock train clean up down stack stack-down scale \
+.PHONY: help run shell install install-dev hooks wheel test test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -27,26 +28,42 @@ help:
 run: install
 	@$(BIN)/damoscope up
 
+# In which README's commands work as they are written.
+shell: install
+	@echo "This shell has $(BIN) first on its PATH: try damoscope --help. exit leaves it."
+	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" "$${SHELL:-/bin/sh}"
+
 install: $(VENV)/.installed
 
-# The environment is made anew from the lock whenever the lock changes.
-$(VENV)/.installed: $(LOCK) pyproject.toml
+# Brought up to date whenever a lock changes.
+$(VENV)/.installed: $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "damoscope needs Python 3.11 or newer; set PYTHON=python3.x" >&2; exit 2; }
-	@echo "Installing into $(VENV) (about a minute) ..."
-	@$(PYTHON) -m venv $(VENV) \
-	  || { echo "python3 -m venv does not work; on Debian install python3-venv" >&2; exit 2; }
 	@rm -f $(VENV)/.installed $(VENV)/.installed-dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) deploy/install.py $(VENV) $(LOCKS)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt
+	@$(PYTHON) deploy/install.py $(VENV) requirements/dev.txt
 	@touch $@
+
+# ruff, codespell and import-linter before each commit.
+hooks: $(VENV)/.installed-dev
+	$(BIN)/pre-commit install
+
+wheel: install
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir dist .
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# Builds the wheel, installs it outside the checkout, and runs the service from there.
+test-wheel: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m wheel
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -62,13 +79,17 @@ format: $(VENV)/.installed-dev
 generate: install
 	$(BIN)/python -m run.generate
 
-# Needs uv. No index address may appear in a lock.
+# Needs uv. No index address may appear in a lock. All locks name the same versions: what one part
+# runs was tested with the others.
 LOCK_WITH = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
   --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+LOCK_LIKE = $(LOCK_WITH) --constraint requirements/cpu.txt
 lock:
-	$(LOCK_WITH) pyproject.toml --extra cpu --group build -o requirements.txt
-	$(LOCK_WITH) pyproject.toml --extra gpu --group build -o requirements-gpu.txt
-	$(LOCK_WITH) --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
+	for extra in gpu frontend worker-cpu worker-gpu; do \
+	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
+	for group in build dev; do \
+	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done
 
 # How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
 TRAINING := .venv-training

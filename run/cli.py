@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import sys
@@ -13,6 +14,7 @@ import typer
 
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
+from run import extras
 from telemetry import logs, variables
 
 log = logging.getLogger("damoscope")
@@ -21,7 +23,6 @@ app = typer.Typer(
     name="damoscope",
     help="A DAMO-YOLO detection service that can be seen through.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -37,6 +38,24 @@ Provider = Annotated[
 Redis = Annotated[str | None, typer.Option("--redis-url", help="Redis to use (REDIS_URL).")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"damoscope {importlib.metadata.version('damoscope')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def up(
     home: Home = None,
@@ -48,6 +67,7 @@ def up(
     redis_url: Redis = None,
 ) -> None:
     """Run everything on this machine: Redis, workers and the frontend."""
+    extras.require("frontend", "worker")
     settings = _start(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
         redis_url=redis_url,
@@ -68,6 +88,7 @@ def frontend(
     ] = None,
 ) -> None:
     """Run the HTTP API and the pages."""
+    extras.require("frontend")
     settings = _start(home=home, host=host, port=port, redis_url=redis_url, pages=pages)
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
@@ -79,6 +100,7 @@ def worker(
     model: Model = None, provider: Provider = None, redis_url: Redis = None, workers: Workers = None
 ) -> None:
     """Run one worker process. Start as many as you like, on any host that reaches Redis."""
+    extras.require("worker")
     settings = _start(model=model, provider=provider, redis_url=redis_url, workers=workers)
     from worker.main import run  # imported here: a frontend's host needs no ONNX Runtime
 
@@ -96,6 +118,7 @@ def detect(
     provider: Provider = None,
 ) -> None:
     """Find objects in image files here and now, without Redis or a service."""
+    extras.require("worker")
     settings = _start(
         model=model, provider=provider, score_threshold=score_threshold,
         iou_threshold=iou_threshold, workers=1,
@@ -109,6 +132,7 @@ def detect(
 @app.command()
 def watcher(home: Home = None, redis_url: Redis = None) -> None:
     """Watch the metrics: raise alerts, send notifications and scheduled reports."""
+    extras.require("frontend")
     settings = _start(home=home, redis_url=redis_url)
     from monitoring.watcher import run
 
@@ -126,6 +150,7 @@ def report(
     redis_url: Redis = None,
 ) -> None:
     """Write a report of the last days, from the service's stores."""
+    extras.require("frontend")
     from monitoring.reports.command import run
 
     run(_start(home=home, redis_url=redis_url), output=output, days=days, language=language)
@@ -133,6 +158,11 @@ def report(
 
 alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")
+
+
+@alerts.callback()
+def _alerts() -> None:
+    extras.require("frontend")
 
 
 @alerts.command()

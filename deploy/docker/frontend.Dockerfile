@@ -5,14 +5,14 @@
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
-WORKDIR /app
-# Dependencies first: this layer is built again only when the lock file changes.
-COPY requirements.txt ./
-RUN pip install --require-hashes -r requirements.txt
-# Installed in place: code, pages and model then lie where a checkout has them.
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Dependencies first: these layers are built again only when the locks change.
+COPY requirements/frontend.txt requirements/build.txt requirements/
+# The environment of the image has no pip and no setuptools: those of the build install into it.
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --require-hashes -r requirements/frontend.txt \
+ && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY pipeline pipeline
 COPY telemetry telemetry
@@ -22,8 +22,8 @@ COPY worker worker
 COPY run run
 COPY models models
 COPY examples examples
-RUN pip install --no-deps --no-build-isolation -e . \
- && python -m compileall -q pipeline telemetry monitoring frontend worker run
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
 # The uid is fixed so that volumes keep their owner from one release to the next.
@@ -31,7 +31,6 @@ RUN groupadd -g 10001 damoscope \
  && useradd -u 10001 -g 10001 -d /var/lib/damoscope -M -s /usr/sbin/nologin damoscope \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/damoscope
 COPY --from=build /opt/venv /opt/venv
-COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -1,22 +1,23 @@
 # syntax=docker/dockerfile:1.7
 # Worker: takes images from the queue and runs the model on them. From the repository root:
 #   docker build -f deploy/docker/worker.Dockerfile .                                        (CPU)
-#   docker build -f deploy/docker/worker.Dockerfile --build-arg REQUIREMENTS=requirements-gpu.txt .
+#   docker build -f deploy/docker/worker.Dockerfile --build-arg PART=worker-gpu .
 # The GPU image brings CUDA and cuDNN from PyPI; the host needs an NVIDIA driver and the
 # NVIDIA Container Toolkit, nothing else.
 
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-# One of requirements.txt and requirements-gpu.txt, never both: onnxruntime and
-# onnxruntime-gpu are the same module.
-ARG REQUIREMENTS=requirements.txt
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
-WORKDIR /app
-COPY ${REQUIREMENTS} ./
-RUN pip install --require-hashes -r ${REQUIREMENTS}
+# worker-cpu or worker-gpu: the two builds of ONNX Runtime are the same module.
+ARG PART=worker-cpu
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Dependencies first: these layers are built again only when the locks change.
+COPY requirements/${PART}.txt requirements/build.txt requirements/
+# The environment of the image has no pip and no setuptools: those of the build install into it.
+RUN python -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --require-hashes -r requirements/${PART}.txt \
+ && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY pipeline pipeline
 COPY telemetry telemetry
@@ -25,14 +26,14 @@ COPY frontend frontend
 COPY worker worker
 COPY run run
 COPY models models
-RUN pip install --no-deps --no-build-isolation -e . \
- && python -m compileall -q pipeline telemetry worker run
+COPY examples examples
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd -g 10001 damoscope \
  && useradd -u 10001 -g 10001 -d /tmp -M -s /usr/sbin/nologin damoscope
 COPY --from=build /opt/venv /opt/venv
-COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

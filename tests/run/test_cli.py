@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 
 from run.cli import app
 from tests.integration import pictures
-from tests.servers import damoscope
+from tests.servers import damoscope, run
 
 
 def test_help_lists_every_command() -> None:
@@ -33,6 +35,26 @@ def test_help_of_each_command(name: str) -> None:
 def test_no_command() -> None:
     """Without a command the help is shown."""
     assert "Usage" in CliRunner().invoke(app, []).output
+
+
+def test_version() -> None:
+    """`damoscope --version` says the version that is installed."""
+    answer = CliRunner().invoke(app, ["--version"])
+    assert answer.exit_code == 0
+    assert answer.output == f"damoscope {version('damoscope')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"), [("wor", "worker"), ("worker --prov", "--provider")]
+)
+def test_completion_in_a_shell(tmp_path: Path, words: str, completed: str) -> None:
+    """What `damoscope --install-completion` sets up completes commands and options."""
+    line = f"damoscope {words}"
+    answer = run(
+        [str(Path(sys.executable).with_name("damoscope"))], tmp_path, COMP_WORDS=line,
+        COMP_CWORD=str(len(line.split()) - 1), _DAMOSCOPE_COMPLETE="complete_bash",
+    )  # fmt: skip
+    assert answer.stdout.split() == [completed]
 
 
 def test_detect_on_files(tmp_path: Path) -> None:
