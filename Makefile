@@ -129,7 +129,7 @@ clean:
 
 # -- the full stack: in containers (up, down), or the same servers on this machine (stack) -----
 up:
-	$(PYTHON) -m run.stack env
+	$(PYTHON) -m run.stack.dotenv
 	docker compose up --detach --build --wait
 
 down:

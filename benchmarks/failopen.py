@@ -112,7 +112,7 @@ class Bench:
         finally:
             if name == KILLED:
                 collector.start()
-                collector.wait_healthy()
+                self._stack.supervisor.wait_until_ready()
             elif name == HUNG:
                 collector.signal(signal.SIGCONT)
 

@@ -72,9 +72,9 @@ def up(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
         redis_url=redis_url,
     )  # fmt: skip
-    from run.supervisor import Supervisor
+    from run.up import up as run
 
-    Supervisor(settings).run()
+    run(settings)
 
 
 @app.command()

@@ -1,5 +1,4 @@
 """The full stack without Docker: the same servers, run natively with the same files.
 
-`python -m run.stack --help`; docs/full-stack.md explains it. Nothing of the service
-imports this package, and it imports nothing of the service: it starts programs.
+`python -m run.stack --help`; docs/full-stack.md explains it.
 """

@@ -1,4 +1,4 @@
-"""`python -m run.stack`: fetch, run, up, down, scale, status, env."""
+"""`python -m run.stack`: fetch, run, up, down, scale, status."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-from run.stack import dotenv, supervisor
+from pipeline.errors import ConfigurationError, DamoscopeError
+from run.stack import commands, dotenv
 from run.stack.binaries import locate
 from run.stack.native import OVERLAY_NONE, ROOT
 from run.stack.ports import Ports
-from run.stack.process import StackError
 
 #: Workers where nothing says how many.
 WORKERS = 2
@@ -24,22 +24,21 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except StackError as error:
+    except DamoscopeError as error:
         print(f"stack: {error}", file=sys.stderr)
         return 2
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m run.stack", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, run: object, about: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=about, description=about)
+        command = subparsers.add_parser(name, help=about, description=about)
         command.set_defaults(run=run)
         return command
 
     add("fetch", _fetch, "Find the servers' programs, download or build what is missing.")
-    add("env", _env, "Write .env for Docker Compose, with passwords, unless it exists.")
     for name, run, about in (
         ("up", _up, "Start the stack in the background and wait until it is ready."),
         ("run", _run, "Run the stack in the foreground; Ctrl-C stops it."),
@@ -74,7 +73,9 @@ def _ports(options: argparse.Namespace) -> Ports:
     for item in options.port:
         name, _, number = item.partition("=")
         if name not in known or not number.isdecimal():
-            raise StackError(f"--port {item}: expected NAME=PORT with NAME one of {sorted(known)}")
+            raise ConfigurationError(
+                f"--port {item}: expected NAME=PORT with NAME one of {sorted(known)}"
+            )
         ports = replace(ports, **{name: int(number)})
     return ports
 
@@ -84,46 +85,39 @@ def _fetch(_: argparse.Namespace) -> None:
         print(f"{name:<14} {path}")
 
 
-def _env(_: argparse.Namespace) -> None:
-    written = dotenv.create(ROOT)
-    print(".env written, with new passwords" if written else ".env is there: left as it is")
-    for line in dotenv.unknown(ROOT):
-        print(line, file=sys.stderr)
-
-
 def _workers(options: argparse.Namespace) -> int:
     """How many workers are asked for; the programs that are started inherit .env from here."""
     dotenv.load(ROOT)
     given = os.environ.get("DAMOSCOPE_WORKERS") or str(WORKERS)
     if options.workers is None and not given.isdecimal():
-        raise StackError(f"DAMOSCOPE_WORKERS={given}: expected a number")
+        raise ConfigurationError(f"DAMOSCOPE_WORKERS={given}: expected a number")
     return int(given) if options.workers is None else int(options.workers)
 
 
 def _up(options: argparse.Namespace) -> None:
     workers = _workers(options)
-    supervisor.up(options.home, _ports(options), workers, options.overlay, print)
+    commands.up(options.home, _ports(options), workers, options.overlay, print)
 
 
 def _run(options: argparse.Namespace) -> None:
     workers = _workers(options)
-    supervisor.run(options.home, _ports(options), workers, options.overlay)
+    commands.run(options.home, _ports(options), workers, options.overlay)
 
 
 def _down(options: argparse.Namespace) -> None:
-    print("stopped" if supervisor.down(options.home) else "no stack runs here")
+    print("stopped" if commands.down(options.home) else "no stack runs here")
 
 
 def _scale(options: argparse.Namespace) -> None:
-    supervisor.scale(options.home, options.workers)
+    commands.scale(options.home, options.workers)
 
 
 def _status(options: argparse.Namespace) -> int:
-    state = supervisor.status(options.home)
+    state = commands.status(options.home)
     if not state:
         print("no stack runs here")
         return 1
-    print("\n".join(supervisor.addresses(Ports(**state["ports"]))))
+    print("\n".join(commands.addresses(Ports(**state["ports"]))))
     for name, pid in state["processes"].items():
         print(f"  {name:<14} {'process ' + str(pid) if pid else 'ended'}")
     return 0

@@ -1,4 +1,7 @@
-"""Frontend, workers and watcher as programs, pointed at the native servers."""
+"""Frontend, workers and watcher as programs, pointed at the native servers.
+
+They stop before the servers, what takes images first.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from run.stack import health
+from run import health
+from run.processes import Program
 from run.stack.ports import HOST
-from run.stack.process import Program
 from run.stack.servers import Layout
 
 
@@ -51,13 +54,13 @@ def _damoscope() -> str:
     return str(Path(sys.executable).with_name("damoscope"))
 
 
-def frontend(at: Layout) -> Program:
-    """The frontend; healthy as soon as it answers, with or without workers."""
+def frontend(at: Layout, probe: str = "/healthz") -> Program:
+    """The frontend; ready as soon as it answers or, by `/readyz`, once a worker is ready too."""
     return Program(
         name="frontend",
         command=[_damoscope(), "frontend"],
         environment=environment(at),
-        healthy=health.http(at.ports.frontend, "/healthz"),
+        ready=health.http(f"http://{HOST}:{at.ports.frontend}{probe}"),
         stop_timeout_s=40.0,
     )
 
@@ -68,7 +71,7 @@ def worker(at: Layout, number: int) -> Program:
         name=f"worker-{number}",
         command=[_damoscope(), "worker"],
         environment=environment(at),
-        healthy=lambda: True,
+        stop_order=1,
         stop_timeout_s=60.0,
     )
 
@@ -79,5 +82,5 @@ def watcher(at: Layout) -> Program:
         name="watcher",
         command=[_damoscope(), "watcher"],
         environment=environment(at),
-        healthy=lambda: True,
+        stop_order=2,
     )

@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.errors import ConfigurationError
 from run.stack import build, releases
-from run.stack.process import StackError
 
 CACHE = Path(".cache") / "stack"
 
@@ -66,7 +66,7 @@ BINARIES = (
 
 
 def locate(root: Path, say: build.Say = print) -> dict[str, str]:
-    """Path of every program, obtaining what is missing. Raises StackError when one cannot be."""
+    """Path of every program; what is missing is obtained, or ConfigurationError says why not."""
     return {binary.name: str(_obtain(binary, root, say)) for binary in BINARIES}
 
 
@@ -110,20 +110,22 @@ def _obtain(binary: Binary, root: Path, say: build.Say) -> Path:
     for attempt in attempts:
         try:
             attempt()
-        except StackError as error:
+        except ConfigurationError as error:
             problems.append(str(error))
             say(f"  {binary.name}: {error}")
             continue
         if found := find(binary, root):
             return found
         problems.append("what was obtained does not accept our configuration")
-    raise StackError(f"{binary.name} cannot be had: " + "; ".join(problems))
+    raise ConfigurationError(f"{binary.name} cannot be had: " + "; ".join(problems))
 
 
 def _install(package: str, say: build.Say) -> None:
     """Install a Debian package. Needs root; its service is not started."""
     if not shutil.which("apt-get") or os.geteuid() != 0:
-        raise StackError(f"install the package {package} (Debian, Ubuntu) or put it on PATH")
+        raise ConfigurationError(
+            f"install the package {package} (Debian, Ubuntu) or put it on PATH"
+        )
     say(f"  {package}: installing the Debian package")
     # A policy that forbids starting services: the package's own must not take our ports.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
@@ -133,4 +135,4 @@ def _install(package: str, say: build.Say) -> None:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if command is install and done.returncode == 0:
             return
-    raise StackError(f"apt-get install {package} failed: {done.stderr.strip()[-300:]}")
+    raise ConfigurationError(f"apt-get install {package} failed: {done.stderr.strip()[-300:]}")

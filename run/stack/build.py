@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from run.stack.process import StackError
+from pipeline.errors import ConfigurationError
 
 Say = Callable[[str], None]
 
@@ -59,12 +59,14 @@ def _go_build(target: Path, package: str, linker_flags: str = "") -> list[str]:
 def _check_go() -> None:
     go = shutil.which("go")
     if go is None:
-        raise StackError("building it needs Go: https://go.dev/doc/install")
+        raise ConfigurationError("building it needs Go: https://go.dev/doc/install")
     version = subprocess.run([go, "version"], capture_output=True, text=True, check=False).stdout
     found = re.search(r"go(\d+)\.(\d+)", version)
     if found is None or (int(found[1]), int(found[2])) < GO_MINIMUM:
         wanted = ".".join(map(str, GO_MINIMUM))
-        raise StackError(f"building it needs Go {wanted} or newer, found: {version.strip()}")
+        raise ConfigurationError(
+            f"building it needs Go {wanted} or newer, found: {version.strip()}"
+        )
 
 
 def _log(root: Path, name: str) -> Path:
@@ -106,7 +108,7 @@ def _run(
         ticker.join()
     if finished.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise StackError(f"building {what} failed, see {log}:\n{tail}")
+        raise ConfigurationError(f"building {what} failed, see {log}:\n{tail}")
     say(f"  built {what} in {time.monotonic() - began:.0f} s")
 
 

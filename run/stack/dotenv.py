@@ -1,10 +1,15 @@
-"""Make .env from .env.example, with passwords filled in, and read it where Compose does not."""
+"""`python -m run.stack.dotenv`: make .env from .env.example, with passwords filled in.
+
+Where Compose does not, it is read here. To make it the standard library is enough: who runs
+containers has no environment of ours.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import secrets
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -30,7 +35,9 @@ def create(root: Path) -> bool:
 
 def load(root: Path) -> None:
     """Put what .env sets into the environment, where that does not set it itself."""
-    from dotenv import dotenv_values  # imported here: `env` runs before anything is installed
+    from dotenv import (
+        dotenv_values,  # imported here: making it needs nothing that is installed
+    )
 
     for name, value in dotenv_values(root / ".env").items():
         if value:
@@ -50,3 +57,11 @@ def unknown(root: Path) -> list[str]:
         meant = f"; did you mean {close[0]}?" if close else ""
         lines.append(f".env: nothing reads {name}{meant}")
     return lines
+
+
+if __name__ == "__main__":
+    root = Path(__file__).resolve().parents[2]
+    written = create(root)
+    print(".env written, with new passwords" if written else ".env is there: left as it is")
+    for line in unknown(root):
+        print(line, file=sys.stderr)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from run.stack import app, health, render
+from pipeline.errors import ConfigurationError
+from run.processes import Process, Program, Supervisor
+from run.stack import app, render
 from run.stack.binaries import locate
 from run.stack.ports import Ports
-from run.stack.process import Process, Program, StackError
 from run.stack.servers import Layout, servers
 
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAY_NONE = "otel-collector.yaml"
+#: Seconds for programs that were started together.
+READY_S = 60.0
 
 
 class Stack:
     """Servers, and on request frontend, workers and watcher, as a context manager.
 
-    `processes` holds them by name, for tests that kill one. Data and logs stay in
-    `home` afterwards, so that a second start finds the first one's traces.
+    Data and logs stay in `home` afterwards, so that a second start finds the first one's traces.
     """
 
     def __init__(
@@ -44,16 +45,21 @@ class Stack:
             password=_password(home),
             overlay=overlay,
         )
-        self.processes: dict[str, Process] = {}
+        self.supervisor = Supervisor(self.layout.logs)
+
+    @property
+    def processes(self) -> dict[str, Process]:
+        """What runs, by name, for tests that kill one."""
+        return self.supervisor.processes
 
     def __enter__(self) -> Stack:
         if taken := self.ports.taken():
-            raise StackError(
+            raise ConfigurationError(
                 "in use already: " + ", ".join(f"{name} {port}" for name, port in taken.items())
             )
         self._folders()
         try:
-            self.start(servers(self.layout))
+            self.start(*servers(self.layout))
         except BaseException:
             self.stop()
             raise
@@ -67,62 +73,35 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def start(self, programs: Iterable[Program]) -> None:
-        """Start programs together, then wait for each."""
-        started = []
-        for program in programs:
-            process = Process(program, self.layout.logs)
-            self.processes[program.name] = process
-            process.start()
-            started.append(process)
+    def start(self, *programs: Program) -> None:
+        """Start programs together, then wait until all are ready."""
+        started = self.supervisor.start(*programs)
+        self.supervisor.wait_until_ready(READY_S)
         for process in started:
-            waited_s = process.wait_healthy()
-            self.say(f"  {process.program.name:<14} ready ({waited_s:.1f} s)")
+            self.say(f"  {process.program.name:<14} ready ({process.ready_after_s:.1f} s)")
 
     def start_app(self, workers: int) -> None:
         """Start frontend, watcher and this many workers; wait until one can take an image."""
-        programs = [app.worker(self.layout, number) for number in range(1, workers + 1)]
-        self.start([app.frontend(self.layout), *programs, app.watcher(self.layout)])
-        if workers:
-            ready = health.http(self.ports.frontend, "/readyz")
-            waited_s = self.processes["frontend"].wait_healthy(check=ready)
-            self.say(f"  {'detection':<14} ready ({waited_s:.1f} s)")
+        self.start(
+            app.frontend(self.layout, "/readyz" if workers else "/healthz"),
+            *self._workers(workers),
+            app.watcher(self.layout),
+        )
 
     def scale(self, workers: int) -> None:
         """Run exactly this many workers; those too many finish their batch first."""
-        wanted = [app.worker(self.layout, number) for number in range(1, workers + 1)]
-        kept = {program.name for program in wanted}
+        wanted = {program.name: program for program in self._workers(workers)}
         running = {name for name in self.processes if name.startswith("worker-")}
-        surplus = sorted(running - kept)
-        for name in surplus:
-            self.processes[name].signal(signal.SIGTERM)
-        self.start(program for program in wanted if program.name not in running)
-        for name in surplus:
-            self.processes.pop(name).join()
+        self.supervisor.stop(running - wanted.keys())
+        self.start(*(program for name, program in wanted.items() if name not in running))
 
-    def restart_dead(self) -> list[str]:
-        """Start again what has ended by itself, as Compose's restart policy does."""
-        dead = [name for name, process in self.processes.items() if process.pid is None]
-        for name in dead:
-            self.processes[name].start()
-        return dead
+    def _workers(self, count: int) -> list[Program]:
+        return [app.worker(self.layout, number) for number in range(1, count + 1)]
 
     def stop(self) -> None:
         """Stop everything, what takes images first, the servers they talk to last."""
-        groups = [
-            [name for name in self.processes if name == "frontend"],
-            [name for name in self.processes if name.startswith("worker-")],
-            ["watcher"],
-            ["collector"],
-            [name for name in self.processes if name not in ("collector", "redis")],
-            ["redis"],
-        ]
-        for group in groups:
-            processes = [self.processes.pop(name) for name in group if name in self.processes]
-            for process in processes:
-                process.signal(signal.SIGTERM)
-            for process in processes:
-                process.join()
+        self.say("stopping: batches in hand are finished first")
+        self.supervisor.stop()
 
     def _folders(self) -> None:
         shutil.rmtree(self.layout.config, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from run.stack.process import StackError
+from pipeline.errors import ConfigurationError
 
 GITHUB = "https://github.com"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -66,11 +66,11 @@ RELEASES = {
 
 
 def fetch(name: str, target: Path, say: Callable[[str], None] = print) -> None:
-    """Download, verify and unpack the release of `name` to `target`. Raises StackError."""
+    """Download, verify and unpack the release of `name` to `target`. Raises ConfigurationError."""
     machine = MACHINES.get(platform.machine(), platform.machine())
     release = RELEASES.get((name, machine))
     if release is None or platform.system() != "Linux":
-        raise StackError(f"no pinned release of {name} for {platform.system()} {machine}")
+        raise ConfigurationError(f"no pinned release of {name} for {platform.system()} {machine}")
     unpack(release, target, say)
 
 
@@ -80,11 +80,11 @@ def unpack(release: Release, target: Path, say: Callable[[str], None]) -> None:
         archive = Path(folder) / "archive.tar.gz"
         found = _download(release.url, archive, say)
         if found != release.sha256:
-            raise StackError(f"{release.url} has sha256 {found}, expected {release.sha256}")
+            raise ConfigurationError(f"{release.url} has sha256 {found}, expected {release.sha256}")
         with tarfile.open(archive) as opened:
             source = opened.extractfile(release.member)
             if source is None:
-                raise StackError(f"{release.url} holds no file {release.member}")
+                raise ConfigurationError(f"{release.url} holds no file {release.member}")
             program = Path(folder) / "program"
             program.write_bytes(source.read())
         program.chmod(0o755)
@@ -111,5 +111,5 @@ def _download(url: str, target: Path, say: Callable[[str], None]) -> str:
                     say(f"  {name}: {done >> 20}{of} MiB")
     except (URLError, OSError) as error:
         reason = getattr(error, "reason", error)
-        raise StackError(f"{name} cannot be downloaded ({reason})") from error
+        raise ConfigurationError(f"{name} cannot be downloaded ({reason})") from error
     return digest.hexdigest()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from pipeline.errors import ConfigurationError
 from run.stack.ports import HOST, Ports
-from run.stack.process import StackError
 
 
 def addresses(ports: Ports) -> dict[str, str]:
@@ -42,6 +42,6 @@ def render(root: Path, target: Path, ports: Ports) -> None:
                 text = text.replace(compose, native)
         path.write_text(text)
     if unused := sorted(set(known) - used):
-        raise StackError(
+        raise ConfigurationError(
             f"no configuration file mentions {', '.join(unused)}: see run/stack/render.py"
         )

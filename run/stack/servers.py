@@ -1,5 +1,7 @@
 """The servers of the full stack as programs: commands, environments, health checks.
 
+They stop after the service (run/stack/app.py), in `stop_order`: what others talk to comes last.
+
 The options are those of docker-compose.yml; tests/run/stack checks that they agree.
 """
 
@@ -10,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from run.stack import health
+from run import health
+from run.processes import Program
 from run.stack.ports import HOST, Ports
-from run.stack.process import Program
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def redis(at: Layout) -> Program:
             "REDIS_DIR": str(at.data("redis")),
             "REDIS_PASSWORD": at.password,
         },
-        healthy=health.redis(at.ports.redis, at.password),
+        ready=health.redis(at.redis_url),
+        stop_order=5,
     )
 
 
@@ -83,7 +86,8 @@ def collector(at: Layout) -> Program:
             "JAEGER_OTLP_URL": f"http://{HOST}:{ports.jaeger_otlp_http}",
             "GOMEMLIMIT": "400MiB",
         },
-        healthy=health.http(ports.collector_health, "/"),
+        ready=health.http(f"http://{HOST}:{ports.collector_health}/"),
+        stop_order=3,
     )
 
 
@@ -105,7 +109,8 @@ def jaeger(at: Layout) -> Program:
             "JAEGER_UI_CONFIG": str(at.root / "jaeger" / "ui.json"),
             "PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
         },
-        healthy=health.http(ports.jaeger_health, "/status"),
+        ready=health.http(f"http://{HOST}:{ports.jaeger_health}/status"),
+        stop_order=4,
         stop_timeout_s=60.0,
     )
 
@@ -123,7 +128,8 @@ def prometheus(at: Layout) -> Program:
             "--enable-feature=exemplar-storage",
             f"--web.listen-address={HOST}:{at.ports.prometheus}",
         ],
-        healthy=health.http(at.ports.prometheus, "/-/ready"),
+        ready=health.http(f"http://{HOST}:{at.ports.prometheus}/-/ready"),
+        stop_order=4,
         stop_timeout_s=60.0,
     )
 
@@ -139,7 +145,8 @@ def alertmanager(at: Layout) -> Program:
             "--cluster.listen-address=",
             f"--web.listen-address={HOST}:{at.ports.alertmanager}",
         ],
-        healthy=health.http(at.ports.alertmanager, "/-/ready"),
+        ready=health.http(f"http://{HOST}:{at.ports.alertmanager}/-/ready"),
+        stop_order=4,
     )
 
 

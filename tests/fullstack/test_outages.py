@@ -15,9 +15,9 @@ import pytest
 from monitoring.stores.contract import Window
 from monitoring.stores.prometheus import PrometheusMetrics
 from pipeline.errors import Unavailable
+from run.processes import Process
 from run.stack.native import Stack
 from run.stack.ports import HOST
-from run.stack.process import Process
 from telemetry import catalogue
 from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.fullstack.traces import IMAGE, complete, shape_of
@@ -42,7 +42,7 @@ def killed(process: Process) -> Iterator[None]:
         yield
     finally:
         process.start()
-        process.wait_healthy()
+        eventually(process.is_ready)
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def hosts(
     usual = programs.collector(stack.layout)
     stack.processes["collector"].stop()
     open_to_all = {**usual.environment, "COLLECTOR_OTLP_GRPC": f"0.0.0.0:{port}"}
-    stack.start([replace(usual, environment=open_to_all)])
+    stack.start(replace(usual, environment=open_to_all))
     started = Started()
     folder = tmp_path_factory.mktemp("hosts")
     running = Hosts(network, started, folder, f"http://{network.gateway}:{port}")
@@ -157,7 +157,7 @@ def hosts(
         running.close()
         started.close()
         stack.processes["collector"].stop()
-        stack.start([usual])
+        stack.start(usual)
 
 
 @lru_cache(maxsize=1)

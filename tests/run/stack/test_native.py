@@ -6,8 +6,6 @@ import hashlib
 import io
 import os
 import re
-import signal
-import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -17,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import ConfigurationError
 from run.stack import __main__ as command
-from run.stack import app, build, dotenv, releases, render, servers, supervisor
+from run.stack import app, build, commands, dotenv, releases, render, servers
 from run.stack.ports import Ports
-from run.stack.process import Process, Program, StackError
 from tests.run.stack import compose
 
 ROOT = compose.ROOT
@@ -113,7 +111,7 @@ def test_how_many_workers(environ: dict[str, str], monkeypatch: pytest.MonkeyPat
     """As many as were asked for, else as .env says, else two."""
     monkeypatch.setattr(command.dotenv, "load", lambda root: None)
     started: list[int] = []
-    monkeypatch.setattr(supervisor, "run", lambda home, ports, workers, _: started.append(workers))
+    monkeypatch.setattr(commands, "run", lambda home, ports, workers, _: started.append(workers))
     assert command.main(["run"]) == 0
     environ["DAMOSCOPE_WORKERS"] = "5"
     assert command.main(["run"]) == command.main(["run", "--workers", "3"]) == 0
@@ -187,7 +185,7 @@ def test_release_is_unpacked_when_its_sum_is_right(
 
 def test_release_with_another_sum_is_refused(archive: tuple[str, bytes], tmp_path: Path) -> None:
     """Nothing is left behind."""
-    with pytest.raises(StackError, match="expected 0000"):
+    with pytest.raises(ConfigurationError, match="expected 0000"):
         releases.unpack(
             releases.Release(archive[0], "0" * 64, "tool-1.0/tool"), tmp_path / "tool", print
         )
@@ -205,60 +203,6 @@ def test_env_file_gets_passwords_and_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / ".env").read_text() == first
 
 
-def _program(code: str, **options: float) -> Program:
-    return Program("p", [sys.executable, "-c", code], healthy=lambda: True, **options)
-
-
-def test_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
-    """stop() ends within its time whatever the program does."""
-    code = (
-        "import signal, time\n"
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "print('up', flush=True)\ntime.sleep(60)"
-    )
-    process = Process(_program(code, stop_timeout_s=0.5), tmp_path)
-    process.start()
-    process.wait_healthy(check=lambda: "up" in process.tail())
-    pid = process.pid
-    process.stop()
-    assert process.pid is None
-    assert not Path(f"/proc/{pid}").exists()
-
-
-def test_what_a_killed_supervisor_left_is_found_and_stopped(tmp_path: Path) -> None:
-    """`down` stops it, and the next start refuses until then."""
-    (tmp_path / "log").mkdir()
-    process = Process(_program("import time; time.sleep(60)"), tmp_path / "log")
-    process.start()
-    try:
-        with pytest.raises(StackError, match="make stack-down"):
-            supervisor.run(tmp_path, Ports.free(), workers=1)
-        ended = threading.Thread(target=process.join)
-        ended.start()
-        assert supervisor.down(tmp_path)
-        ended.join()
-        assert not supervisor.down(tmp_path)
-    finally:
-        process.stop()
-
-
-def test_process_that_dies_says_why(tmp_path: Path) -> None:
-    """The end of its log is in the error."""
-    process = Process(_program("raise SystemExit('no such model')"), tmp_path)
-    process.start()
-    with pytest.raises(StackError, match="no such model"):
-        process.wait_healthy(check=lambda: False)
-    process.signal(signal.SIGTERM)  # harmless by now
-    process.join()
-
-
-def test_missing_program_is_one_clear_error(tmp_path: Path) -> None:
-    """Not a traceback."""
-    process = Process(Program("p", ["/no/such/program"], healthy=lambda: True), tmp_path)
-    with pytest.raises(StackError, match="p cannot be started"):
-        process.start()
-
-
 def test_commands_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """status and scale say that nothing runs; down is content."""
     home = f"--home={tmp_path}"
@@ -266,7 +210,7 @@ def test_commands_without_a_stack(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert command.main(["down", home]) == 0
     assert command.main(["scale", "3", home]) == 2
     assert "no stack runs here" in capsys.readouterr().err
-    assert supervisor.status(tmp_path) == {}
+    assert commands.status(tmp_path) == {}
 
 
 def test_unknown_port_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_traces_survive_a_restart_of_jaeger(stack: Stack, source: Source, server
     jaeger = stack.processes["jaeger"]
     jaeger.stop()
     jaeger.start()
-    jaeger.wait_healthy()
+    eventually(jaeger.is_ready)
     assert eventually(lambda: _whole(servers, trace_id))
 
 
@@ -54,7 +54,7 @@ def test_without_jaeger_metrics_go_on_and_traces_come_later(
     sent = source.send(5)
     eventually(lambda: servers.value(TOTAL) == source.images)
     jaeger.start()
-    jaeger.wait_healthy()
+    eventually(jaeger.is_ready)
     # Retries come every five seconds at most.
     for trace_id in sent.traces:
         eventually(lambda: _whole(servers, trace_id), timeout_s=15)  # noqa: B023 asked right here
@@ -69,7 +69,7 @@ def test_telemetry_flows_again_after_the_collector_was_killed(
     collector.join()
     source.send(3)  # fails open: neither raises nor blocks for long
     collector.start()
-    collector.wait_healthy()
+    eventually(collector.is_ready)
     sent = source.send(2)
     eventually(lambda: _whole(servers, sent.traces[-1]), timeout_s=15)
     # Counters are cumulative: what was counted meanwhile is not lost.

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from run.stack import health
+from run import health
 from run.stack.native import ROOT, Stack
+from run.stack.ports import HOST
 from telemetry import catalogue
 from tests.run.stack.servers_api import Servers, eventually
 from tests.run.stack.telemetry_source import STAGES_S, Sent, Source
@@ -164,8 +165,8 @@ def test_every_server_is_scraped(stack: Stack, servers: Servers) -> None:
     assert Counter(row["metric"]["job"] for row in up) == Counter(
         ["alertmanager", "damoscope", "jaeger", "otel-collector", "prometheus"]
     )
-    assert health.http(stack.ports.collector_health, "/")()
-    assert health.http(stack.ports.jaeger_health, "/status")()
+    assert health.http(f"http://{HOST}:{stack.ports.collector_health}/")()
+    assert health.http(f"http://{HOST}:{stack.ports.jaeger_health}/status")()
     # The names that alerts and dashboard use for the collector's own counters.
     assert servers.value("sum(otelcol_receiver_accepted_spans_total)")
     assert servers.value("sum(otelcol_exporter_sent_spans_total)")

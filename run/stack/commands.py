@@ -1,8 +1,8 @@
-"""`up`, `down`, `scale`, `status`: the stack as a process that other commands can reach.
+"""`run`, `up`, `down`, `scale`, `status`: the stack as a process that other commands can reach.
 
-The supervisor is the process that runs the stack. It leaves a state file, reads the wanted
-number of workers from another, starts again what dies, and stops everything when it
-gets SIGTERM or Ctrl-C.
+That process leaves a state file, reads the wanted number of workers from another, starts again
+what dies, and stops everything when it gets SIGTERM or Ctrl-C. What it started ends with it, even
+when it is killed.
 """
 
 from __future__ import annotations
@@ -18,58 +18,43 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import ConfigurationError
+from run.processes import Stopped, stop_on_signals
 from run.stack.native import OVERLAY_NONE, ROOT, Stack
 from run.stack.ports import HOST, Ports
-from run.stack.process import StackError, leftovers
 
 STATE = "state.json"
 WORKERS = "workers"
 #: Starting may build the binaries first.
 START_TIMEOUT_S = 1800.0
-#: For what a killed supervisor left, before it is killed too.
-LEFTOVERS_TIMEOUT_S = 30.0
-
-
-class _Stopped(BaseException):
-    """SIGTERM or Ctrl-C came."""
 
 
 def run(home: Path, ports: Ports, workers: int, overlay: str = OVERLAY_NONE) -> None:
     """Run the stack in the foreground until SIGTERM or Ctrl-C."""
     _check_free(home)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    stop_on_signals()
     home.mkdir(parents=True, exist_ok=True)
     (home / WORKERS).write_text(str(workers))
     try:
         with Stack(home, ports, overlay=overlay) as stack:
             stack.start_app(workers)
-            _write_state(home, stack)
             print("\n".join(addresses(ports)), flush=True)
-            _watch(home, stack)
-    except _Stopped:
+            while True:
+                _write_state(home, stack)
+                time.sleep(1.0)
+                stack.supervisor.look_after()
+                _follow(home, stack)
+    except Stopped:
         print("stopped", flush=True)
     finally:
         (home / STATE).unlink(missing_ok=True)
 
 
-def _stop(*_: object) -> None:
-    # Once: stopping takes its time, and a second Ctrl-C must not leave servers behind.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    print("stopping: batches in hand are finished first", flush=True)
-    raise _Stopped
-
-
-def _watch(home: Path, stack: Stack) -> None:
-    while True:
-        time.sleep(1.0)
-        for name in stack.restart_dead():
-            print(f"{name} had ended: started again (see {stack.layout.logs})", flush=True)
-        wanted = _wanted(home)
-        if wanted != sum(name.startswith("worker-") for name in stack.processes):
-            stack.scale(wanted)
-        _write_state(home, stack)
+def _follow(home: Path, stack: Stack) -> None:
+    """Run as many workers as `scale` has asked for."""
+    wanted = _wanted(home)
+    if wanted != sum(name.startswith("worker-") for name in stack.processes):
+        stack.scale(wanted)
 
 
 def up(home: Path, ports: Ports, workers: int, overlay: str, say: Callable[[str], None]) -> None:
@@ -97,51 +82,39 @@ def up(home: Path, ports: Ports, workers: int, overlay: str, say: Callable[[str]
             say(line)
         shown = len(lines)
         if child.poll() is not None:
-            raise StackError(f"the stack did not start, see {log}")
+            raise ConfigurationError(f"the stack did not start, see {log}")
         if (home / STATE).exists():
             return
         time.sleep(0.2)
     child.terminate()
-    raise StackError(f"the stack was not ready in {START_TIMEOUT_S:.0f} s, see {log}")
+    raise ConfigurationError(f"the stack was not ready in {START_TIMEOUT_S:.0f} s, see {log}")
 
 
 def down(home: Path, timeout_s: float = 180.0) -> bool:
-    """Stop the stack and wait for its end; False when none runs.
-
-    What a supervisor left behind that was itself killed is stopped too.
-    """
-    if state := _running(home):
-        os.kill(state["pid"], signal.SIGTERM)
-    deadline, stopped = time.monotonic() + timeout_s, bool(state)
+    """Stop the stack and wait for its end; False when none runs."""
+    if not (state := _running(home)):
+        return False
+    os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
     while _running(home):
         if time.monotonic() > deadline:
-            raise StackError(f"process {state['pid']} did not end in {timeout_s:.0f} s")
+            raise ConfigurationError(f"process {state['pid']} did not end in {timeout_s:.0f} s")
         time.sleep(0.1)
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in leftovers(home):
-            stopped = True
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-        deadline = time.monotonic() + LEFTOVERS_TIMEOUT_S
-        while leftovers(home) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    return stopped
+    return True
 
 
 def _check_free(home: Path) -> None:
-    """Raise StackError when a stack, or what is left of one, uses this data folder."""
+    """Raise ConfigurationError when a stack uses this data folder."""
     if state := _running(home):
-        raise StackError(f"already running (process {state['pid']}); `make stack-down` stops it")
-    if left := leftovers(home):
-        raise StackError(
-            f"left by an earlier stack: processes {left}; `make stack-down` stops them"
+        raise ConfigurationError(
+            f"already running (process {state['pid']}); `make stack-down` stops it"
         )
 
 
 def scale(home: Path, workers: int) -> None:
     """Set the number of workers of the running stack."""
     if not _running(home):
-        raise StackError("no stack runs here; `make stack` starts one")
+        raise ConfigurationError("no stack runs here; `make stack` starts one")
     (home / WORKERS).write_text(str(workers))
 
 

@@ -1,0 +1,258 @@
+"""Programs that are kept running: started, started again when they die, stopped in order."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import inf
+from pathlib import Path
+
+from pipeline.errors import ConfigurationError, DamoscopeError
+from run.health import Check, always
+
+log = logging.getLogger("damoscope")
+
+#: Seconds between looks at the processes.
+POLL_S = 0.1
+#: Seconds before a dead process is started again; doubled each time, up to the second. One that
+#: ran for longer than the second begins anew.
+RESTART_S = (0.5, 10.0)
+#: Deaths of one process, while we wait for readiness, after which we wait no longer.
+START_TRIES = 3
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Stopped(BaseException):
+    """SIGINT, SIGTERM or SIGHUP came."""
+
+
+def stop_on_signals() -> None:
+    """From now on the first of these signals raises Stopped in the main thread."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(*_: object) -> None:
+        # Once: stopping takes its time, and a second Ctrl-C must leave nothing behind.
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise Stopped
+
+    for number in numbers:
+        signal.signal(number, stop)
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run, how to tell that it is ready, and how it is stopped."""
+
+    name: str
+    command: Sequence[str]
+    #: What its environment has beside ours.
+    environment: Mapping[str, str] = field(default_factory=dict)
+    #: Asked again and again while it starts.
+    ready: Check = always
+    #: Programs stop in this order, those of one number together.
+    stop_order: int = 0
+    #: Seconds to end by itself after SIGTERM; then it and all that it started are killed.
+    stop_timeout_s: float = 20.0
+    #: Exit code with which it says that starting it again is no use.
+    fatal_exit_code: int | None = None
+
+
+class CannotStart(DamoscopeError):
+    """A program died again and again, or said that it cannot work."""
+
+    def __init__(self, process: Process, what: str = "does not start") -> None:
+        said = f":\n{process.tail()}" if process.log else "; see above why"
+        super().__init__(f"{process.program.name} {what}{said}")
+        self.program = process.program
+        self.exit_code = process.exit_code
+
+
+class NotReady(CannotStart):
+    """A program runs, and was not ready in time."""
+
+
+class Process:
+    """A program that runs, or has run.
+
+    A session of its own: Ctrl-C reaches us alone, and we stop our programs in order. It ends when
+    we end, whatever happens to us. What it prints goes to `log`, or to where we print.
+    """
+
+    def __init__(self, program: Program, logs: Path | None = None) -> None:
+        self.program = program
+        self.log = logs / f"{program.name}.log" if logs else None
+        #: How often it died by itself.
+        self.deaths = 0
+        #: Seconds that it took to become ready, once it has.
+        self.ready_after_s: float | None = None
+        self._ready = False
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        self._delay_s = RESTART_S[0]
+        #: When to start it again, once it has died.
+        self._due: float | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._popen.pid if self._popen and self._popen.poll() is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a process that ended by itself, negative for a signal; None otherwise."""
+        return self._popen.poll() if self._popen else None
+
+    def start(self) -> None:
+        """Start it; does not wait. Raises ConfigurationError when there is no such command."""
+        output = self.log.open("ab") if self.log else None
+        try:
+            self._popen = subprocess.Popen(
+                list(self.program.command),
+                env={**os.environ, **self.program.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                start_new_session=True,
+                preexec_fn=_end_with(os.getpid()),
+            )
+        except OSError as error:
+            raise ConfigurationError(f"{self.program.name} cannot be started: {error}") from error
+        finally:
+            if output:
+                output.close()
+        self._began, self._due, self._ready = time.monotonic(), None, False
+
+    def look_after(self) -> None:
+        """Start it again when it has died and its time has come. Raises CannotStart."""
+        code, now = self.exit_code, time.monotonic()
+        if code is None:
+            if now - self._began > RESTART_S[1]:
+                self._delay_s = RESTART_S[0]
+        elif self._due is None:
+            self.deaths += 1
+            # At the first start only: later on, a file that was edited stops nothing else.
+            if code == self.program.fatal_exit_code and self.deaths == 1:
+                raise CannotStart(self)
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            log.warning(
+                "%s ended with %s; starting it again in %.1f s",
+                self.program.name, how, self._delay_s,
+            )  # fmt: skip
+            self._due = now + self._delay_s
+            self._delay_s = min(self._delay_s * 2, RESTART_S[1])
+        elif now >= self._due:
+            self.start()
+
+    def is_ready(self) -> bool:
+        """Whether it runs and has said, since it was started, that it is ready."""
+        if self.pid is not None and not self._ready and self.program.ready():
+            self._ready = True
+            self.ready_after_s = time.monotonic() - self._began
+        return self.pid is not None and self._ready
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if self._popen and self._popen.poll() is None:
+            self._popen.send_signal(number)
+
+    def stop(self) -> None:
+        """SIGTERM, and an end to all that it started when it outlives its time."""
+        self.signal(signal.SIGTERM)
+        self.join()
+
+    def join(self, timeout_s: float | None = None) -> None:
+        """Wait for the end that was asked for, and enforce it when time is up."""
+        if self._popen is None:
+            return
+        try:
+            self._popen.wait(self.program.stop_timeout_s if timeout_s is None else timeout_s)
+        except subprocess.TimeoutExpired:
+            log.warning("%s did not stop in time and is killed", self.program.name)
+            os.killpg(self._popen.pid, signal.SIGKILL)
+            self._popen.wait()
+        self._popen = None
+
+    def tail(self, lines: int = 15) -> str:
+        """The end of its log."""
+        if self.log is None or not self.log.exists():
+            return "(no output)"
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Supervisor:
+    """Keeps programs running. `processes` holds them by name, in the order of their start."""
+
+    def __init__(self, logs: Path | None = None) -> None:
+        self.processes: dict[str, Process] = {}
+        self._logs = logs
+
+    def start(self, *programs: Program) -> list[Process]:
+        """Start programs together; does not wait."""
+        started = []
+        for program in programs:
+            process = self.processes[program.name] = Process(program, self._logs)
+            process.start()
+            started.append(process)
+        return started
+
+    def look_after(self) -> None:
+        """One look: start again what has died. Raises CannotStart."""
+        for process in self.processes.values():
+            process.look_after()
+
+    def wait_until_ready(self, timeout_s: float = inf) -> None:
+        """Keep all running until all are ready. Raises CannotStart, NotReady when time is up."""
+        ends = time.monotonic() + timeout_s
+        for process in self.processes.values():
+            process.deaths = 0
+        while waiting := [one for one in self.processes.values() if not one.is_ready()]:
+            self.look_after()
+            for process in self.processes.values():
+                if process.deaths >= START_TRIES:
+                    raise CannotStart(process)
+            if time.monotonic() > ends:
+                raise NotReady(waiting[0], f"is not ready after {timeout_s:.0f} s")
+            time.sleep(POLL_S)
+
+    def keep_running(self) -> None:
+        """Until Stopped, or CannotStart."""
+        while True:
+            self.look_after()
+            time.sleep(POLL_S)
+
+    def stop(self, names: Iterable[str] | None = None) -> None:
+        """Stop all, or these, in order, and keep them running no more."""
+        stopping = [
+            self.processes.pop(name) for name in list(self.processes if names is None else names)
+        ]
+        for _, group in groupby(sorted(stopping, key=_stop_order), _stop_order):
+            together = list(group)
+            for process in together:
+                process.signal(signal.SIGTERM)
+            began = time.monotonic()
+            for process in together:
+                waited_s = time.monotonic() - began
+                process.join(max(0.0, process.program.stop_timeout_s - waited_s))
+
+
+def _stop_order(process: Process) -> int:
+    return process.program.stop_order
+
+
+def _end_with(parent: int) -> Callable[[], None]:
+    def follow() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended before we could follow it
+            os._exit(1)
+
+    return follow

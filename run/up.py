@@ -1,0 +1,159 @@
+"""`damoscope up`: Redis, frontend, workers and watcher of a single machine, run together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+
+from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
+from run import checks, health
+from run.processes import CannotStart, NotReady, Program, Stopped, Supervisor, stop_on_signals
+from run.redis_server import RedisServer
+
+#: Exit code with which our own processes say that their settings are at fault.
+BAD_SETTINGS = 2
+#: How our own processes are started.
+OWN = (sys.executable, "-m", "run")
+#: Seconds that Redis may take to answer, and all of it to become ready, before we say so.
+REDIS_START_S, SLOW_START_S = 10.0, 30.0
+
+
+def up(settings: Settings) -> None:
+    """Start everything, keep it running until SIGINT, SIGTERM or SIGHUP, stop it in order.
+
+    Raises ConfigurationError when a setting cannot be used; nothing is left running.
+    """
+    began = time.monotonic()
+    stop_on_signals()
+    supervisor = Supervisor()
+    try:
+        with checks.locked_home(settings.home):
+            for port in _ports(settings):
+                checks.port(settings.host, port)
+            checks.model(settings.model)
+            try:
+                _start(supervisor, settings)
+                print(_ready_message(settings, time.monotonic() - began), flush=True)
+                supervisor.keep_running()
+            finally:
+                supervisor.stop()
+    except CannotStart as error:
+        if error.exit_code == BAD_SETTINGS:  # it has said which
+            raise SystemExit(BAD_SETTINGS) from None
+        raise
+    except Stopped:
+        return
+
+
+def _start(supervisor: Supervisor, settings: Settings) -> None:
+    environment = settings.environment()
+    if settings.prometheus_url is None:
+        ours = f"{settings.base_url}/otlp"
+        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = os.environ.get(
+            "OTEL_EXPORTER_OTLP_ENDPOINT", ours
+        )
+    if settings.redis_url is not None:
+        checks.redis(settings.redis_url)
+    else:
+        server = RedisServer(settings.home)
+        environment["DAMOSCOPE_REDIS_URL"] = server.url
+        supervisor.start(redis(server))
+        try:
+            supervisor.wait_until_ready(REDIS_START_S)
+        except CannotStart:
+            log_file = settings.home / "redis" / "redis.log"
+            raise ConfigurationError(f"Redis does not start; {log_file} says why") from None
+    print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
+    supervisor.start(*frontends(settings, environment), *workers(settings, environment))
+    try:
+        supervisor.wait_until_ready(SLOW_START_S)
+    except NotReady:
+        print("damoscope: still waiting for the first worker ...", flush=True)
+        supervisor.wait_until_ready()
+    # Not before: images can be detected without it, and starting costs cores.
+    supervisor.start(watcher(environment))
+
+
+# -- what runs -----------------------------------------------------------------------------------
+# Workers and watcher stop first: they finish what is in hand while Redis is there. The first
+# frontend receives the others' last telemetry. In all, stopping takes 10 seconds at most.
+
+
+def redis(server: RedisServer) -> Program:
+    """Redis with its data in the data folder."""
+    return Program(
+        name="Redis",
+        command=server.command(),
+        ready=health.redis(server.url),
+        stop_order=3,
+        stop_timeout_s=1.0,
+    )
+
+
+def frontends(settings: Settings, environment: Mapping[str, str]) -> list[Program]:
+    """The frontend with the pages and those without, each on a port of its own.
+
+    They are ready when a worker is.
+    """
+    first, *others = _ports(settings)
+    command = [*OWN, "frontend"]
+    return [
+        _own("frontend", command, environment, _readyz(settings, first), 2, 3.0),
+        *(
+            _own(
+                f"frontend on port {port}", [*command, "--port", str(port), "--no-pages"],
+                environment, _readyz(settings, port), 1, 2.0,
+            )
+            for port in others
+        ),
+    ]  # fmt: skip
+
+
+def workers(settings: Settings, environment: Mapping[str, str]) -> list[Program]:
+    """As many as the settings say."""
+    return [
+        _own(f"worker {number}", [*OWN, "worker"], environment)
+        for number in range(1, settings.workers + 1)
+    ]
+
+
+def watcher(environment: Mapping[str, str]) -> Program:
+    """Alerts, notifications and reports."""
+    return _own("watcher", [*OWN, "watcher"], environment)
+
+
+def _own(
+    name: str,
+    command: list[str],
+    environment: Mapping[str, str],
+    ready: health.Check = health.always,
+    stop_order: int = 0,
+    stop_timeout_s: float = 3.5,
+) -> Program:
+    return Program(
+        name, command, environment, ready, stop_order, stop_timeout_s, fatal_exit_code=BAD_SETTINGS
+    )
+
+
+def _ports(settings: Settings) -> range:
+    return range(settings.port, settings.port + settings.frontends)
+
+
+def _readyz(settings: Settings, port: int) -> health.Check:
+    return health.http(f"{settings.model_copy(update={'port': port}).base_url}/readyz")
+
+
+def _ready_message(settings: Settings, after_s: float) -> str:
+    return "\n".join(
+        [
+            f"damoscope: ready after {after_s:.1f} s",
+            f"  pages  {settings.base_url}/",
+            f"  API    {settings.base_url}/docs",
+            *(f"  API    port {port}, without pages" for port in _ports(settings)[1:]),
+            f"  data   {settings.home.resolve()}",
+            "  Ctrl-C stops everything",
+        ]
+    )
