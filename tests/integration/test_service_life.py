@@ -161,3 +161,10 @@ def test_two_side_by_side(service: Service, tmp_path: Path) -> None:
             assert left_running(tmp_path / "home") == []
         assert redis.client.ping()
         assert redis.client.smembers("rq:workers") == set()
+
+
+def test_a_variable_that_is_no_setting_is_told_of_once(tmp_path: Path) -> None:
+    """By the command that was started, and by none of the processes that it starts."""
+    with Service(tmp_path / "home", DAMOSCOPE_BATCHMAX="3") as running:
+        running.wait_until_ready()
+        assert running.output.count("DAMOSCOPE_BATCHMAX is not a setting") == 1

@@ -110,3 +110,20 @@ def test_parts_need_a_redis(tmp_path: Path, command: str) -> None:
     assert answer.returncode == 2
     (line,) = answer.stderr.splitlines()
     assert "REDIS_URL" in line
+
+
+def test_a_name_in_the_file_that_is_no_setting(tmp_path: Path) -> None:
+    """It ends the command with one line that says what was meant, and exit code 2."""
+    (tmp_path / "damoscope.toml").write_text("batchmax = 3\n")
+    answer = damoscope("alerts", "check", folder=tmp_path)
+    assert answer.returncode == 2
+    (line,) = answer.stderr.splitlines()
+    assert line.endswith("damoscope.toml: batchmax is not a setting; did you mean batch_max?")
+
+
+def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
+    """The command warns about it in one line, and does its work."""
+    answer = damoscope("alerts", "check", folder=tmp_path, DAMOSCOPE_BATCHMAX="3")
+    assert answer.returncode == 0
+    (line,) = answer.stderr.splitlines()
+    assert line.endswith("DAMOSCOPE_BATCHMAX is not a setting; did you mean DAMOSCOPE_BATCH_MAX?")
