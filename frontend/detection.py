@@ -234,7 +234,6 @@ class DetectionService:
         job = DetectJob(
             options=request.options,
             image=info,
-            deadline_s=time.time() + self._settings.job_ttl_s,
             upload_ms=upload_ms,
         )
         span = self._tracer.start_span(

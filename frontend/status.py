@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +12,6 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from rq.defaults import RQ_KEY_PREFIX
-from rq.utils import utcparse
 
 from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
 from telemetry import catalogue
@@ -100,15 +98,17 @@ class Status:
             pipe.llen(key)
             pipe.lindex(key, 0)
         pipe.smembers(WORKERS_KEY)
-        *queues, worker_keys = await pipe.execute()
+        pipe.time()
+        *queues, worker_keys, (seconds, microseconds) = await pipe.execute()
         firsts = queues[1::2]
         for job_id in firsts:
-            pipe.hget(f"{RQ_KEY_PREFIX}:job:{(job_id or b'').decode()}", "enqueued_at")
+            pipe.hget(f"{RQ_KEY_PREFIX}:job:{(job_id or b'').decode()}", "damoscope_enqueued")
         keys = sorted(worker_keys)
         for key in keys:
             pipe.hmget(key, *_WORKER_FIELDS)
         found = await pipe.execute()
-        waits = [_age_s(enqueued) for enqueued in found[: len(firsts)]]
+        now_s = seconds + microseconds / 1e6
+        waits = [max(0.0, now_s - int(us) / 1e6) if us else 0.0 for us in found[: len(firsts)]]
         workers = zip(keys, found[len(firsts) :], strict=True)
         return Snapshot(
             problem="",
@@ -142,12 +142,6 @@ class Status:
         instruments.observe(catalogue.QUEUE_OLDEST_AGE, age)
         instruments.observe(catalogue.WORKERS, workers)
         instruments.observe(catalogue.WORKERS_FALLBACK, fallback)
-
-
-def _age_s(enqueued_at: bytes | None) -> float:
-    if not enqueued_at:
-        return 0.0
-    return max(0.0, time.time() - utcparse(enqueued_at.decode()).timestamp())
 
 
 def _worker(key: bytes, state: bytes, _: None, *facts: bytes | None) -> WorkerState:

@@ -49,8 +49,6 @@ class DetectJob(BaseModel):
 
     options: DetectOptions
     image: ImageInfo
-    #: Unix time after which a worker drops the job unrun.
-    deadline_s: float
     #: How long the upload stage took; the worker copies it into the result.
     upload_ms: float
 

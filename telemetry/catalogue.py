@@ -228,8 +228,8 @@ ATTR_IMAGE_HEIGHT = _attribute(
     "damoscope.image.height", "int", (SPAN_UPLOAD,), "pixels, as a person sees it"
 )
 ATTR_CLOCK_SKEW = _attribute(
-    "damoscope.clock_skew_ms", "double", (SPAN_QUEUE_WAIT,),
-    "how far the clocks of two hosts disagreed, when they did",
+    "damoscope.clock.skew_ms", "double", (SPAN_QUEUE_WAIT,),
+    "the worker's clock less the frontend's, where they differ by 50 ms or more",
 )  # fmt: skip
 ATTR_ATTEMPT = _attribute(
     "damoscope.attempt", "int", (SPAN_PROCESS,), "1 for the first try; more when a worker died"

@@ -15,7 +15,7 @@ from pipeline.queue.consumer import TakenJob
 from telemetry.context import extract, trace_id
 from worker.model.preprocess import Prepared
 
-#: Beginning and end in Unix nanoseconds.
+#: Beginning and end in Unix nanoseconds, on the clock of the frontend that enqueued the image.
 Interval = tuple[int, int]
 
 
@@ -42,7 +42,7 @@ class BatchItem:
     stages: dict[str, Interval] = field(default_factory=dict)
     error: DamoscopeError | None = None
     failed_stage: str | None = None
-    #: Unix nanoseconds at which the outcome was stored.
+    #: When the outcome was stored, on the same clock.
     stored_ns: int = 0
     #: The frontend's `enqueue` span, of which the worker's are children.
     parent: Context = field(init=False)

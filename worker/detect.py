@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -44,12 +43,11 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
 
 
 def _detect(stages: Stages, path: Path) -> BatchItem:
-    now_ns = time.time_ns()
     info = ImageInfo(width=0, height=0, format=path.suffix.lstrip(".").upper(), bytes=0)
-    job = DetectJob(options=DetectOptions(), image=info, deadline_s=time.time() + 3600, upload_ms=0)
+    job = DetectJob(options=DetectOptions(), image=info, upload_ms=0)
     taken = TakenJob(
-        job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=now_ns,
-        taken_ns=now_ns, attempt=1, reply_to="", job=job, image=path.read_bytes(),
+        job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=0,
+        taken_ns=0, origin_ns=0, attempt=1, reply_to="", job=job, image=path.read_bytes(),
     )  # fmt: skip
     item = BatchItem(taken)
     stages.run(item)

@@ -148,11 +148,18 @@ class BatchWorker(BaseWorker):
                     for queue in self.queues:
                         clean_worker_registry(queue)
                 if beats % 30 == 0:
-                    self.clean_registries()
+                    self._clean_registries()
             except LOST_REDIS:
                 pass  # the loop says so, once
             if self._stopping.is_set():
                 time.sleep(0.1)  # only until the batch in hand is done
+
+    def _clean_registries(self) -> None:
+        """As RQ does, but by Redis' clock: by another, what others keep would be too old."""
+        now_s = self._consumer.redis_ns() / 1e9
+        for queue in self.queues:
+            for registry in (queue.finished_job_registry, queue.failed_job_registry):
+                registry.cleanup(now_s)
 
     def _recover(self) -> None:
         back, failed = self._consumer.recover()
@@ -237,9 +244,8 @@ class BatchWorker(BaseWorker):
         finally:  # what cannot be stored is not kept from others any longer
             for item in items:
                 self._in_hand.pop(item.taken.execution_id, None)
-        now_ns = time.time_ns()
         for item in items:
-            item.stored_ns = now_ns
+            item.stored_ns = item.taken.now_ns()
         if not all(stored):
             log.warning("%d result(s) came too late: others did the work", stored.count(False))
         return [item for item, stands in zip(items, stored, strict=True) if stands]

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.errors import DamoscopeError, InferenceFailed, JobExpired
 from telemetry.catalogue import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
-from worker.batch import BatchItem, Call
+from worker.batch import BatchItem, Call, Interval
 from worker.model.nms import detections
 from worker.model.preprocess import preprocess
 from worker.model.session import Detector
@@ -56,22 +56,22 @@ class Stages:
         if taken.job is None:
             item.fail(InferenceFailed(taken.refusal))
             return
-        if taken.image is None or time.time() > taken.job.deadline_s:
+        if taken.image is None or taken.expired:
             item.fail(JobExpired("it waited in the queue for longer than jobs are kept"))
             return
         spec = self._detector.spec
-        started = time.time_ns()
+        started = taken.now_ns()
         try:
             item.prepared = preprocess(taken.image, taken.job.image, spec.height, spec.width)
         except Exception as error:  # whatever one image does must not stop a worker
             item.fail(_purposeful(error, taken.job_id), SPAN_PREPROCESS)
-        item.stages[SPAN_PREPROCESS] = (started, time.time_ns())
+        item.stages[SPAN_PREPROCESS] = (started, taken.now_ns())
         taken.image = None  # only the pixels are needed from here on
 
     def infer(self, items: list[BatchItem]) -> None:
         """One call for all items; when it fails, one each, to find the image that it fails on."""
         images = [item.prepared.pixels for item in items if item.prepared is not None]
-        started = time.time_ns()
+        started = time.perf_counter_ns()
         try:
             alone = len(items) == 1 and items[0].taken.alone
             scores, boxes = self._detector.run(images, alone=alone)
@@ -81,12 +81,13 @@ class Stages:
                     self.infer([item])
                 return
             items[0].fail(error, SPAN_INFERENCE)
-            items[0].stages[SPAN_INFERENCE] = (started, time.time_ns())
+            items[0].stages[SPAN_INFERENCE] = _interval(items[0], started, time.perf_counter_ns())
             return
-        call = Call((started, time.time_ns()), len(items))
+        ended = time.perf_counter_ns()
+        call = Call(_interval(items[0], started, ended), len(items))
         for index, item in enumerate(items):
             item.raw, item.call = (scores[index], boxes[index]), call
-            item.stages[SPAN_INFERENCE] = call.interval
+            item.stages[SPAN_INFERENCE] = _interval(item, started, ended)
 
     def nms(self, item: BatchItem) -> None:
         """Choose among the raw boxes of one image."""
@@ -95,7 +96,7 @@ class Stages:
         assert item.taken.job
         options, spec = item.taken.job.options, self._detector.spec
         score, iou = options.score_threshold, options.iou_threshold
-        started = time.time_ns()
+        started = item.taken.now_ns()
         try:
             item.detections, item.candidates = detections(
                 *item.raw,
@@ -109,7 +110,7 @@ class Stages:
             )
         except Exception as error:  # whatever one image does must not stop a worker
             item.fail(_purposeful(error, item.taken.job_id), SPAN_NMS)
-        item.stages[SPAN_NMS] = (started, time.time_ns())
+        item.stages[SPAN_NMS] = (started, item.taken.now_ns())
         item.raw = None
 
     def result(self, item: BatchItem, worker: str) -> bytes:
@@ -119,7 +120,7 @@ class Stages:
         assert prepared
         assert item.call
         upload_ms = taken.job.upload_ms
-        since_enqueued_ms = (time.time_ns() - taken.enqueued_ns) / 1e6
+        since_enqueued_ms = (taken.now_ns() - taken.enqueued_ns) / 1e6
         # Not by way of the model, which takes four times as long when few boxes are found.
         return orjson.dumps(
             {
@@ -137,16 +138,22 @@ class Stages:
                 "detections": item.detections.plain(),
                 "timings_ms": {
                     "upload": upload_ms,
-                    "queue_wait": round(max(0, taken.taken_ns - taken.enqueued_ns) / 1e6, 3),
+                    "queue_wait": round((taken.taken_ns - taken.enqueued_ns) / 1e6, 3),
                     "preprocess": item.stage_ms(SPAN_PREPROCESS),
                     "inference": item.stage_ms(SPAN_INFERENCE),
                     "nms": item.stage_ms(SPAN_NMS),
-                    "total": round(upload_ms + max(0.0, since_enqueued_ms), 3),
+                    "total": round(upload_ms + since_enqueued_ms, 3),
                 },
                 "batch_size": item.call.size,
                 "worker": worker,
             }
         )
+
+
+def _interval(item: BatchItem, started: int, ended: int) -> Interval:
+    """When a call ran that several images share, on the clock of one of them."""
+    origin = item.taken.origin_ns
+    return started + origin, ended + origin
 
 
 def _purposeful(error: Exception, job_id: str) -> DamoscopeError:

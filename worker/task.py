@@ -9,7 +9,7 @@ process. damoscope's own workers never call this: they only know it by name.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from rq import get_current_job
@@ -35,9 +35,7 @@ def detect(payload: dict[str, Any]) -> dict[str, Any]:
     job = get_current_job()
     assert job is not None, "detect runs inside an RQ worker only"
     redis = job.connection
-    image = cast(bytes | None, redis.get(image_key(job.id)))
-    reply_to = cast(bytes | None, redis.hget(job.key, "damoscope_reply"))
-    item = BatchItem(taken_from_rq(job, payload, image, reply_to))
+    item = BatchItem(taken_from_rq(job, payload))
     try:
         result = _run(item, str(job.worker_name))
     except DamoscopeError as error:

@@ -20,6 +20,8 @@ from worker.batch import BatchItem, Call
 
 #: The context of what belongs to no image. (To a metric an empty one stands for the current.)
 NOWHERE = set_span_in_context(INVALID_SPAN, Context())
+#: Clocks of two hosts that differ by less are as good as the same.
+SKEW_NS = 50_000_000
 #: Attributes and links of a span.
 Inference = tuple[Mapping[str, AttributeValue] | None, Sequence[Link]]
 
@@ -31,7 +33,7 @@ class WorkerTrace:
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
         self._worker, self._model, self._provider = worker, model, provider
-        #: Unix nanoseconds up to which this worker's time is counted as busy.
+        #: Moment of `perf_counter_ns` up to which this worker's time is counted as busy.
         self._busy_until_ns = 0
 
     def batch(self, items: Sequence[BatchItem]) -> None:
@@ -43,14 +45,14 @@ class WorkerTrace:
         for item in items:
             self._image(item, calls[item.call] if item.call else None)
         if items:
-            self._busy(min(item.taken.taken_ns for item in items))
+            self._busy(min(item.taken.taken_ns - item.taken.origin_ns for item in items))
 
     def _busy(self, taken_ns: int) -> None:
         """Count the time since a batch was taken, telemetry included, as busy.
 
         The next batch is taken while this one is in hand: what both cover counts once.
         """
-        now_ns = time.time_ns()
+        now_ns = time.perf_counter_ns()
         busy_ns = max(0, now_ns - max(taken_ns, self._busy_until_ns))
         self._busy_until_ns = now_ns
         self._instruments.add(catalogue.WORKER_BUSY, busy_ns / 1e9, {"provider": self._provider})
@@ -116,11 +118,9 @@ class WorkerTrace:
 
     def _queue_wait(self, item: BatchItem) -> tuple[float, Context]:
         """How long an image waited, in seconds, and the context of the span that says so."""
-        start, end = item.taken.enqueued_ns, item.taken.taken_ns
-        attributes = None
-        if start > end:  # the clocks of two hosts disagree by more than the job waited
-            attributes = {catalogue.ATTR_CLOCK_SKEW: (start - end) / 1e6}
-            start = end
+        start, end, skew_ns = item.taken.enqueued_ns, item.taken.taken_ns, item.taken.skew_ns
+        skewed = abs(skew_ns) >= SKEW_NS
+        attributes = {catalogue.ATTR_CLOCK_SKEW: skew_ns / 1e6} if skewed else None
         span = spans.record(
             self._tracer, catalogue.SPAN_QUEUE_WAIT, item.parent, start, end, attributes=attributes
         )

@@ -58,9 +58,7 @@ async def _enqueue(socket: Path, image: bytes, count: int) -> None:
     info = ImageInfo(width=160, height=120, format="JPEG", bytes=len(image))
     for _ in range(count):
         job_id = secrets.token_hex(16)
-        job = DetectJob(
-            options=DetectOptions(), image=info, deadline_s=time.time() + 600, upload_ms=0.0
-        )
+        job = DetectJob(options=DetectOptions(), image=info, upload_ms=0.0)
         # A sampled context of its own, so that each job leaves its spans.
         meta = {"traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"}
         await producer.store_image(job_id, image)

@@ -18,6 +18,7 @@ from rq.results import Result
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError
+from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import (
     DOORBELL,
     IMAGE_KEYS,
@@ -26,11 +27,11 @@ from pipeline.queue.keys import (
     TAKEN_KEY,
     WORKERS_KEY,
     image_key,
-    iso_now,
+    iso,
     script,
 )
 from pipeline.queue.messages import LOST, exc_string, pack_exc, reply
-from pipeline.queue.payload import read_enqueued_ns, read_job, read_meta, unix_ns
+from pipeline.queue.payload import read_iso_ns, read_job, read_meta, read_ns
 
 
 @dataclass(slots=True)
@@ -42,9 +43,12 @@ class TakenJob:
     #: Name of the queue that it came from.
     queue: str
     meta: dict[str, Any]
-    #: Unix time in nanoseconds.
+    #: Unix nanoseconds on the clock of the frontend that enqueued it; the time between them is
+    #: by Redis' clock.
     enqueued_ns: int
     taken_ns: int
+    #: What makes such a time of this process' `time.perf_counter_ns`.
+    origin_ns: int
     #: 1 for the first try.
     attempt: int
     reply_to: str
@@ -53,8 +57,16 @@ class TakenJob:
     refusal: str = ""
     #: The encoded image, or None when its key has expired.
     image: bytes | None = None
+    #: Its deadline had passed, by Redis' clock, when it was taken.
+    expired: bool = False
+    #: How far this host's clock is ahead of the frontend's, as far as it is known.
+    skew_ns: int = 0
     #: Nothing else was waiting or being worked on, by any worker.
     alone: bool = False
+
+    def now_ns(self) -> int:
+        """This moment on the clock of `enqueued_ns` and `taken_ns`."""
+        return time.perf_counter_ns() + self.origin_ns
 
 
 #: Keys and arguments of a script.
@@ -77,6 +89,8 @@ class Consumer:
         self._finish = redis.register_script(script("finish"))
         self._heartbeat = redis.register_script(script("heartbeat"))
         self._recover = redis.register_script(script("recover"))
+        #: Of `perf_counter_ns`: this host's own idea of the time of day takes no part.
+        self._clock = RedisClock()
 
     def wait(self, timeout_s: float) -> None:
         """Return when something may be waiting, after `timeout_s` at the latest."""
@@ -85,15 +99,22 @@ class Consumer:
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
         keys = [DOORBELL, self._worker_key, WORKERS_KEY, self._taken_key, *QUEUE_KEYS]
-        args = [RQ_KEY_PREFIX, self._worker, iso_now(), LEASE_S, most, int(ahead),
+        args = [RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
                 *(uuid4().hex for _ in range(most))]  # fmt: skip
+        sent_ns = time.perf_counter_ns()
         try:
-            entries, images = self._take_with_images(keys, args)
+            (redis_us, entries), images = self._take_with_images(keys, args)
         except NoScriptError:  # Redis was restarted
             self._redis.script_load(self._take.script)
-            entries, images = self._take_with_images(keys, args)
-        taken_ns = time.time_ns()
-        return [_taken(*pair, taken_ns) for pair in zip(entries, images, strict=True)]
+            (redis_us, entries), images = self._take_with_images(keys, args)
+        moment = _Moment.of(self._clock, sent_ns, redis_us * 1000)
+        return [_taken(*pair, moment) for pair in zip(entries, images, strict=True)]
+
+    def redis_ns(self) -> int:
+        """This moment in Unix nanoseconds by Redis' clock."""
+        if self._clock.ahead_ns is None:
+            _Moment.asked(self._redis, self._clock)
+        return time.perf_counter_ns() - (self._clock.ahead_ns or 0)
 
     def _take_with_images(self, keys: list[str], args: list[Any]) -> list[list[Any]]:
         # The images do not pass through the script: Redis' Lua reads every byte of a text one by
@@ -113,11 +134,11 @@ class Consumer:
         """Put back, or fail, what dead workers held. Returns (put back, failed)."""
         error = JobError(code=LOST.code, message=str(LOST))
         message = b'{"error":' + error.model_dump_json().encode() + b"}"
+        now = iso(self.redis_ns())
         back, failed = self._recover(
             keys=[DOORBELL, *QUEUE_KEYS],
-            args=[RQ_KEY_PREFIX, iso_now(), self._result_ttl_s, pack_exc(exc_string(LOST)),
-                  message],
-        )  # fmt: skip
+            args=[RQ_KEY_PREFIX, now, self._result_ttl_s, pack_exc(exc_string(LOST)), message],
+        )
         return int(back), int(failed)
 
     def finish(self, outcomes: Sequence[tuple[TakenJob, bytes | errors.DamoscopeError]],
@@ -159,52 +180,96 @@ class Consumer:
             )
         keys = [f"{RQ_KEY_PREFIX}:wip:{job.queue}", registry, Job.key_for(job.job_id),
                 Result.get_key(job.job_id), self._worker_key, image_key(job.job_id)]  # fmt: skip
+        ended_ns = self.redis_ns()
+        started_ns = ended_ns - (job.now_ns() - job.taken_ns)
         args = [RQ_KEY_PREFIX, job.job_id, job.execution_id, self._worker,
-                "failed" if failed else "finished", iso_now(), self._result_ttl_s,
+                "failed" if failed else "finished", iso(ended_ns), self._result_ttl_s,
                 f"{work_s:.6f}", job.reply_to, message,
                 "type", kind.value, "worker_name", self._worker,
                 "execution_id", job.execution_id,
-                "execution_started_at", job.taken_ns / 1e9,
-                "execution_ended_at", time.time(), *value]  # fmt: skip
+                "execution_started_at", started_ns / 1e9,
+                "execution_ended_at", ended_ns / 1e9, *value]  # fmt: skip
         return keys, args
 
 
-def _taken(entry: list[Any], image: bytes | None, taken_ns: int) -> TakenJob:
-    job_id, execution_id, queue_key, data, meta, enqueued_at, before, reply_to, alone = entry
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """When jobs were taken, by Redis' clock and by those of this process, in nanoseconds."""
+
+    redis_ns: int
+    #: How far this process' clocks are ahead of Redis'.
+    perf_ahead_ns: int
+    wall_ahead_ns: int
+
+    @classmethod
+    def of(cls, clock: RedisClock, sent_ns: int, redis_ns: int) -> _Moment:
+        """Of a round trip that began at `sent_ns` and just ended; `clock` learns from it."""
+        now_ns, wall_ns = time.perf_counter_ns(), time.time_ns()
+        ahead_ns = clock.seen(sent_ns, redis_ns, now_ns)
+        return cls(redis_ns, ahead_ns, wall_ns - (now_ns - ahead_ns))
+
+    @classmethod
+    def asked(cls, redis: Redis, clock: RedisClock) -> _Moment:
+        """This moment: Redis is asked for it."""
+        sent_ns = time.perf_counter_ns()
+        seconds, microseconds = redis.time()
+        return cls.of(clock, sent_ns, seconds * 10**9 + microseconds * 1000)
+
+    def times(self, iso_time: bytes, enqueued: bytes, deadline: bytes,
+              frontend: bytes) -> dict[str, Any]:  # fmt: skip
+        """Those fields of a TakenJob that are times, from those of the job's hash."""
+        enqueued_ns = read_ns(enqueued) or read_iso_ns(iso_time) or self.redis_ns
+        deadline_ns = read_ns(deadline)
+        # By how much the frontend's clock is ahead of Redis': nothing where it does not say.
+        frontend_ns = read_ns(frontend) or 0
+        return {
+            "enqueued_ns": min(enqueued_ns, self.redis_ns) + frontend_ns,
+            "taken_ns": self.redis_ns + frontend_ns,
+            "origin_ns": frontend_ns - self.perf_ahead_ns,
+            "expired": deadline_ns is not None and self.redis_ns > deadline_ns,
+            "skew_ns": self.wall_ahead_ns - frontend_ns,
+        }
+
+
+def _taken(entry: list[Any], image: bytes | None, moment: _Moment) -> TakenJob:
+    job_id, execution_id, queue_key, data, meta, before, reply_to, *times, alone = entry
     job, refusal = read_job(data)
     return TakenJob(
         job_id=job_id.decode(),
         execution_id=execution_id.decode(),
         queue=queue_key.decode().removeprefix(Queue.redis_queue_namespace_prefix),
         meta=read_meta(meta),
-        enqueued_ns=read_enqueued_ns(enqueued_at) or taken_ns,
-        taken_ns=taken_ns,
         attempt=int(before) + 1,
         alone=alone == 1,
         image=image,
         reply_to=reply_to.decode(),
         job=job,
         refusal=refusal,
+        **moment.times(*times),
     )
 
 
-def taken_from_rq(job: Job, payload: Any, image: bytes | None, reply_to: bytes | None) -> TakenJob:
+def taken_from_rq(job: Job, payload: Any) -> TakenJob:
     """The same for a job that a stock RQ worker took."""
     try:
         detect_job, refusal = DetectJob.model_validate(payload), ""
     except ValueError as error:
         detect_job, refusal = None, f"not a job of ours: {error}"
-    now_ns = time.time_ns()
+    moment = _Moment.asked(job.connection, RedisClock())
+    pipe = job.connection.pipeline(transaction=False)
+    pipe.get(image_key(job.id))
+    pipe.hmget(job.key, "damoscope_reply", "enqueued_at", "damoscope_enqueued",
+               "damoscope_deadline", "damoscope_clock")  # fmt: skip
+    image, (reply_to, *times) = pipe.execute()
     return TakenJob(
         job_id=job.id,
         execution_id="",
         queue=job.origin,
         meta=job.meta,
-        enqueued_ns=unix_ns(job.enqueued_at) if job.enqueued_at else now_ns,
-        taken_ns=now_ns,
         attempt=(job.number_of_retries or 0) + 1,
         reply_to=(reply_to or b"").decode(),
         job=detect_job,
         refusal=refusal,
         image=image,
+        **moment.times(*(value or b"" for value in times)),
     )

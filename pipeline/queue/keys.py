@@ -46,6 +46,6 @@ def image_key(job_id: str) -> str:
     return f"{IMAGE_KEYS}{job_id}"
 
 
-def iso_now() -> str:
-    """This moment in the format that RQ keeps times in."""
-    return utcformat(datetime.now(UTC))
+def iso(unix_ns: int) -> str:
+    """A moment in the format that RQ keeps times in."""
+    return utcformat(datetime.fromtimestamp(unix_ns / 1e9, UTC))

@@ -21,16 +21,20 @@ def read_meta(text: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_enqueued_ns(text: bytes) -> int:
-    """Unix nanoseconds of RQ's `enqueued_at`; 0 where it says none."""
+def read_ns(microseconds: bytes) -> int | None:
+    """Nanoseconds of a number of microseconds; None where there is none."""
     try:
-        return unix_ns(datetime.fromisoformat(text.decode()))
-    except ValueError:  # absent, or not a time
-        return 0
+        return int(microseconds) * 1000
+    except ValueError:
+        return None
 
 
-def unix_ns(moment: datetime) -> int:
-    """Unix nanoseconds of a moment, which is in UTC where it does not say otherwise."""
+def read_iso_ns(text: bytes) -> int | None:
+    """Unix nanoseconds of a moment as RQ keeps it; None where there is none."""
+    try:
+        moment = datetime.fromisoformat(text.decode())
+    except ValueError:
+        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1e6) * 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import orjson
@@ -16,7 +17,8 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobState, Priority
-from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso_now, script
+from pipeline.queue.clock import RedisClock
+from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso, script
 from pipeline.queue.messages import error_from_exc_string, unpack_exc
 from pipeline.queue.payload import read_meta
 from pipeline.queue.round_trips import RoundTrips
@@ -37,6 +39,8 @@ class Producer:
         )
         self._enqueue = redis.register_script(script("enqueue"))
         self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
+        #: This host's clock beside Redis'; None before the first job.
+        self._clock: RedisClock | None = None
 
     async def store_image(self, job_id: str, data: bytes) -> None:
         """Store the encoded image under the job's own key."""
@@ -48,30 +52,47 @@ class Producer:
         await self._together.run("DEL", image_key(job_id))
 
     async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
-                      meta: dict[str, str], reply_to: str) -> None:  # fmt: skip
+                      meta: dict[str, str], reply_to: str,
+                      ttl_s: float | None = None) -> None:  # fmt: skip
         """Enqueue one job whose image is stored. Raises Unavailable when the queues are full.
 
         `meta` carries the trace context, and its `trace_id`; `reply_to` is the channel the reply
-        is published on.
+        is published on; `ttl_s` after this, by Redis' clock, no worker begins the job any more.
         """
-        fields = self._fields(job_id, job, priority, meta, reply_to)
+        if self._clock is None:
+            self._clock = await self._compared()
+        clock, sent_ns = self._clock, time.time_ns()
+        ahead_ns = clock.ahead_ns or 0
+        fields = self._fields(job_id, job, priority, meta, reply_to, sent_ns - ahead_ns)
+        if ahead_ns:
+            fields += ("damoscope_clock", ahead_ns // 1000)
         queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
         keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys, *QUEUE_KEYS]
         kept_s = self._job_ttl_s + self._result_ttl_s
-        call = [len(keys), *keys, self._queue_max, kept_s, job_id, *fields]
+        within_s = self._job_ttl_s if ttl_s is None else ttl_s
+        call = [len(keys), *keys, self._queue_max, kept_s, job_id, within_s, *fields]
         try:
-            waiting = await self._together.run("EVALSHA", self._enqueue.sha, *call)
+            answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
         except NoScriptError:  # Redis was restarted
-            waiting = await self._together.run("EVAL", self._enqueue.script, *call)
+            answer = await self._together.run("EVAL", self._enqueue.script, *call)
+        waiting, redis_us = answer
+        clock.seen(sent_ns, redis_us * 1000, time.time_ns())
         if waiting < 0:
             raise errors.Unavailable(
                 f"the queue is full ({self._queue_max} images waiting); try again shortly"
             )
 
+    async def _compared(self) -> RedisClock:
+        """The clocks are taken to agree as far as a first look at Redis' does not deny it."""
+        clock, sent_ns = RedisClock(ahead_ns=0), time.time_ns()
+        seconds, microseconds = await self._together.run("TIME")
+        clock.seen(sent_ns, seconds * 10**9 + microseconds * 1000, time.time_ns())
+        return clock
+
     def _fields(self, job_id: str, job: DetectJob, priority: Priority, meta: dict[str, str],
-                reply_to: str) -> list[Any]:  # fmt: skip
-        """The RQ job hash as a flat list of fields and values."""
-        now = iso_now()
+                reply_to: str, now_ns: int) -> list[Any]:  # fmt: skip
+        """The RQ job hash as a flat list of fields and values. `now_ns` is by Redis' clock."""
+        now = iso(now_ns)
         # As RQ writes it, but not compressed: RQ reads both, and packing costs more than the rest.
         data = b'["%b",null,[%b],{}]' % (TASK.encode(), job.model_dump_json().encode())
         return [

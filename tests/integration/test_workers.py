@@ -43,7 +43,7 @@ class Line:
         assert self._pubsub.get_message(timeout=5)
         self.heard: list[str] = []
 
-    def send(self, *images: bytes, deadline_s: float = 600) -> list[str]:
+    def send(self, *images: bytes, ttl_s: float | None = None) -> list[str]:
         """Enqueue images. Returns their job ids."""
 
         async def send() -> list[str]:
@@ -53,12 +53,11 @@ class Line:
             for data in images:
                 job_id = uuid4().hex
                 info = ImageInfo(width=1, height=1, format="JPEG", bytes=len(data))
-                job = DetectJob(
-                    options=DetectOptions(), image=info, deadline_s=time.time() + deadline_s,
-                    upload_ms=1.0,
-                )  # fmt: skip
+                job = DetectJob(options=DetectOptions(), image=info, upload_ms=1.0)
                 await producer.store_image(job_id, data)
-                await producer.enqueue(job_id, job, priority="normal", meta={}, reply_to=REPLY_TO)
+                await producer.enqueue(
+                    job_id, job, priority="normal", meta={}, reply_to=REPLY_TO, ttl_s=ttl_s
+                )
                 ids.append(job_id)
             await redis.aclose()
             return ids
@@ -278,7 +277,7 @@ def test_an_image_that_kills_workers(line: Line, workers: Workers) -> None:
 
 def test_images_past_their_deadline_are_dropped(line: Line, workers: Workers) -> None:
     """A job that waited for longer than allowed is not run, and told so."""
-    old, new = line.send(pictures.jpeg(), deadline_s=-1) + line.send(pictures.jpeg())
+    old, new = line.send(pictures.jpeg(), ttl_s=0) + line.send(pictures.jpeg())
     workers.start(1)
     assert line.all_done([old, new]) == ["expired", "finished"]
 

@@ -20,6 +20,7 @@ def item(image: bytes | None, **changes: Any) -> BatchItem:
         "meta": {},
         "enqueued_ns": now_ns - 50_000_000,
         "taken_ns": now_ns,
+        "origin_ns": now_ns - time.perf_counter_ns(),
         "attempt": 1,
         "reply_to": "replies",
         "job": job(),
@@ -28,10 +29,9 @@ def item(image: bytes | None, **changes: Any) -> BatchItem:
     return BatchItem(TakenJob(**{**fields, **changes}))
 
 
-def job(deadline_in_s: float = 60, **options: Any) -> DetectJob:
+def job(**options: Any) -> DetectJob:
     return DetectJob(
         options=DetectOptions(**options),
         image=ImageInfo(width=90, height=60, format="PNG", bytes=1234),
-        deadline_s=time.time() + deadline_in_s,
         upload_ms=12.5,
     )

@@ -4,8 +4,9 @@
 --       taken, then the queues, highest priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
 --       then one execution id for each job that may be taken
--- Returns a list of {job id, execution id, queue key, data, meta, enqueued_at, how often it was
---                    taken before, reply channel, 1 when nothing else waits or is being worked on}.
+-- Returns this moment in microseconds, and a list of {job id, execution id, queue key, data, meta,
+--   how often it was taken before, reply channel, RQ's enqueued_at, damoscope_enqueued,
+--   damoscope_deadline, damoscope_clock, 1 when nothing else waits or is being worked on}.
 local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local ids, queues = 6, 5
 local time = redis.call('TIME')
@@ -25,10 +26,10 @@ local function take(queue)
   local id = redis.call('LINDEX', queue, 0)
   if not id then return false end
   local key = prefix .. ':job:' .. id
-  local job = redis.call('HMGET', key, 'data', 'meta', 'enqueued_at', 'damoscope_taken',
-    'damoscope_reply')
+  local job = redis.call('HMGET', key, 'data', 'meta', 'damoscope_taken', 'damoscope_reply',
+    'enqueued_at', 'damoscope_enqueued', 'damoscope_deadline', 'damoscope_clock')
   -- Counted here, because RQ's own recovery of lost jobs does not count.
-  local before = tonumber(job[4] or '0') or 0
+  local before = tonumber(job[3] or '0') or 0
   -- An image over which a worker may have died runs alone, and is not taken while another
   -- batch is in hand: it costs no other image a try.
   if before > 0 and (#taken > 0 or ARGV[6] == '1') then most = #taken return false end
@@ -47,8 +48,8 @@ local function take(queue)
   redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
   redis.call('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
   redis.call('RPUSH', KEYS[4], id)
-  taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', job[3] or '', before,
-    job[5] or '', 0}
+  taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', before, job[4] or '',
+    job[5] or '', job[6] or '', job[7] or '', job[8] or '', 0}
   if before > 0 then most = #taken end
   return true
 end
@@ -74,6 +75,6 @@ if #taken == 1 then
   for i = queues, #KEYS do
     others = others + redis.call('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
   end
-  taken[1][9] = others == 0 and 1 or 0
+  taken[1][12] = others == 0 and 1 or 0
 end
-return taken
+return {time[1] * 1e6 + time[2], taken}

@@ -45,11 +45,10 @@ REPLY_TO = "damoscope:replies:test"
 META = {"trace_id": "ab" * 16, "traceparent": "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"}
 
 
-def detect_job(seconds: float = 600) -> DetectJob:
+def detect_job() -> DetectJob:
     return DetectJob(
         options=DetectOptions(),
         image=ImageInfo(width=640, height=480, format="JPEG", bytes=3),
-        deadline_s=time.time() + seconds,
         upload_ms=1.5,
     )
 
@@ -76,13 +75,14 @@ class Bench:
 
         return asyncio.run(ask())
 
-    def enqueue(self, *ids: str, priority: Priority = "normal") -> None:
+    def enqueue(self, *ids: str, priority: Priority = "normal", ttl_s: float | None = None) -> None:
         async def enqueue(producer: Producer) -> None:
             for job_id in ids:
                 await producer.store_image(job_id, job_id.encode())
                 await producer.enqueue(
-                    job_id, detect_job(), priority=priority, meta=META, reply_to=REPLY_TO
-                )
+                    job_id, detect_job(), priority=priority, meta=META, reply_to=REPLY_TO,
+                    ttl_s=ttl_s,
+                )  # fmt: skip
 
         self.ask(enqueue)
 

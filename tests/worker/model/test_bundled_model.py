@@ -40,11 +40,11 @@ def detected(stages: Stages, data: bytes, size: tuple[int, int]) -> BatchItem:
     """All stages of a JPEG whose header says that it is width x height pixels large."""
     info = ImageInfo(width=size[0], height=size[1], format="JPEG", bytes=len(data))
     options = DetectOptions()
-    job = DetectJob(options=options, image=info, deadline_s=float("inf"), upload_ms=0)
+    job = DetectJob(options=options, image=info, upload_ms=0)
     item = BatchItem(
         TakenJob(
-            job_id="a", execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0, attempt=1,
-            reply_to="", image=data, job=job,
+            job_id="a", execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0, origin_ns=0,
+            attempt=1, reply_to="", image=data, job=job,
         )
     )  # fmt: skip
     stages.run(item)
