@@ -249,7 +249,15 @@ ATTR_CANDIDATES = _attribute(
     "damoscope.nms.candidates", "int", (SPAN_NMS,), "boxes above the score threshold, before NMS"
 )
 ATTR_ERROR_TYPE = _attribute(
-    "error.type", "string", tuple(SPANS), "on a failure: its code, or the exception's class"
+    "error.type", "string", tuple(SPANS),
+    "on a failure: its code, the exception's class, or on an API request the status of a 5xx",
+)  # fmt: skip
+#: What a client is told, on each span that it is about: see `telemetry.spans.fail`.
+ATTR_PROBLEM_CODE = _attribute(
+    "damoscope.problem.code", "string", tuple(SPANS), "the end of a problem document's `type`"
+)
+ATTR_PROBLEM_DETAIL = _attribute(
+    "damoscope.problem.detail", "string", tuple(SPANS), "a problem document's `detail`"
 )
 ATTR_MESSAGING_SYSTEM = _attribute("messaging.system", "string", _MESSAGING, "always `rq`")
 ATTR_MESSAGING_OPERATION_NAME = _attribute(

@@ -8,6 +8,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.util.types import AttributeValue
 
+from pipeline.errors import DamoscopeError
 from telemetry import catalogue
 
 
@@ -38,9 +39,17 @@ def record(
 def fail(
     span: Span, error: BaseException, *, record_exception: bool = False, at_ns: int | None = None
 ) -> None:
-    """Mark a span as failed. An error is recorded as an exception once, where it happened."""
-    code = getattr(error, "code", type(error).__name__)
-    span.set_attribute(catalogue.ATTR_ERROR_TYPE, code)
-    span.set_status(Status(StatusCode.ERROR, str(error)))
+    """Say on a span what went wrong. An error is recorded as an exception once, where it happened.
+
+    What the client got wrong (4xx) leaves the status unset: one bad client is no outage.
+    """
+    if isinstance(error, DamoscopeError):
+        span.set_attributes(
+            {catalogue.ATTR_PROBLEM_CODE: error.code, catalogue.ATTR_PROBLEM_DETAIL: str(error)}
+        )
+    if getattr(error, "status", 500) >= 500:
+        code = getattr(error, "code", type(error).__name__)
+        span.set_attribute(catalogue.ATTR_ERROR_TYPE, code)
+        span.set_status(Status(StatusCode.ERROR, str(error)))
     if record_exception:
         span.record_exception(error, timestamp=at_ns)

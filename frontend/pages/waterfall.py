@@ -56,7 +56,7 @@ def tree(spans: Sequence[Span]) -> Iterator[tuple[Span, int]]:
 
 def _is_complete(spans: Sequence[Span]) -> bool:
     found = {span.name for span in spans}
-    failed = any(span.kind == "SERVER" and span.status == "error" for span in spans)
+    failed = any(span.kind == "SERVER" and _went_wrong(span) for span in spans)
     served = bool(found & {catalogue.SPAN_REQUEST_UI, catalogue.SPAN_REQUEST_API})
     return (served and (LAST in found or failed)) or catalogue.SPAN_BATCH in found
 
@@ -103,7 +103,7 @@ def _span(span: Span, depth: int, start: int, total_ms: float, words: Texts) -> 
         "before": f"right:{100 - left:.3f}%",
         "over": f"right:{100 - left - width:.3f}%",
     }[side]
-    failed = " failed" if span.status == "error" else ""
+    failed = " failed" if _went_wrong(span) else ""
     return (
         f'<details class="ds-span{failed}" data-name="{escape(span.name)}" data-depth="{depth}">'
         f'<summary><span class="name" style="padding-left:{depth * 14}px">'
@@ -123,17 +123,22 @@ def _details(span: Span, offset_ms: float, start: int, words: Texts) -> str:
         "duration": milliseconds(span.duration_ms),
         "span_id": span.span_id,
     }
-    status = (
-        f'<p class="ds-failure">{escape(span.status_message or "error")}</p>'
-        if span.status == "error"
-        else ""
-    )
+    status = f'<p class="ds-failure">{escape(_problem(span))}</p>' if _went_wrong(span) else ""
     attributes = dict(sorted(span.attributes.items()))
     events = "".join(_event(event, start, words) for event in span.events)
     return (
         f'<div class="ds-details">{status}{_facts(facts)}{_facts(attributes)}'
         f"{events}{_links(span.links, words)}</div>"
     )
+
+
+def _went_wrong(span: Span) -> bool:
+    """Whether a span failed, or says what a client got wrong."""
+    return span.status == "error" or catalogue.ATTR_PROBLEM_CODE in span.attributes
+
+
+def _problem(span: Span) -> str:
+    return str(span.attributes.get(catalogue.ATTR_PROBLEM_DETAIL) or span.status_message or "error")
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -55,8 +55,12 @@ def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
         route=str(attributes[catalogue.ATTR_ROUTE]),
         detections=detections if isinstance(detections, int) else None,
         job_id=_text(attributes.get(catalogue.ATTR_JOB_ID)),
-        error_type=_text(attributes.get(catalogue.ATTR_ERROR_TYPE)),
-        error_message=request.status_message or _exception_message(request),
+        error_type=_text(
+            attributes.get(catalogue.ATTR_PROBLEM_CODE, attributes.get(catalogue.ATTR_ERROR_TYPE))
+        ),
+        error_message=_text(attributes.get(catalogue.ATTR_PROBLEM_DETAIL))
+        or request.status_message
+        or _exception_message(request),
         stages_ms={stage: stages[stage] for stage in catalogue.STAGES if stage in stages},
     )
 

@@ -124,7 +124,10 @@ def test_a_trace_on_its_way_is_not_complete() -> None:
     server = span("detect (page)", "a", None, 0, kind="SERVER")
     done = span("process detections", "b", "a", 1)
     failed = span("detect (page)", "a", None, 0, kind="SERVER", status="error")
-    for complete, spans in ((0, []), (0, [server]), (1, [server, done]), (1, [failed])):
+    refused = span("detect (page)", "a", None, 0, kind="SERVER",
+                   attributes={"damoscope.problem.code": "invalid_image"})  # fmt: skip
+    for complete, spans in ((0, []), (0, [server]), (1, [server, done]), (1, [failed]),
+                            (1, [refused])):  # fmt: skip
         assert f'data-complete="{complete}"' in waterfall.view("t", spans, EN, Links(None))
 
 

@@ -282,8 +282,9 @@ def test_damage_that_only_decoding_shows(service: Service, client: httpx.Client)
     answer = detect(client, bytes(data))
     assert_problem(answer, 400, "invalid_image")
     spans = service.spans(answer.headers["x-trace-id"], 6)
-    failed = {span["name"] for span in spans if span["status"] == "error"}
-    assert failed == {"POST /api/v1/detect", "process detections", "preprocess"}
+    assert {span["status"] for span in spans} == {"unset"}
+    wrong = {span["name"] for span in spans if "damoscope.problem.code" in span["attributes"]}
+    assert wrong == {"POST /api/v1/detect", "process detections", "preprocess"}
     recorded = [span["name"] for span in spans for event in span["events"]]
     assert recorded == ["preprocess"]
 

@@ -151,14 +151,16 @@ def test_a_damaged_traceparent(client: httpx.Client, header: str) -> None:
 
 
 def test_the_trace_of_an_error(service: Service, client: httpx.Client) -> None:
-    """An error marks the request and the stage; its exception is recorded once, on the stage."""
+    """What is wrong is said on the request and the stage; the exception is recorded once, on the
+    stage. It is the client's error, so no span has an error's status."""
     answer = client.post(DETECT, content=b"junk", headers=JPEG)
     spans = by_name(service.spans(answer.headers["x-trace-id"], 2))
     assert set(spans) == {SERVER, "upload"}
     for span in spans.values():
-        assert span["status"] == "error"
-        assert span["status_message"] == answer.json()["detail"]
-        assert span["attributes"]["error.type"] == "invalid_image"
+        assert (span["status"], span["status_message"]) == ("unset", "")
+        assert span["attributes"]["damoscope.problem.code"] == "invalid_image"
+        assert span["attributes"]["damoscope.problem.detail"] == answer.json()["detail"]
+        assert "error.type" not in span["attributes"]
     (event,) = [event for span in spans.values() for event in span["events"]]
     assert event in spans["upload"]["events"]
     assert event["name"] == "exception"

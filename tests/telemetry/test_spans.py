@@ -20,7 +20,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from pipeline.errors import InvalidImage
+from pipeline.errors import InferenceFailed, InvalidImage
 from telemetry import spans
 from telemetry.context import extract, inject, trace_id
 
@@ -67,7 +67,8 @@ def test_record(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"), [(InvalidImage("cut short"), "invalid_image"), (OSError("x"), "OSError")]
+    ("error", "kind"),
+    [(InferenceFailed("no"), "inference_failed"), (OSError("x"), "OSError")],
 )
 def test_record_an_error(
     tracer: Tracer, exporter: InMemorySpanExporter, error: Exception, kind: str
@@ -78,6 +79,18 @@ def test_record_an_error(
     assert (span.status.status_code, span.status.description) == (StatusCode.ERROR, str(error))
     assert (span.attributes or {})["error.type"] == kind
     assert [(event.name, event.timestamp) for event in span.events] == [("exception", START + 9)]
+
+
+def test_what_the_client_got_wrong(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
+    """The status stays unset; what the client is told and the exception are there all the same."""
+    spans.record(tracer, "stage", Context(), START, START + 9, error=InvalidImage("cut short"))
+    span = only(exporter)
+    assert span.status.status_code == StatusCode.UNSET
+    assert dict(span.attributes or {}) == {
+        "damoscope.problem.code": "invalid_image",
+        "damoscope.problem.detail": "cut short",
+    }
+    assert [event.name for event in span.events] == ["exception"]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +129,7 @@ def test_without_the_sdk() -> None:
 def test_fail_without_an_exception(tracer: Tracer, exporter: InMemorySpanExporter) -> None:
     """A span outside of the one at fault is marked, without recording the exception again."""
     span = tracer.start_span("outer")
-    spans.fail(span, InvalidImage("cut short"))
+    spans.fail(span, InferenceFailed("no"))
     span.end()
     assert only(exporter).status.status_code == StatusCode.ERROR
     assert only(exporter).events == ()

@@ -234,7 +234,10 @@ def test_error(
     error: DamoscopeError,
     stages: tuple[str, ...],
 ) -> None:
-    """An error marks the stage and the image's `process`, and is recorded once, where it was."""
+    """An error marks the stage and the image's `process`, and is recorded once, where it was.
+
+    What is wrong with the image itself is no error of the worker's: the status stays unset.
+    """
     meta, enqueue = recorded.enqueue()
     emit(failed(meta, error, *stages))
     spans = recorded.trace(enqueue)
@@ -242,10 +245,12 @@ def test_error(
     at_fault = stages[-1] if stages else "process detections"
     for name, span in spans.items():
         wrong = name in (at_fault, "process detections")
-        assert span.status.status_code == (StatusCode.ERROR if wrong else StatusCode.UNSET)
-        if wrong:
-            assert span.status.description == str(error)
-            assert (span.attributes or {})["error.type"] == error.code
+        ours = wrong and error.status >= 500
+        assert span.status.status_code == (StatusCode.ERROR if ours else StatusCode.UNSET)
+        attributes = span.attributes or {}
+        assert attributes.get("damoscope.problem.code") == (error.code if wrong else None)
+        assert attributes.get("damoscope.problem.detail") == (str(error) if wrong else None)
+        assert attributes.get("error.type") == (error.code if ours else None)
     exceptions = {name: [event.name for event in span.events] for name, span in spans.items()}
     assert {name: events for name, events in exceptions.items() if events} == {
         at_fault: ["exception"]
