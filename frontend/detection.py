@@ -127,9 +127,6 @@ class DetectionService:
             outcome = error.outcome
             spans.fail(request.span, error)
             raise
-        except Exception as error:
-            spans.fail(request.span, error, record_exception=True)
-            raise
         finally:
             labels = {"outcome": outcome, "route": request.route}
             request.span.set_attributes(

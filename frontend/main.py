@@ -52,19 +52,9 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
-    if settings.prometheus_url is None:
-        # The embedded store is fed like any other: over OTLP, by default by ourselves.
-        os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
-    stores = open_stores(settings)
-    telemetry = setup.start(catalogue.SERVICE_FRONTEND)
-    warm_up()
-    app = build(settings, telemetry, stores)
-    # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.
-    gc.collect()
-    gc.freeze()
-    config = uvicorn.Config(
+def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -73,8 +63,28 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_S,
         # A camera may pause between frames for longer than uvicorn's default of 5 s.
         timeout_keep_alive=75,
+        # By itself uvicorn believes whatever comes from this machine.
+        proxy_headers=settings.trusted_proxies is not None,
+        forwarded_allow_ips=settings.trusted_proxies or [],
     )
-    server = Server(config, app, telemetry)
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
+    if settings.prometheus_url is None:
+        # The embedded store is fed like any other: over OTLP, by default by ourselves.
+        os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
+    # Which conventions instrumentations follow. They look once, when the first of them starts,
+    # and their own default are the old ones.
+    os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    stores = open_stores(settings)
+    telemetry = setup.start(catalogue.SERVICE_FRONTEND)
+    warm_up()
+    app = build(settings, telemetry, stores)
+    # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.
+    gc.collect()
+    gc.freeze()
+    server = Server(configuration(app, settings), app, telemetry)
     try:
         server.run()
     except SystemExit as error:  # uvicorn's answer to a port that cannot be bound

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
     )
     port: Annotated[int, UP_AND_READERS] = Field(
         7860, ge=1, le=65535, description="Port the frontend listens on."
+    )
+    trusted_proxies: Annotated[str | None, FRONTEND] = Field(
+        None,
+        description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: "
+        "addresses or networks, separated by commas. Unset: none.",
     )
     redis_url: Annotated[str | None, EVERY] = Field(
         None,
@@ -252,6 +258,18 @@ class Settings(BaseSettings):
                 parse_rate(value)
             except ValueError as error:
                 raise ValueError("write it like 100/minute or 5/second") from error
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _known_networks(cls, value: str | None) -> str | None:
+        for each in value.split(",") if value else ():
+            try:
+                ip_network(each.strip(), strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    "write addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
+                ) from error
         return value
 
     @classmethod

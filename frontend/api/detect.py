@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 from typing import Annotated, Any
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import get_current_span
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from frontend.api import problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import DetectionService, ImageRequest
@@ -28,9 +27,6 @@ from pipeline.job import (
 
 DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
-
-#: Different query strings whose parameters are kept; a camera sends the same one all day.
-QUERIES_KEPT = 256
 
 router = APIRouter()
 
@@ -73,21 +69,6 @@ class DetectQuery(BaseModel):
         )
 
 
-@lru_cache(QUERIES_KEPT)
-def parse_query(query_string: bytes) -> DetectQuery:
-    """Parameters of a detection. Raises RequestValidationError, as FastAPI would."""
-    given: dict[str, Any] = {}
-    for name, value in parse_qsl(query_string.decode("latin-1"), keep_blank_values=True):
-        if name == "labels":
-            given.setdefault(name, []).append(value)
-        else:
-            given[name] = value
-    try:
-        return DetectQuery.model_validate(given)
-    except ValidationError as error:
-        raise RequestValidationError(error.errors()) from error
-
-
 _BINARY = {"type": "string", "format": "binary"}
 _BODY = {
     "required": True,
@@ -126,18 +107,8 @@ async def detect(
 ) -> Response:
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
-    received_ns = time.time_ns()
     detection: DetectionService = request.app.state.detection
-    asked = ImageRequest(
-        span=get_current_span(),
-        route="api",
-        received_ns=received_ns,
-        read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
-        options=query.options(),
-        client=request.client.host if request.client else "",
-        priority=query.priority,
-        timeout_s=query.timeout,
-    )
+    asked = _asked(request, query)
     try:
         if prefer and "respond-async" in prefer:
             job_id = await detection.submit(asked)
@@ -148,6 +119,27 @@ async def detect(
         if asked.job_id and error.status in (503, 504):
             error.headers = {"Location": _job_url(asked.job_id)}
         raise
+
+
+def _asked(request: Request, query: DetectQuery) -> ImageRequest:
+    return ImageRequest(
+        span=get_current_span(),
+        route="api",
+        received_ns=time.time_ns(),
+        read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
+        options=query.options(),
+        client=request.client.host if request.client else "",
+        priority=query.priority,
+        timeout_s=query.timeout,
+    )
+
+
+async def on_invalid_parameter(request: Request, error: RequestValidationError) -> Response:
+    """Parameters that FastAPI refuses, of any operation. A detection counts all the same."""
+    if getattr(request.scope.get("route"), "path", None) == DETECT_PATH:
+        refused = problems.invalid_parameter(error)
+        await request.app.state.detection.refuse(_asked(request, DetectQuery()), refused)
+    return await problems.on_validation(request, error)
 
 
 @router.get(

@@ -1,15 +1,20 @@
-"""Errors as RFC 9457 problem documents."""
+"""Errors as RFC 9457 problem documents, whoever raised them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from opentelemetry.trace import get_current_span
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
+from frontend.layers import TRACE_HEADER
 from pipeline import errors
 from telemetry.context import trace_id
 
@@ -18,6 +23,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 
 SCHEMA = {
+    "title": "Problem",
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -29,12 +35,7 @@ SCHEMA = {
     },
 }
 
-
-def install(app: FastAPI) -> None:
-    """Answer every error of the API with a problem document."""
-    app.add_exception_handler(errors.DamoscopeError, on_error)
-    app.add_exception_handler(RequestValidationError, on_validation)
-    app.add_exception_handler(HTTPException, _on_http)
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 
 def problem(
@@ -47,41 +48,91 @@ def problem(
         "status": status,
         "detail": detail,
     }
-    span = get_current_span()
-    if span.get_span_context().is_valid:
-        body["trace_id"] = trace_id(span)
-    return JSONResponse(body, status, dict(headers or {}), MEDIA_TYPE)
+    headers = dict(headers or {})
+    if trace := trace_id(get_current_span()):
+        body["trace_id"] = headers[TRACE_HEADER] = trace
+    return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
-def responses(*kinds: type[errors.DamoscopeError]) -> dict[int | str, dict[str, object]]:
-    """OpenAPI entries for the errors that an operation may answer with."""
+def described(status: int, description: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entry for a problem that an operation may answer with."""
+    return {status: {"description": description, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}}
+
+
+def responses(*kinds: type[errors.DamoscopeError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's entries for the errors that an operation may answer with."""
     return {
-        kind.status: {"description": kind.title, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
+        status: entry
         for kind in kinds
+        for status, entry in described(kind.status, kind.title).items()
     }
 
 
-async def on_error(request: Request, error: Exception) -> Response:
-    """The problem document of a DamoscopeError."""
-    assert isinstance(error, errors.DamoscopeError)
-    headers = dict(getattr(error, "headers", {}))
+#: What any operation may answer with.
+EVERYWHERE = (
+    responses(errors.NotFound)
+    | described(405, "Method not allowed; `Allow` names those that are")
+    | responses(errors.InvalidParameter, errors.DamoscopeError)
+)
+
+
+async def on_error(_: Request, error: errors.DamoscopeError) -> Response:
+    """An error that was raised on purpose."""
+    headers = dict(error.headers)
     if error.status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return problem(error.code, error.title, error.status, str(error), headers)
 
 
-async def on_validation(request: Request, error: Exception) -> Response:
-    """The problem document of parameters that are out of range or unknown."""
-    assert isinstance(error, RequestValidationError)
-    kind = errors.InvalidParameter
-    detail = "; ".join(
-        f"{item['loc'][-1]}={item.get('input')!r}: {item['msg'][:1].lower()}{item['msg'][1:]}"
-        for item in error.errors()
+def invalid_parameter(error: RequestValidationError) -> errors.InvalidParameter:
+    """Parameters that are out of range, unknown or missing, as an error of ours."""
+    return errors.InvalidParameter(
+        "; ".join(
+            f"{item['loc'][-1]}={item.get('input')!r}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+            for item in error.errors()
+        )
     )
-    await request.app.state.on_invalid_parameter(request, kind(detail))
-    return problem(kind.code, kind.title, kind.status, detail)
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return problem("http", str(error.detail), error.status_code, str(error.detail), error.headers)
+async def on_validation(request: Request, error: RequestValidationError) -> Response:
+    """Parameters that FastAPI refuses."""
+    return await on_error(request, invalid_parameter(error))
+
+
+async def on_http(request: Request, error: HTTPException) -> Response:
+    """What Starlette, FastAPI or Gradio refuse by a status of HTTP's own."""
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    detail = str(error.detail)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed(request))
+    if detail == status.phrase:
+        detail = f"{request.method} {request.url.path}: {status.phrase.lower()}"
+    code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    return problem(code, status.phrase, status, detail, headers)
+
+
+async def on_unforeseen(_: Request, error: Exception) -> Response:
+    """A mistake of ours. What it was is for the log (the server writes it), not for the client."""
+    unknown = errors.DamoscopeError("something went wrong here; the service's log says what")
+    return problem(unknown.code, unknown.title, unknown.status, str(unknown))
+
+
+def _allowed(request: Request) -> list[str]:
+    """Methods that the application has for an address; mounted files can be read only."""
+    methods = {
+        method
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    } or {"GET"}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+#: Handlers by what they handle.
+HANDLERS: dict[int | type[Exception], Handler] = {
+    errors.DamoscopeError: on_error,
+    RequestValidationError: on_validation,
+    HTTPException: on_http,
+    Exception: on_unforeseen,
+}

@@ -17,7 +17,7 @@ from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage
 from pipeline.job import DetectionResult, DetectOptions
-from telemetry import catalogue
+from telemetry import catalogue, spans
 from telemetry.context import trace_id
 
 log = logging.getLogger("damoscope.frontend")
@@ -72,8 +72,9 @@ class Runner:
             return Outcome(file, trace_id(span), result=result)
         except DamoscopeError as error:
             return Outcome(file, trace_id(span), error=error)
-        except Exception:
+        except Exception as error:
             log.exception("an image of a page could not be detected")
+            spans.fail(span, error, record_exception=True)
             unknown = DamoscopeError("something went wrong here; the service's log says what")
             return Outcome(file, trace_id(span), error=unknown)
         finally:

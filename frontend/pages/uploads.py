@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telemetry.context import extract
 
-UPLOAD_PATH = "/gradio_api/upload"
 #: Seconds in which an event must follow its upload; a later one is a new run of the image.
 FRESH_S = 10.0
 #: Uploads remembered at most; a page sends up to 1,000 files at once.
@@ -64,15 +63,12 @@ class Uploads:
 
 
 class UploadWatch:
-    """Pure ASGI middleware: notes what Gradio's upload address stores, and since when."""
+    """Around Gradio's upload address: notes what is stored, and since when."""
 
     def __init__(self, app: ASGIApp, uploads: Uploads) -> None:
         self.app, self._uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].endswith(UPLOAD_PATH):
-            await self.app(scope, receive, send)
-            return
         carrier = dict(Headers(scope=scope))
         first_byte_ns = 0
         body, ok = bytearray(), False

@@ -74,10 +74,8 @@ class Front:
 
     def __init__(self, settings: Settings) -> None:
         self.stores = open_stores(settings)
-        app = FastAPI(telemetry={"tracing": False})
+        app = FastAPI(telemetry={"tracing": False}, exception_handlers=problems.HANDLERS)
         app.state.alerts = self.alerting = alerts.Alerting(settings, self.stores)
-        app.state.on_invalid_parameter = _ignore
-        problems.install(app)
         app.include_router(alerts.router)
         port = free_port()
         config = uvicorn.Config(app, port=port, log_level="warning")
@@ -101,10 +99,6 @@ class Front:
         answer = self.client.get("/alerts")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
-
-
-async def _ignore(*_: object) -> None:
-    return None
 
 
 Start = Callable[..., Front]

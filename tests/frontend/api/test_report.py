@@ -39,16 +39,11 @@ def app(tmp_path: Path, redis: RedisProcess) -> Iterator[FastAPI]:
     export = process.counter(catalogue.REQUESTS, time.time() - 60, 39, outcome="ok", route="api")
     store.receive_metrics(export)
     store.flush()
-    app = FastAPI(telemetry={"tracing": False})
+    app = FastAPI(telemetry={"tracing": False}, exception_handlers=problems.HANDLERS)
     app.state.settings = Settings()
     app.state.stores = store
     app.state.alerts = SimpleNamespace(ledger=Ledger(redis.client))
 
-    async def nothing(*_: object) -> None:
-        """Refused parameters of this route are no detections."""
-
-    app.state.on_invalid_parameter = nothing
-    problems.install(app)
     app.include_router(report.router)
     yield app
     store.close()

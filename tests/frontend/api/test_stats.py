@@ -18,15 +18,9 @@ from tests.monitoring import traffic
 from tests.monitoring.readings import Process
 
 
-async def _nothing(*_: object) -> None:
-    """Only refused detections are counted."""
-
-
 def client(stores: Stores) -> TestClient:
-    app = FastAPI(telemetry={"tracing": False})
+    app = FastAPI(telemetry={"tracing": False}, exception_handlers=problems.HANDLERS)
     app.state.stores = stores
-    app.state.on_invalid_parameter = _nothing
-    problems.install(app)
     app.include_router(stats.router)
     app.include_router(traces.router)
     return TestClient(app)

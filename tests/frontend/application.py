@@ -1,0 +1,104 @@
+"""The frontend's application in this process, as `frontend.app` builds it, with nothing behind it:
+no Redis, no worker, and a store of its own. Its spans are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from frontend.app import build
+from frontend.detection import DetectionService, ImageRequest
+from monitoring.stores.opening import open_stores
+from pipeline.errors import DamoscopeError
+from pipeline.settings import Settings
+from telemetry import catalogue
+from telemetry.instruments import Instruments
+from telemetry.setup import Telemetry
+
+# As `frontend.main` does, before the first instrumentation of this process.
+os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+HOST = "http://cam.test:8000"
+
+
+class Answers(DetectionService):
+    """Stands for the queue and the workers: counts the image's bytes, or raises `error`."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.asked: list[ImageRequest] = []
+        self.refused: list[DamoscopeError] = []
+
+    async def detect(self, request: ImageRequest) -> bytes:
+        self.asked.append(request)
+        data = await request.read()
+        if self.error is not None:
+            raise self.error
+        return json.dumps({"bytes": len(data), "trace_id": request.trace_id}).encode()
+
+    async def refuse(self, request: ImageRequest, error: DamoscopeError) -> None:
+        self.refused.append(error)
+
+
+class Application:
+    """The application, and what was asked of it."""
+
+    def __init__(
+        self, app: FastAPI, exporter: InMemorySpanExporter, runner: asyncio.Runner
+    ) -> None:
+        self.app, self._exporter, self._runner = app, exporter, runner
+        self.detection = app.state.detection = Answers()
+
+    def ask(self, method: str, address: str, **options: Any) -> httpx.Response:
+        async def answer() -> httpx.Response:
+            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
+                return await client.request(method, address, **options)
+
+        return self._runner.run(answer())
+
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        """The spans that have ended."""
+        return self._exporter.get_finished_spans()
+
+    def span(self) -> ReadableSpan:
+        """The one span that has ended."""
+        (span,) = self.spans()
+        return span
+
+
+@contextmanager
+def application(home: Path, *, pages: bool = False, **settings: Any) -> Iterator[Application]:
+    """Build it; its store is closed afterwards."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    meters = MeterProvider()
+    telemetry = Telemetry(
+        tracer=provider.get_tracer(catalogue.SERVICE_FRONTEND),
+        instruments=Instruments(meters.get_meter(catalogue.SERVICE_FRONTEND)),
+        tracer_provider=provider,
+        meter_provider=meters,
+    )
+    given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1", **settings)
+    stores = open_stores(given)
+
+    async def built() -> FastAPI:
+        return build(given, telemetry, stores)  # Gradio looks for a running loop
+
+    with asyncio.Runner() as runner:
+        app = runner.run(built())
+        yield Application(app, exporter, runner)
+    app.state.alerts.close()
+    stores.close()
