@@ -176,7 +176,7 @@ SPAN_ENQUEUE = _span(
     "enqueue detections", "PRODUCER", "frontend", "request", "enqueue call", "its answer"
 )
 SPAN_QUEUE_WAIT = _span(
-    "queue_wait", "INTERNAL", "worker", SPAN_ENQUEUE, "enqueued", "taken by a worker"
+    "queue_wait", "INTERNAL", "worker", SPAN_ENQUEUE, "enqueued", "taken, by Redis' clock"
 )
 SPAN_PROCESS = _span(
     "process detections", "CONSUMER", "worker", SPAN_ENQUEUE, "taken", "result stored"

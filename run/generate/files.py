@@ -6,7 +6,7 @@ from typing import Final
 
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
-from run.generate import history, settings
+from run.generate import history, settings, telemetry
 from run.generate.parts import Generated, table
 from telemetry import variables
 
@@ -27,4 +27,7 @@ GENERATED: Final = (
     Generated(".env.example", settings.example, "settings"),
     Generated("docker-compose.yml", settings.passed, "settings"),
     Generated("deploy/prometheus/rules/history.yml", history.rules),
+    Generated("docs/metrics.md", telemetry.metrics, "metrics"),
+    Generated("docs/traces.md", telemetry.spans, "spans"),
+    Generated("docs/traces.md", telemetry.attributes, "attributes"),
 )  # fmt: skip

@@ -96,17 +96,6 @@ def test_buckets_of_durations(metric: Histogram) -> None:
     assert max(right / left for left, right in pairwise(dense)) <= 1.5 + 1e-9
 
 
-def test_stages() -> None:
-    """The stages of the metrics are the stages of the spans."""
-    assert catalogue.STAGES == (
-        catalogue.SPAN_UPLOAD,
-        catalogue.SPAN_QUEUE_WAIT,
-        catalogue.SPAN_PREPROCESS,
-        catalogue.SPAN_INFERENCE,
-        catalogue.SPAN_NMS,
-    )
-
-
 def test_gpus(reader: InMemoryMetricReader, meters: MeterProvider) -> None:
     """Each GPU of this host has its gauges; where there is none there are none."""
     count = gpu.observe(Instruments(meters.get_meter("test")))

@@ -101,6 +101,23 @@ def test_metrics_count_what_was_sent(sent: Sent, servers: Servers) -> None:
     )
 
 
+def test_metrics_are_named_and_labelled_as_the_catalogue_says(sent: Sent, servers: Servers) -> None:
+    """The Collector makes of each metric just the names and labels that the catalogue has."""
+    series = servers.instant('{job=~"damoscope-.+", __name__!~"target_info|traces_.+|.+:.+"}')
+    labels: dict[str, set[str]] = {}
+    for row in series:
+        labels.setdefault(row["metric"]["__name__"], set()).update(row["metric"])
+    metrics = {
+        metric.exported + part: metric
+        for metric in catalogue.METRICS.values()
+        for part in metric.parts
+    }
+    assert set(labels) == set(metrics)
+    for name, found in labels.items():
+        of_all = {"__name__", "job", "instance", "le"}
+        assert found - of_all == set(metrics[name].attributes), name
+
+
 def test_metrics_say_which_process_sent_them(sent: Sent, servers: Servers) -> None:
     """`job` and `instance` are service.name and service.instance.id; the host is joinable."""
     rows = servers.instant("damoscope_stage_duration_seconds_count")
