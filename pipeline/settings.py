@@ -118,7 +118,8 @@ class Settings(BaseSettings):
         BUNDLED, description="DAMO-YOLO model, an ONNX file."
     )
     labels: Annotated[Path | None, WORKER] = Field(
-        None, description="Class names, one a line, for a model that does not carry them."
+        None,
+        description="File of class names, one per line, for a model that does not contain them.",
     )
     provider: Annotated[Provider, WORKER] = Field(
         "auto", description="ONNX Runtime provider to run on."
@@ -127,38 +128,38 @@ class Settings(BaseSettings):
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
         le=256,
-        description="Worker processes of `damoscope up`, which share the cores evenly.",
+        description="Worker processes of `damoscope up`; they share the cores evenly.",
     )
     frontends: Annotated[int, UP] = Field(
         1,
         ge=1,
         le=64,
-        description="Frontends of `damoscope up`: each but the first serves the API alone, on the "
-        "next ports.",
+        description="Frontends of `damoscope up`: the first serves pages and API, the others only "
+        "the API, on the next ports.",
     )
     pages: Annotated[bool, FRONTEND] = Field(
-        True, description="Whether a frontend serves the pages beside the API."
+        True, description="Whether a frontend serves the pages as well as the API."
     )
     threads: Annotated[int, WORKER] = Field(
         0,
         ge=0,
         le=256,
-        description="Threads of one inference; 0: a share of the cores, and all for a lone image.",
+        description="Threads of one inference. 0: a share of the cores, or all for a lone image.",
     )
     batch_max: Annotated[int, WORKER] = Field(
-        0, ge=0, le=256, description="Images in one inference at most; 0: 1 on CPU, 16 on a GPU."
+        0, ge=0, le=256, description="Most images in one inference. 0: 1 on a CPU, 16 on a GPU."
     )
     batch_wait_ms: Annotated[float, WORKER] = Field(
-        0.0, ge=0, le=1000, description="Longest wait for a batch to fill once it has one image."
+        0.0, ge=0, le=1000, description="How long a batch with one image waits for more."
     )
 
     # what a request may ask for
     max_upload_bytes: Annotated[int, FRONTEND] = Field(
-        20 * 2**20, ge=1024, description="Largest image file, in bytes."
+        20 * 2**20, ge=1024, description="Largest image file that is accepted, in bytes."
     )
     # Pillow, which reads the headers, refuses anything above 178 million by itself.
     max_pixels: Annotated[int, FRONTEND] = Field(
-        50_000_000, ge=1, le=178_000_000, description="Largest image, in pixels."
+        50_000_000, ge=1, le=178_000_000, description="Largest image that is accepted, in pixels."
     )
     score_threshold: Annotated[float | None, WORKER] = Field(
         None, ge=0, le=1, description="Default score threshold. Unset: the model's own."
@@ -172,16 +173,19 @@ class Settings(BaseSettings):
 
     # the queue
     queue_max: Annotated[int, FRONTEND] = Field(
-        1000, ge=1, description="Jobs waiting at most; more are refused (503)."
+        1000, ge=1, description="Most jobs that may wait; further requests are refused (503)."
     )
     job_ttl_s: Annotated[int, FRONTEND] = Field(
-        600, ge=1, description="A job that waited longer is dropped unrun."
+        600, ge=1, description="A job that has waited longer is dropped."
     )
     result_ttl_s: Annotated[int, FRONTEND_AND_WORKER] = Field(
-        3600, ge=1, description="How long results can be fetched."
+        3600, ge=1, description="How long results are kept for fetching."
     )
     attempts_max: Annotated[int, FRONTEND] = Field(
-        3, ge=1, le=10, description="How often an image is tried when workers die over it."
+        3,
+        ge=1,
+        le=10,
+        description="How often an image is tried if workers die while working on it.",
     )
 
     # telemetry
@@ -206,7 +210,7 @@ class Settings(BaseSettings):
         "its address, by a hash of it, or not at all.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], EVERY] = Field(
-        "info", description="Least severe log line that is printed."
+        "info", description="Lowest level of log lines that are printed."
     )
     log_format: Annotated[Literal["text", "json"], EVERY] = Field(
         "text", description="Form of a log line: text, or one JSON object."
@@ -225,28 +229,28 @@ class Settings(BaseSettings):
         None, description="Where notifications go: Apprise URLs, separated by spaces."
     )
     notify_file: Annotated[Path | None, READERS] = Field(
-        None, description="File with Apprise URLs, one a line, such as a mounted secret."
+        None, description="File of Apprise URLs, one per line, such as a mounted secret."
     )
     notify_language: Annotated[Literal["en", "zh"], READERS] = Field(
         "en", description="Language of notifications and scheduled reports."
     )
     notify_rate: Annotated[str, WATCHER] = Field(
-        "30/hour", description="Notifications sent at most, per channel."
+        "30/hour", description="Most notifications per channel."
     )
     webhook_token: Annotated[SecretStr | None, FRONTEND] = Field(
         None, description="Bearer token that Alertmanager must send to the webhook. Unset: none."
     )
     report_schedule: Annotated[str, WATCHER] = Field(
-        "0 8 * * 1", description="When a report is sent: cron, in UTC. Default: Mondays at 8:00."
+        "0 8 * * 1", description="When the report is sent: cron, in UTC. Default: Mondays at 8:00."
     )
     report_days: Annotated[int, WATCHER] = Field(
-        7, ge=1, le=30, description="Days that the sent report covers."
+        7, ge=1, le=30, description="How many days the sent report covers."
     )
     cpu_worker_price: Annotated[float | None, READERS] = Field(
-        None, ge=0, description="Price of one CPU worker for an hour, for the report's costs."
+        None, ge=0, description="Price of a CPU worker per hour, for the costs in reports."
     )
     gpu_worker_price: Annotated[float | None, READERS] = Field(
-        None, ge=0, description="Price of one GPU worker for an hour, for the report's costs."
+        None, ge=0, description="Price of a GPU worker per hour, for the costs in reports."
     )
     currency: Annotated[str, READERS] = Field("USD", description="Currency of the prices.")
 
