@@ -109,9 +109,9 @@ INFERENCE_BUSY = Counter(
 )  # fmt: skip
 WORKER_BUSY = Counter(
     "damoscope.worker.busy", "s",
-    "Time in which a worker had an image in hand: what its capacity is told from.",
+    "Time in which a worker had an image in hand: utilisation and capacity follow from it.",
     {"provider": ()},
-    example=f"sum(rate({{}}[5m])) / sum(max by (state) ({WORKERS.exported}))",
+    example="sum(rate({}[5m]))",
 )  # fmt: skip
 
 # From opentelemetry-instrumentation-system-metrics, in every process: of the process itself, or
