@@ -32,9 +32,9 @@ from benchmarks.history_data import DAY_S, DAYS, NOW_S, Interval, intervals, lev
 from monitoring.figures.plots import plots
 from monitoring.figures.stats import stats
 from monitoring.stores.contract import MetricsStore, TraceStore, Window
-from monitoring.stores.embedded.levels import LEVELS
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.otlp import decode_traces
+from monitoring.stores.embedded.resolutions import LEVELS
 from monitoring.stores.embedded.schema import Readers, connect, prepare
 from monitoring.stores.embedded.traces import EmbeddedTraces, write_chunks
 from monitoring.stores.prometheus import PrometheusMetrics

@@ -20,7 +20,7 @@ from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
-from monitoring.stores.opening import Stores
+from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from frontend.app import build
 from frontend.images import warm_up
-from monitoring.stores.opening import open_stores
+from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from telemetry import catalogue, setup

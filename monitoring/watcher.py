@@ -24,7 +24,7 @@ from monitoring.notify.channels import Channels
 from monitoring.notify.queue import enqueue
 from monitoring.notify.schedule import report_job, scheduler
 from monitoring.notify.worker import NoticeWorker
-from monitoring.stores.opening import open_readers
+from monitoring.stores.selection import open_readers
 from pipeline.connection import connect
 from pipeline.settings import Settings
 

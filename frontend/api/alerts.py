@@ -22,7 +22,7 @@ from monitoring.alerts.webhook import Intake, Posted
 from monitoring.notify.channels import Channels
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue
-from monitoring.stores.opening import Stores
+from monitoring.stores.selection import Stores
 from pipeline import errors
 from pipeline.connection import connect
 from pipeline.settings import Settings

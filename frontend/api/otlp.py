@@ -23,7 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from starlette.requests import ClientDisconnect
 
 from monitoring.stores.embedded.otlp import Rejected
-from monitoring.stores.opening import Receiver
+from monitoring.stores.selection import Receiver
 from pipeline.errors import DamoscopeError, Unavailable
 
 CONTENT_TYPE = "application/x-protobuf"

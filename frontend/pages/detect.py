@@ -9,14 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from frontend.pages import several
+from frontend.pages import detect_many
 from frontend.pages.controls import Controls, Label, controls, defaults, photo_input
+from frontend.pages.detect_one import Runner
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
-from frontend.pages.links import Links
 from frontend.pages.result import empty, error_line, result_view
-from frontend.pages.results import Results
-from frontend.pages.run import Runner
+from frontend.pages.result_files import Results
+from frontend.pages.trace_links import Links
 from frontend.status import Snapshot
 from pipeline.job import DetectOptions
 
@@ -40,7 +40,7 @@ class DetectPage:
             with gr.Tab(self.label("tab.one")):
                 one = self._one_image()
             with gr.Tab(self.label("tab.several")):
-                more = several.tab(self.runner, self.results, self.links, self.label)
+                more = detect_many.tab(self.runner, self.results, self.links, self.label)
         blocks.load(
             self.thresholds,
             outputs=[one.score, one.iou, more.score, more.iou],

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from html import escape
 
+from frontend.pages.detect_one import Outcome
+from frontend.pages.error_text import sentence
 from frontend.pages.i18n import Texts
-from frontend.pages.links import Links
-from frontend.pages.messages import sentence
-from frontend.pages.run import Outcome
 from frontend.pages.timings import bar_with_legend
+from frontend.pages.trace_links import Links
 from pipeline.draw import colour
 from pipeline.job import Detection, DetectionResult, ImageInfo
 

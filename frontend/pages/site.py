@@ -16,13 +16,13 @@ from starlette.types import ASGIApp
 from examples import photos
 from frontend.api import problems
 from frontend.detection import DetectionService
-from frontend.pages import header, report, results, theme, traces
+from frontend.pages import header, report, result_files, theme, traces
 from frontend.pages.detect import DetectPage
+from frontend.pages.detect_one import Runner
 from frontend.pages.i18n import EN, ZH, Texts
-from frontend.pages.links import Links
 from frontend.pages.monitor import page as monitor
-from frontend.pages.results import Results
-from frontend.pages.run import Runner
+from frontend.pages.result_files import Results
+from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Uploads, UploadWatch
 from frontend.status import Status
 from monitoring.stores.contract import TraceStore
@@ -89,7 +89,11 @@ class Site:
         )
         self._gradio = _gradio(_blocks(page), settings, i18n)
         self._uploads = uploads
-        self._routers = [header.router(), results.router(kept), traces.router(traces_store, links)]
+        self._routers = [
+            header.router(),
+            result_files.router(kept),
+            traces.router(traces_store, links),
+        ]
 
     def add_to(self, app: FastAPI) -> None:
         """Give an application the pages' addresses."""

@@ -18,9 +18,9 @@ from starlette.responses import HTMLResponse
 from frontend.pages import waterfall
 from frontend.pages.header import header
 from frontend.pages.i18n import Texts, both, texts
-from frontend.pages.links import Links
 from frontend.pages.theme import script
 from frontend.pages.timings import bar, milliseconds
+from frontend.pages.trace_links import Links
 from monitoring.stores.contract import TraceStore, TraceSummary
 from pipeline.errors import Unavailable
 

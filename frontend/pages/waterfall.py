@@ -8,8 +8,8 @@ from html import escape
 from typing import Any
 
 from frontend.pages.i18n import Texts
-from frontend.pages.links import Links
 from frontend.pages.timings import milliseconds
+from frontend.pages.trace_links import Links
 from monitoring.stores.contract import Event, Link, Span
 from telemetry import catalogue
 

@@ -12,9 +12,9 @@ from redis import Redis
 from rq import get_current_job
 
 from monitoring.notify.channels import Channels
-from monitoring.notify.limit import Limit
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue_deliveries
+from monitoring.notify.rate_limit import Limit
 from pipeline.settings import load
 
 log = logging.getLogger("damoscope.watcher")

@@ -11,7 +11,7 @@ from monitoring.reports import html, markdown
 from monitoring.reports.build import build
 from monitoring.reports.format import LANGUAGES, Language
 from monitoring.reports.schema import Report
-from monitoring.stores.opening import open_readers
+from monitoring.stores.selection import open_readers
 from pipeline.connection import connect
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings

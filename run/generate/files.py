@@ -7,7 +7,7 @@ from typing import Final
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
 from run.generate import history, settings, telemetry
-from run.generate.parts import Generated, table
+from run.generate.generated import Generated, table
 from telemetry import variables
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
 from pipeline.settings import SECTIONS, Process, ReadBy, Settings, variable
-from run.generate.parts import table
+from run.generate.generated import table
 from telemetry.variables import VARIABLES
 
 #: Services of Compose -> the command that runs in them.

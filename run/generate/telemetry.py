@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from run.generate.parts import table
+from run.generate.generated import table
 from telemetry.catalogue import ATTRIBUTES, METRICS, SPANS
 from telemetry.definitions import Counter, Histogram, Level, Metric, Span
 

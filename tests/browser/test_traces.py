@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from monitoring.stores.opening import FILE_NAME
+from monitoring.stores.selection import FILE_NAME
 from tests.browser.conftest import OpenPage
 from tests.browser.test_detect import choose, trace_of
 from tests.integration import pictures

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from run.generate import __main__ as command
-from run.generate import parts
+from run.generate import generated
 from run.generate.files import GENERATED
-from run.generate.parts import Generated, table
+from run.generate.generated import Generated, table
 
 
 @pytest.mark.parametrize("part", GENERATED, ids=lambda part: part.title)
@@ -22,7 +22,7 @@ def test_check_names_what_is_stale_and_writing_mends_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a person wrote around a section stays; the check says which file, and what to do."""
-    monkeypatch.setattr(parts, "ROOT", tmp_path)
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
     page = "Before.\n<!-- list: begin -->\n{}<!-- list: end -->\nAfter.\n"
     (tmp_path / "page.md").write_text(page.format("old\n"))
     made = (Generated("page.md", lambda: "new\n", "list"), Generated("all.txt", lambda: "whole"))
@@ -41,7 +41,7 @@ def test_check_names_what_is_stale_and_writing_mends_it(
 
 def test_a_section_needs_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that lost them is not rewritten, nor taken for up to date."""
-    monkeypatch.setattr(parts, "ROOT", tmp_path)
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
     (tmp_path / "page.md").write_text("No marks.\n")
     with pytest.raises(ValueError, match=r"page\.md needs the lines"):
         assert Generated("page.md", str, "list").is_stale

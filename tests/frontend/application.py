@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from frontend.app import build
 from frontend.detection import DetectionService, ImageRequest
-from monitoring.stores.opening import open_stores
+from monitoring.stores.selection import open_stores
 from pipeline.errors import DamoscopeError
 from pipeline.settings import Settings
 from telemetry import catalogue

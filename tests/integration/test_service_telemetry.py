@@ -11,7 +11,7 @@ import pytest
 
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded.store import EmbeddedStore
-from monitoring.stores.opening import FILE_NAME
+from monitoring.stores.selection import FILE_NAME
 from telemetry import catalogue
 from telemetry.definitions import Metric
 from tests.integration import pictures

@@ -16,9 +16,9 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from frontend.pages.error_text import CHINESE_KINDS
 from frontend.pages.header import header
 from frontend.pages.i18n import EN, ZH, Texts, both
-from frontend.pages.messages import CHINESE_KINDS
 from frontend.pages.monitor import plotly
 
 #: Seconds that the page can look back.

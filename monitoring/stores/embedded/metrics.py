@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from monitoring.stores.contract import LIVE_S, Across, Labels, Measured, Series, T, Window
-from monitoring.stores.embedded.levels import level_for, whole_steps
 from monitoring.stores.embedded.otlp_metrics import Kind
+from monitoring.stores.embedded.resolutions import level_for, whole_steps
 from monitoring.stores.embedded.schema import Readers
 from monitoring.stores.histogram import Histogram
 from telemetry.definitions import Metric

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable
 
 from monitoring.stores.embedded.cumulative import Total, added
-from monitoring.stores.embedded.levels import LEVELS
 from monitoring.stores.embedded.otlp_metrics import Reading
+from monitoring.stores.embedded.resolutions import LEVELS
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from monitoring.stores.embedded.levels import DAY_S, LEVELS, SLACK_S
+from monitoring.stores.embedded.resolutions import DAY_S, LEVELS, SLACK_S
 from monitoring.stores.embedded.schema import WAL_MAX_BYTES
 
 #: Rows dropped in one transaction, so that other writers never wait long.

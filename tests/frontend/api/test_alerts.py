@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from frontend.api import alerts, problems
 from monitoring.alerts.evaluator import Evaluator
 from monitoring.notify.queue import notices
-from monitoring.stores.opening import open_stores
+from monitoring.stores.selection import open_stores
 from pipeline import errors
 from pipeline.settings import Settings
 from telemetry import catalogue

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from frontend.api import problems, stats, traces
-from monitoring.stores.opening import Stores, open_readers, open_stores
+from monitoring.stores.selection import Stores, open_readers, open_stores
 from pipeline.settings import Settings
 from telemetry import catalogue
 from tests.monitoring import traffic

@@ -14,7 +14,7 @@ from monitoring.notify.queue import REPORT, notices
 from monitoring.notify.worker import NoticeWorker
 from monitoring.reports.schema import Report
 from monitoring.stores.embedded.store import EmbeddedStore
-from monitoring.stores.opening import FILE_NAME
+from monitoring.stores.selection import FILE_NAME
 from telemetry import catalogue
 from tests.monitoring.readings import Process
 from tests.monitoring.receivers import Mailbox

@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.stores.contract import Window
 from monitoring.stores.embedded import schema
-from monitoring.stores.embedded.levels import LEVELS
+from monitoring.stores.embedded.resolutions import LEVELS
 from monitoring.stores.embedded.store import EmbeddedStore
 from telemetry.definitions import Counter, Gauge
 from tests.monitoring import traffic

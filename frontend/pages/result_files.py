@@ -19,7 +19,7 @@ from fastapi import APIRouter
 from PIL import Image, ImageOps
 from starlette.responses import FileResponse, Response
 
-from frontend.pages.run import Outcome
+from frontend.pages.detect_one import Outcome
 from pipeline.draw import draw
 from pipeline.errors import NotFound
 from pipeline.job import DetectionResult

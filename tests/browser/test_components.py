@@ -12,10 +12,10 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from frontend.pages import messages, waterfall
+from frontend.pages import error_text, waterfall
 from frontend.pages.i18n import EN, ZH, language
-from frontend.pages.links import Links
 from frontend.pages.timings import milliseconds
+from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Arrival, Uploads, UploadWatch
 from monitoring.stores.contract import Event, Span
 from pipeline import errors
@@ -144,8 +144,8 @@ def test_a_trace_on_its_way_is_not_complete() -> None:
 )  # fmt: skip
 def test_an_error_as_a_sentence(error: errors.DamoscopeError, english: str, chinese: str) -> None:
     """Errors are worded in the page's language; unknown ones by their kind."""
-    assert messages.sentence(error, EN) == english
-    assert messages.sentence(error, ZH) == chinese
+    assert error_text.sentence(error, EN) == english
+    assert error_text.sentence(error, ZH) == chinese
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""monitoring.stores.opening: which stores the settings choose."""
+"""monitoring.stores.selection: which stores the settings choose."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.traces import EmbeddedTraces
 from monitoring.stores.jaeger import JaegerTraces
-from monitoring.stores.opening import open_readers, open_stores, telemetry_file
 from monitoring.stores.prometheus import PrometheusMetrics
+from monitoring.stores.selection import open_readers, open_stores, telemetry_file
 from pipeline.settings import Settings
 
 PROMETHEUS, JAEGER = "http://prometheus:9090", "http://jaeger:16686"

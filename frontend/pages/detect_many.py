@@ -10,13 +10,13 @@ from typing import Any
 import gradio as gr
 
 from frontend.pages.controls import Controls, Label, controls
+from frontend.pages.detect_one import Outcome, Runner
+from frontend.pages.error_text import sentence
 from frontend.pages.i18n import Texts, both, texts
-from frontend.pages.links import Links
-from frontend.pages.messages import sentence
 from frontend.pages.result import empty, photo
-from frontend.pages.results import Results
-from frontend.pages.run import Outcome, Runner
+from frontend.pages.result_files import Results
 from frontend.pages.timings import milliseconds
+from frontend.pages.trace_links import Links
 from pipeline.draw import colour
 from pipeline.job import DetectOptions
 
