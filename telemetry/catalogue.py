@@ -19,7 +19,7 @@ from telemetry.definitions import (
     Histogram,
     Metric,
     Process,
-    Span,
+    SpanDefinition,
     SpanKind,
     UpDownCounter,
 )
@@ -155,11 +155,11 @@ METRICS: Final = {each.name: each for each in tuple(globals().values()) if isins
 # -- spans of one image's trace, in order -------------------------------------------------
 
 #: By name.
-SPANS: Final[dict[str, Span]] = {}
+SPANS: Final[dict[str, SpanDefinition]] = {}
 
 
 def _span(name: str, kind: SpanKind, process: Process, parent: str, start: str, end: str) -> str:
-    SPANS[name] = Span(kind, process, parent, start, end)
+    SPANS[name] = SpanDefinition(kind, process, parent, start, end)
     return name
 
 

@@ -105,7 +105,7 @@ class UpDownCounter(Level):
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class SpanDefinition:
     """One span of an image's trace, by what it lasts from and to."""
 
     kind: SpanKind

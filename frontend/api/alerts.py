@@ -99,10 +99,10 @@ class Alerting:
         wanted = f"Bearer {token.get_secret_value()}"
         return secrets.compare_digest(header.encode(), wanted.encode())
 
-    def test(self) -> list[Outcome]:
+    def test(self) -> list[DeliveryOutcome]:
         """Send a test notice to every channel, now and past the queue."""
         sent = self._channels.send(TEST)
-        return [Outcome(channel=each.kind, ok=each.ok, error=each.error) for each in sent]
+        return [DeliveryOutcome(channel=each.kind, ok=each.ok, error=each.error) for each in sent]
 
 
 def _asked(ask: Callable[[], T]) -> T:
@@ -120,7 +120,7 @@ class Wish(BaseModel):
     comment: str = Field("", max_length=500)
 
 
-class Outcome(BaseModel):
+class DeliveryOutcome(BaseModel):
     """What became of a test notice on one channel, known by its kind."""
 
     channel: str
@@ -187,7 +187,7 @@ async def webhook(request: Request, message: Posted) -> dict[str, str]:
     "/test", summary="Test the channels", dependencies=JSON_ONLY,
     responses=responses(errors.UnsupportedImage),
 )  # fmt: skip
-async def test(request: Request) -> list[Outcome]:
+async def test(request: Request) -> list[DeliveryOutcome]:
     """Send a test notification to every channel, and say what became of it."""
     return await run_in_threadpool(_of(request).test)
 

@@ -22,7 +22,7 @@ Unit = Literal["ratio", "s", "1/s", ""]
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class RuleFigure:
     """One figure: how it is taken from either store, and where a person sees it."""
 
     unit: Unit
@@ -44,62 +44,62 @@ _REQUEST = ("route", "outcome")
 _QUEUE = ("queue",)
 _LATENCY, _STAGE = catalogue.REQUEST_DURATION, catalogue.STAGE_DURATION
 
-FIGURES: dict[str, Figure] = {
-    "qps": Figure("1/s", *measures.QPS, card="qps", attributes=_REQUEST),
-    "success_rate": Figure(
+FIGURES: dict[str, RuleFigure] = {
+    "qps": RuleFigure("1/s", *measures.QPS, card="qps", attributes=_REQUEST),
+    "success_rate": RuleFigure(
         "ratio", *measures.share("ok"),
         card="success_rate", example="failed", counted=True, attributes=_ROUTE,
     ),
-    "failure_rate": Figure(
+    "failure_rate": RuleFigure(
         "ratio", *measures.share(*FAILURES),
         card="success_rate", example="failed", counted=True, attributes=_ROUTE,
     ),
-    "traffic_share": Figure(
+    "traffic_share": RuleFigure(
         "ratio", *measures.TRAFFIC_SHARE, card="qps", counted=True, attributes=_REQUEST
     ),
-    "latency_mean_s": Figure(
+    "latency_mean_s": RuleFigure(
         "s", *measures.mean(_LATENCY, outcome="ok"),
         card="latency_p50_ms", example="slowest", counted=True, attributes=_ROUTE,
     ),
     **{
-        f"latency_p{round(q * 100)}_s": Figure(
+        f"latency_p{round(q * 100)}_s": RuleFigure(
             "s", *measures.percentile(q, _LATENCY, outcome="ok"),
             card=f"latency_p{round(q * 100)}_ms", example="slowest", counted=True,
             attributes=_ROUTE,
         )
         for q in (0.5, 0.95, 0.99)
     },
-    "stage_p95_s": Figure(
+    "stage_p95_s": RuleFigure(
         "s", *measures.percentile(0.95, _STAGE),
         card="latency_p95_ms", example="slowest", counted=True, attributes=("stage",),
     ),
-    "queue_depth": Figure(
+    "queue_depth": RuleFigure(
         "", *measures.latest_max(catalogue.QUEUE_DEPTH, "queue"),
         card="queue_depth", example="slowest", windowed=False, attributes=_QUEUE,
     ),
-    "queue_age_s": Figure(
+    "queue_age_s": RuleFigure(
         "s", *measures.highest(catalogue.QUEUE_OLDEST_AGE),
         card="queue_oldest_age_s", example="slowest", windowed=False, attributes=_QUEUE,
     ),
-    "queue_age_growth_s": Figure(
+    "queue_age_growth_s": RuleFigure(
         "s", *measures.QUEUE_AGE_GROWTH,
         card="queue_oldest_age_s", example="slowest", attributes=_QUEUE,
     ),
-    "workers_ready": Figure(
+    "workers_ready": RuleFigure(
         "", *measures.WORKERS_READY, card="workers_ready", example="failed", windowed=False
     ),
-    "workers_fallback": Figure(
+    "workers_fallback": RuleFigure(
         "", *measures.highest(catalogue.WORKERS_FALLBACK),
         card="workers_ready", example="slowest", windowed=False,
     ),
-    "workers_silent": Figure(
+    "workers_silent": RuleFigure(
         "", *measures.WORKERS_SILENT, card="workers_ready", windowed=False
     ),
-    "utilisation": Figure("ratio", *measures.UTILISATION, card="workers_busy"),
-    "frontends_reporting": Figure("", *measures.FRONTENDS, windowed=False),
-    "cpu": Figure("ratio", *measures.BUSIEST_CPU, card="cpu", example="slowest"),
-    "memory": Figure("ratio", *measures.FULLEST_MEMORY, card="memory"),
-    "gpu_utilization": Figure(
+    "utilisation": RuleFigure("ratio", *measures.UTILISATION, card="workers_busy"),
+    "frontends_reporting": RuleFigure("", *measures.FRONTENDS, windowed=False),
+    "cpu": RuleFigure("ratio", *measures.BUSIEST_CPU, card="cpu", example="slowest"),
+    "memory": RuleFigure("ratio", *measures.FULLEST_MEMORY, card="memory"),
+    "gpu_utilization": RuleFigure(
         "ratio", *measures.highest_mean(catalogue.GPU_UTILIZATION),
         card="gpu_utilization", attributes=("gpu",),
     ),

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from monitoring.alerts.figures import FIGURES, Figure
+from monitoring.alerts.figures import FIGURES, RuleFigure
 from monitoring.alerts.measures import Asked
 from monitoring.alerts.schema import Comparison, Message, Severity
 from monitoring.alerts.units import shown
@@ -111,7 +111,7 @@ class Rule(BaseModel):
         return self
 
     @property
-    def figure(self) -> Figure:
+    def figure(self) -> RuleFigure:
         """The figure that the rule watches."""
         return FIGURES[self.metric]
 

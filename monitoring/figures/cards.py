@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from monitoring.figures import levels as figures
-from monitoring.figures.levels import Reading, mean_of, percentile_ms
+from monitoring.figures.levels import LevelSeries, mean_of, percentile_ms
 from monitoring.stores.contract import MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import catalogue
@@ -57,22 +57,22 @@ class Counted:
 class Levels:
     """The gauges, each over the window and the one before."""
 
-    active: Reading
-    depth: Reading
-    oldest_age: Reading
-    busy: Reading
-    idle: Reading
-    cpu: Reading
-    memory: Reading
-    gpu_utilization: Reading
-    gpu_memory: Reading
+    active: LevelSeries
+    depth: LevelSeries
+    oldest_age: LevelSeries
+    busy: LevelSeries
+    idle: LevelSeries
+    cpu: LevelSeries
+    memory: LevelSeries
+    gpu_utilization: LevelSeries
+    gpu_memory: LevelSeries
 
     @classmethod
     def read(cls, metrics: MetricsStore, window: Window) -> Levels:
         """Raises Unavailable when the store cannot be read."""
 
-        def reading(level: figures.Level) -> Reading:
-            return Reading.of(level, metrics, window, window.seconds / SPARKLINE_STEPS)
+        def reading(level: figures.LevelFigure) -> LevelSeries:
+            return LevelSeries.of(level, metrics, window, window.seconds / SPARKLINE_STEPS)
 
         return cls(
             active=reading(figures.ACTIVE),
@@ -88,7 +88,7 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class WindowTraffic:
     """What was counted in a window, step by step, and in all of the window before."""
 
     #: By outcome.
@@ -100,7 +100,7 @@ class Traffic:
     durations_before: Histogram | None
 
     @classmethod
-    def read(cls, metrics: MetricsStore, window: Window) -> Traffic:
+    def read(cls, metrics: MetricsStore, window: Window) -> WindowTraffic:
         """Raises Unavailable when the store cannot be read."""
         step_s, ok = window.seconds / SPARKLINE_STEPS, {"outcome": "ok"}
         done = metrics.histogram_series(catalogue.REQUEST_DURATION, window, step_s, where=ok)
@@ -129,7 +129,7 @@ def _counted(metrics: MetricsStore, metric: Metric, window: Window, by: str) -> 
     }
 
 
-def cards(traffic: Traffic, levels: Levels, window: Window, now_s: float) -> list[Card]:
+def cards(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) -> list[Card]:
     """All of them, in the order of the page."""
     return [
         _qps(traffic, levels, window, now_s),
@@ -159,7 +159,7 @@ def _gpu(levels: Levels) -> list[Card]:
     return [card for card in both if card.value is not None or card.before is not None]
 
 
-def _qps(traffic: Traffic, levels: Levels, window: Window, now_s: float) -> Card:
+def _qps(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) -> Card:
     """No requests are 0 a second only where a frontend was there to count them."""
     counted = traffic.requests.values()
     total, before = _total(counted), _before(counted)
@@ -175,7 +175,7 @@ def _qps(traffic: Traffic, levels: Levels, window: Window, now_s: float) -> Card
     )
 
 
-def _latency(traffic: Traffic, name: str, q: float) -> Card:
+def _latency(traffic: WindowTraffic, name: str, q: float) -> Card:
     return Card(
         name=name,
         unit="ms",
@@ -185,7 +185,7 @@ def _latency(traffic: Traffic, name: str, q: float) -> Card:
     )
 
 
-def _level(name: str, unit: Unit, reading: Reading) -> Card:
+def _level(name: str, unit: Unit, reading: LevelSeries) -> Card:
     return Card(
         name=name,
         unit=unit,
@@ -214,7 +214,7 @@ def _ratio(name: str, unit: Unit, parts: Iterable[Counted], wholes: Iterable[Cou
     )
 
 
-def _ended(traffic: Traffic, *outcomes: str) -> list[Counted]:
+def _ended(traffic: WindowTraffic, *outcomes: str) -> list[Counted]:
     return [counted for outcome, counted in traffic.requests.items() if outcome in outcomes]
 
 

@@ -27,7 +27,7 @@ ENOUGH_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class LevelFigure:
     """How a gauge becomes one figure: across processes, then across what is kept apart."""
 
     metric: Metric
@@ -71,19 +71,19 @@ def _busy_share(idle: float) -> float:
 
 #: Of the host's processors, all of them are asked for what they do when idle: the mean over
 #: processors and over the processes that report them. The busiest host is the least idle one.
-CPU = Level(catalogue.SYSTEM_CPU, "avg", (HOST_ID,), {"state": "idle"}, min, _busy_share)
-MEMORY = Level(catalogue.SYSTEM_MEMORY, "avg", (HOST_ID,), {"state": "used"})
-GPU_UTILIZATION = Level(catalogue.GPU_UTILIZATION, "avg", (HOST_ID, "gpu"))
-GPU_MEMORY = Level(catalogue.GPU_MEMORY, "max", (HOST_ID, "gpu"))
-ACTIVE = Level(catalogue.REQUESTS_ACTIVE, "sum")
-DEPTH = Level(catalogue.QUEUE_DEPTH, "avg", ("queue",), join=math.fsum, across_now="max")
-OLDEST_AGE = Level(catalogue.QUEUE_OLDEST_AGE, "max")
-BUSY = Level(catalogue.WORKERS, "avg", where={"state": "busy"}, across_now="max")
-IDLE = Level(catalogue.WORKERS, "avg", where={"state": "idle"}, across_now="max")
+CPU = LevelFigure(catalogue.SYSTEM_CPU, "avg", (HOST_ID,), {"state": "idle"}, min, _busy_share)
+MEMORY = LevelFigure(catalogue.SYSTEM_MEMORY, "avg", (HOST_ID,), {"state": "used"})
+GPU_UTILIZATION = LevelFigure(catalogue.GPU_UTILIZATION, "avg", (HOST_ID, "gpu"))
+GPU_MEMORY = LevelFigure(catalogue.GPU_MEMORY, "max", (HOST_ID, "gpu"))
+ACTIVE = LevelFigure(catalogue.REQUESTS_ACTIVE, "sum")
+DEPTH = LevelFigure(catalogue.QUEUE_DEPTH, "avg", ("queue",), join=math.fsum, across_now="max")
+OLDEST_AGE = LevelFigure(catalogue.QUEUE_OLDEST_AGE, "max")
+BUSY = LevelFigure(catalogue.WORKERS, "avg", where={"state": "busy"}, across_now="max")
+IDLE = LevelFigure(catalogue.WORKERS, "avg", where={"state": "idle"}, across_now="max")
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LevelSeries:
     """A level now, its mean in the window before, and its steps over the window."""
 
     now: float | None
@@ -91,7 +91,9 @@ class Reading:
     steps: Steps
 
     @classmethod
-    def of(cls, level: Level, metrics: MetricsStore, window: Window, step_s: float) -> Reading:
+    def of(
+        cls, level: LevelFigure, metrics: MetricsStore, window: Window, step_s: float
+    ) -> LevelSeries:
         """Raises Unavailable when the store cannot be read."""
         both = level.over(metrics, Window(window.before.start_s, window.end_s), step_s)
         early: Steps = []
@@ -100,9 +102,9 @@ class Reading:
             (steps if start_s + both.step_s > window.start_s else early).append(value)
         return cls(level.now(metrics), mean_of(early), steps)
 
-    def plus(self, other: Reading) -> Reading:
+    def plus(self, other: LevelSeries) -> LevelSeries:
         """Both together, where at least one is known."""
-        return Reading(
+        return LevelSeries(
             _sum(self.now, other.now),
             _sum(self.before, other.before),
             [_sum(a, b) for a, b in zip_longest(self.steps, other.steps)],

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from monitoring.figures.capacity import Capacity, capacity
-from monitoring.figures.cards import Card, Counted, Levels, Traffic, cards
+from monitoring.figures.cards import Card, Counted, Levels, WindowTraffic, cards
 from monitoring.stores.contract import Labels, Measured, MetricsStore, total
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
@@ -61,7 +61,7 @@ def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) ->
     """Compute the figures. Raises Unavailable when the store cannot be read."""
     now_s = time.time() if now_s is None else now_s
     window = metrics.window(window_s, now_s)
-    traffic, levels = Traffic.read(metrics, window), Levels.read(metrics, window)
+    traffic, levels = WindowTraffic.read(metrics, window), Levels.read(metrics, window)
     stages = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
     batches = metrics.measured_series(catalogue.BATCH_SIZE, window, window.seconds).get(())
     batch = total(batches.values) if batches else Measured()

@@ -15,7 +15,7 @@ from monitoring.reports.alerts import History
 from monitoring.reports.headline import Headline, figures
 from monitoring.reports.period import DAY_S, Covered, worker_time
 from monitoring.reports.rating import rate
-from monitoring.reports.schema import Latency, Period, Report
+from monitoring.reports.schema import LatencySummary, Period, Report
 from monitoring.stores.contract import MetricsStore, TraceStore
 from pipeline.errors import InvalidParameter
 from pipeline.settings import Settings
@@ -106,7 +106,7 @@ def default_trace_url(settings: Settings) -> str:
     return (settings.public_url or settings.base_url).rstrip("/") + "/traces?trace={trace_id}"
 
 
-def _headline(metrics: MetricsStore, covered: Covered, latency: Latency | None) -> Headline:
+def _headline(metrics: MetricsStore, covered: Covered, latency: LatencySummary | None) -> Headline:
     traffic = requests.traffic(metrics, covered)
     spent = worker_time(metrics, covered)
     detections = metrics.increase(catalogue.DETECTIONS, covered.window)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from monitoring.reports.period import WorkerTime
-from monitoring.reports.schema import Figure, Latency, Peak, Period, Unit
+from monitoring.reports.schema import Figure, LatencySummary, Peak, Period, Unit
 from monitoring.reports.traffic import Traffic
 from telemetry.outcomes import success_rate
 
@@ -32,7 +32,7 @@ class Headline:
     period: Period
     traffic: Traffic
     peak: Peak | None
-    latency: Latency | None
+    latency: LatencySummary | None
     spent: WorkerTime
     detections: int
 

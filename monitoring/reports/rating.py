@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from monitoring.reports.schema import Criterion, Grade, Latency, Rating, Stage, Unit
+from monitoring.reports.schema import Criterion, Grade, LatencySummary, Rating, Stage, Unit
 from telemetry.outcomes import COUNTED, success_rate
 
 GRADES: tuple[Grade, ...] = ("A", "B", "C", "D", "E")
@@ -19,7 +19,7 @@ CRITICAL_SHARE = [0.0, 0.001, 0.01, 0.05]
 
 def rate(
     outcomes: Mapping[str, int],
-    latency: Latency | None,
+    latency: LatencySummary | None,
     stages: Sequence[Stage],
     critical_share: float | None,
 ) -> Rating:

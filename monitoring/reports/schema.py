@@ -37,7 +37,7 @@ class Figure(BaseModel):
     change: float | None = None
 
 
-class Latency(BaseModel):
+class LatencySummary(BaseModel):
     """Milliseconds, from merged histograms."""
 
     count: int
@@ -47,7 +47,7 @@ class Latency(BaseModel):
     p99_ms: float
 
 
-class Stage(Latency):
+class Stage(LatencySummary):
     """One stage of an image's way."""
 
     stage: str
@@ -253,7 +253,7 @@ class Report(BaseModel):
     requests: dict[str, int]
     requests_before: dict[str, int] | None
     routes: dict[str, int]
-    latency: Latency | None
+    latency: LatencySummary | None
     peak: Peak | None
     #: Requests by hour of the day, over all days.
     hours: list[int] = Field(min_length=24, max_length=24)

@@ -9,7 +9,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from monitoring.reports.period import ALIGN_S, Covered
-from monitoring.reports.schema import Day, Latency, Peak, Timeline
+from monitoring.reports.schema import Day, LatencySummary, Peak, Timeline
 from monitoring.stores.contract import MetricsStore
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import catalogue
@@ -91,7 +91,7 @@ def by_hour(days: Iterable[Day]) -> list[int]:
     return [sum(day.hours[hour] or 0 for day in days) for hour in range(24)]
 
 
-def timeline(metrics: MetricsStore, covered: Covered) -> tuple[Timeline, Latency | None]:
+def timeline(metrics: MetricsStore, covered: Covered) -> tuple[Timeline, LatencySummary | None]:
     """The course of requests and latency, and the latency of the whole period."""
     window, step_s = covered.window, covered.plot_step_s
     requests = metrics.increase_series(catalogue.REQUESTS, window, step_s, by=("outcome",))
@@ -111,11 +111,11 @@ def timeline(metrics: MetricsStore, covered: Covered) -> tuple[Timeline, Latency
     return found, latency(merged(steps))
 
 
-def latency(histogram: Histogram | None) -> Latency | None:
+def latency(histogram: Histogram | None) -> LatencySummary | None:
     """Figures of a histogram of seconds; None when nothing was measured."""
     if histogram is None or not histogram.count:
         return None
-    return Latency(count=histogram.count, **milliseconds(histogram))
+    return LatencySummary(count=histogram.count, **milliseconds(histogram))
 
 
 def milliseconds(histogram: Histogram) -> dict[str, float]:

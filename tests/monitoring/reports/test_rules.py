@@ -9,7 +9,7 @@ import pytest
 from monitoring.reports.advice import advise
 from monitoring.reports.advice_text import ADVICE
 from monitoring.reports.rating import LEAST_REQUESTS, rate
-from monitoring.reports.schema import Grade, Latency, Stage
+from monitoring.reports.schema import Grade, LatencySummary, Stage
 from monitoring.reports.text import WORDS
 from tests.monitoring.reports import example
 
@@ -20,7 +20,7 @@ def rated(
     wait_ms: float = 1.0,
     critical: float | None = 0.0,
 ) -> Grade | None:
-    latency = Latency.model_validate(example.latency(p95_ms))
+    latency = LatencySummary.model_validate(example.latency(p95_ms))
     wait = Stage.model_validate(example.stage("queue_wait", 0.1, wait_ms))
     return rate(outcomes, latency, [wait], critical).grade
 
