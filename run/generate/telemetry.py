@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from run.generate.generated import table
 from telemetry.catalogue import ATTRIBUTES, METRICS, SPANS
-from telemetry.definitions import Counter, Histogram, Level, Metric, Span
+from telemetry.definitions import Counter, Histogram, Level, Metric, SpanDefinition
 
 #: How a level of several processes reads.
 _ACROSS = {"sum": "sum", "avg": "mean, not sum", "max": "largest, not sum"}
@@ -63,7 +63,7 @@ def _several(metric: Metric) -> str:
     raise TypeError(metric)
 
 
-def _where(span: Span) -> str:
+def _where(span: SpanDefinition) -> str:
     parent = f"`{span.parent}`" if span.parent in SPANS else f"the {span.parent}"
     return f"{span.process}, child of {parent}" if span.parent else span.process
 
