@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from pipeline.queue.keys import QUEUES
 from pipeline.queue.messages import Reply
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
-from telemetry import catalogue, spans
+from telemetry import catalogue, logs, spans
 from telemetry.context import inject, trace_id
 from telemetry.setup import Telemetry
 
@@ -51,6 +52,8 @@ class ImageRequest:
     timeout_s: float = 30.0
     #: Set once the job exists.
     job_id: str | None = None
+    #: Whether a worker has answered, be it with an error.
+    answered: bool = False
 
     @property
     def trace_id(self) -> str:
@@ -58,6 +61,8 @@ class ImageRequest:
 
 
 T = TypeVar("T")
+
+log = logging.getLogger("damoscope.frontend")
 
 
 class DetectionService:
@@ -126,6 +131,8 @@ class DetectionService:
         except errors.DamoscopeError as error:
             outcome = error.outcome
             spans.fail(request.span, error)
+            if not request.answered:  # the worker has said why
+                logs.refusal(log, here, error)
             raise
         finally:
             labels = {"outcome": outcome, "route": request.route}
@@ -162,6 +169,7 @@ class DetectionService:
         return self._answer(request, reply)
 
     def _answer(self, request: ImageRequest, reply: Reply) -> bytes:
+        request.answered = True
         if reply.error is not None:
             raise errors.from_code(reply.error.code, reply.error.message)
         assert reply.result is not None

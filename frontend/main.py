@@ -17,7 +17,7 @@ from frontend.images import warm_up
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
-from telemetry import catalogue, setup
+from telemetry import catalogue, setup, variables
 from telemetry.setup import Telemetry
 
 #: Seconds that open connections (a page's event stream) are given when the service stops.
@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
     if settings.prometheus_url is None:
         # The embedded store is fed like any other: over OTLP, by default by ourselves.
-        os.environ.setdefault("OTEL_EXPORTER_OTLP_ENDPOINT", f"{settings.base_url}/otlp")
+        variables.send_to(os.environ, f"{settings.base_url}/otlp")
     # Which conventions instrumentations follow. They look once, when the first of them starts,
     # and their own default are the old ones.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")

@@ -12,6 +12,7 @@ from pipeline.settings import Settings
 from run import checks, health
 from run.processes import CannotStart, NotReady, Program, Stopped, Supervisor, stop_on_signals
 from run.redis_server import RedisServer
+from telemetry import variables
 
 #: Exit code with which our own processes say that their settings are at fault.
 BAD_SETTINGS = 2
@@ -51,10 +52,7 @@ def up(settings: Settings) -> None:
 def _start(supervisor: Supervisor, settings: Settings) -> None:
     environment = settings.environment()
     if settings.prometheus_url is None:
-        ours = f"{settings.base_url}/otlp"
-        environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = os.environ.get(
-            "OTEL_EXPORTER_OTLP_ENDPOINT", ours
-        )
+        variables.send_to(os.environ, f"{settings.base_url}/otlp")
     if settings.redis_url is not None:
         checks.redis(settings.redis_url)
     else:

@@ -10,7 +10,7 @@ import os
 from importlib.metadata import entry_points
 from typing import Any
 
-# The signal of logs has no other name yet: https://github.com/open-telemetry/opentelemetry-python
+# Logs have no other name yet: https://github.com/open-telemetry/opentelemetry-python/pull/2240
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader

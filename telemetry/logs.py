@@ -9,7 +9,10 @@ import time
 from datetime import UTC, datetime
 from typing import Literal
 
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+
+from pipeline.errors import DamoscopeError
 
 #: Seconds after the start during which exports that fail are not logged.
 GRACE_S = 15.0
@@ -27,6 +30,23 @@ def configure(level: str, form: Form) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def refusal(
+    logger: logging.Logger, context: Context, error: DamoscopeError, about: str = ""
+) -> None:
+    """Say why an image has no result, as of the span in `context`: one line.
+
+    What is wrong with the image or the request is INFO, everything else WARNING; a failure comes
+    with the stack of what has caused it.
+    """
+    level = logging.INFO if error.outcome == "invalid" else logging.WARNING
+    cause = error.__cause__ if error.outcome == "failed" else None
+    token = attach(context)
+    try:
+        logger.log(level, "%s%s: %s", about, error.code, error, exc_info=cause)
+    finally:
+        detach(token)
 
 
 def current_ids() -> tuple[str, str] | None:

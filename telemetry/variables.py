@@ -15,6 +15,7 @@ from pipeline.errors import ConfigurationError
 from telemetry import accepted
 from telemetry.accepted import Check
 
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 SIGNALS = ("TRACES", "METRICS", "LOGS")
 
 
@@ -118,7 +119,8 @@ VARIABLES: tuple[Variable, ...] = (
         accepted.exporters("metrics"),
     ),
     Variable(
-        "OTEL_LOGS_EXPORTER", "`none`; `otlp` on a single machine and in the full stack",
+        "OTEL_LOGS_EXPORTER", "`otlp` on a single machine, to the frontend's own receiver, "
+        "else `none`",
         "The same for log lines, which also go to stderr.",
         accepted.exporters("logs"),
     ),
@@ -211,6 +213,13 @@ def check(environ: MutableMapping[str, str] = os.environ) -> None:
                 f"{name}={environ[name]}: is more than {size}={environ.get(size, queue)}"
             )
     _check_argument(environ)
+
+
+def send_to(environ: MutableMapping[str, str], endpoint: str) -> None:
+    """Send everything, log lines too, to an OTLP/HTTP receiver, unless the user names another."""
+    if ENDPOINT not in environ:
+        environ[ENDPOINT] = endpoint
+        environ.setdefault("OTEL_LOGS_EXPORTER", "otlp")
 
 
 def _check(variable: Variable, name: str, environ: MutableMapping[str, str]) -> None:

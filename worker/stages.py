@@ -5,7 +5,6 @@ A stage that fails on one image gives up that image only; the rest of the batch 
 
 from __future__ import annotations
 
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,8 +16,6 @@ from worker.batch import BatchItem, Call, Interval
 from worker.model.nms import detections
 from worker.model.preprocess import preprocess
 from worker.model.session import Detector
-
-log = logging.getLogger("damoscope.worker")
 
 
 class Stages:
@@ -64,7 +61,7 @@ class Stages:
         try:
             item.prepared = preprocess(taken.image, taken.job.image, spec.height, spec.width)
         except Exception as error:  # whatever one image does must not stop a worker
-            item.fail(_purposeful(error, taken.job_id), SPAN_PREPROCESS)
+            item.fail(_purposeful(error), SPAN_PREPROCESS)
         item.stages[SPAN_PREPROCESS] = (started, taken.now_ns())
         taken.image = None  # only the pixels are needed from here on
 
@@ -109,7 +106,7 @@ class Stages:
                 wanted=options.labels,
             )
         except Exception as error:  # whatever one image does must not stop a worker
-            item.fail(_purposeful(error, item.taken.job_id), SPAN_NMS)
+            item.fail(_purposeful(error), SPAN_NMS)
         item.stages[SPAN_NMS] = (started, item.taken.now_ns())
         item.raw = None
 
@@ -156,9 +153,10 @@ def _interval(item: BatchItem, started: int, ended: int) -> Interval:
     return started + origin, ended + origin
 
 
-def _purposeful(error: Exception, job_id: str) -> DamoscopeError:
-    """The error as one of ours; those that nobody foresaw are logged with their traceback."""
+def _purposeful(error: Exception) -> DamoscopeError:
+    """The error as one of ours; what nobody foresaw becomes the cause of one."""
     if isinstance(error, DamoscopeError):
         return error
-    log.error("job %s failed unexpectedly", job_id, exc_info=error)
-    return InferenceFailed(f"{type(error).__name__}: {error}")
+    failed = InferenceFailed(f"{type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed

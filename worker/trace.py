@@ -6,6 +6,7 @@ waits for telemetry and a stage's span is as long as the stage.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
-from telemetry import catalogue, spans
+from telemetry import catalogue, logs, spans
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem, Call
+
+log = logging.getLogger("damoscope.worker")
 
 #: The context of what belongs to no image. (To a metric an empty one stands for the current.)
 NOWHERE = set_span_in_context(INVALID_SPAN, Context())
@@ -115,6 +118,8 @@ class WorkerTrace:
             )
             self._stage_took(stage, _seconds(*interval), inside)
         self._detections(item, inside)
+        if item.error:
+            logs.refusal(log, inside, item.error, f"job {item.taken.job_id}: ")
 
     def _queue_wait(self, item: BatchItem) -> tuple[float, Context]:
         """How long an image waited, in seconds, and the context of the span that says so."""

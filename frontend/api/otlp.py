@@ -1,4 +1,4 @@
-"""The OTLP/HTTP receiver: where the SDKs of frontend and workers send spans and metrics.
+"""The OTLP/HTTP receiver: where the SDKs of frontend and workers send spans, metrics and log lines.
 
 Binary protobuf only, as the exporters send by default; gzip or plain. Answers follow
 the OTLP specification: https://opentelemetry.io/docs/specs/otlp/#otlphttp-response
@@ -16,6 +16,7 @@ import anyio.to_thread
 from fastapi import APIRouter, Request, Response
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
@@ -78,6 +79,18 @@ def router(receiver: Receiver) -> APIRouter:
         answer = ExportMetricsServiceResponse()
         if rejected.count:
             answer.partial_success.rejected_data_points = rejected.count
+            answer.partial_success.error_message = rejected.reason
+        return _protobuf(answer)
+
+    @routes.post("/logs")
+    async def logs(request: Request) -> Response:
+        try:
+            rejected = await take(request, receiver.receive_logs)
+        except (_Refused, DamoscopeError) as error:
+            return _refusal(error)
+        answer = ExportLogsServiceResponse()
+        if rejected.count:
+            answer.partial_success.rejected_log_records = rejected.count
             answer.partial_success.error_message = rejected.reason
         return _protobuf(answer)
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from frontend.api.problems import responses
 from frontend.api.stats import WINDOW_MAX_S
-from monitoring.stores.contract import Span, TraceSummary, Window
+from monitoring.stores.contract import LogLine, Span, TraceSummary, Window, by_span
 from pipeline import errors
 
 router = APIRouter(prefix="/api/v1/traces")
@@ -33,6 +33,16 @@ class Summary(BaseModel):
     stages_ms: dict[str, float]
 
 
+class LogOut(BaseModel):
+    """One log line."""
+
+    time_unix_ns: int
+    level: str
+    logger: str
+    message: str
+    stack: str
+
+
 class SpanOut(BaseModel):
     """One span; times in nanoseconds since the Unix epoch, durations in milliseconds."""
 
@@ -48,6 +58,8 @@ class SpanOut(BaseModel):
     attributes: dict[str, Any]
     links: list[dict[str, Any]]
     events: list[dict[str, Any]]
+    #: What was logged within the span; kept by the single machine's own store.
+    logs: list[LogOut]
 
 
 @router.get("", summary="Recent images", responses=responses(errors.Unavailable))
@@ -80,20 +92,25 @@ async def trace(
     request: Request, trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 ) -> list[SpanOut]:
     """Every span of a trace, by start time."""
-    spans = await run_in_threadpool(request.app.state.stores.traces.get, trace_id)
+    store = request.app.state.stores.traces
+    spans = await run_in_threadpool(store.get, trace_id)
     if not spans:
         raise errors.NotFound(
             f"no trace {trace_id}: it was never seen, is not here yet, or is kept no longer"
         )
-    return [_span(span) for span in spans]
+    lines = by_span(spans, await run_in_threadpool(store.lines, trace_id))
+    return [_span(span, lines[span.span_id]) for span in spans]
 
 
 def _summary(item: TraceSummary) -> Summary:
     return Summary(**{name: getattr(item, name) for name in Summary.model_fields})
 
 
-def _span(span: Span) -> SpanOut:
-    plain = {name: getattr(span, name) for name in SpanOut.model_fields}
+def _span(span: Span, lines: list[LogLine]) -> SpanOut:
+    plain: dict[str, Any] = {
+        name: getattr(span, name) for name in SpanOut.model_fields if name != "logs"
+    }
+    plain["logs"] = [{name: getattr(line, name) for name in LogOut.model_fields} for line in lines]
     plain["links"] = [
         {"trace_id": link.trace_id, "span_id": link.span_id, "attributes": dict(link.attributes)}
         for link in span.links

@@ -81,9 +81,10 @@ def router(store: TraceStore, links: Links) -> APIRouter:
         words = texts(accept_language)
         try:
             spans = await run_in_threadpool(store.get, trace_id)
+            lines = await run_in_threadpool(store.lines, trace_id)
         except Unavailable as error:
             return HTMLResponse(_unreadable(error, words))
-        return HTMLResponse(waterfall.view(trace_id, spans, words, links))
+        return HTMLResponse(waterfall.view(trace_id, spans, lines, words, links))
 
     return routes
 

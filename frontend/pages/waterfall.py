@@ -10,7 +10,7 @@ from typing import Any
 from frontend.pages.i18n import Texts
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
-from monitoring.stores.contract import Event, Link, Span
+from monitoring.stores.contract import Event, Link, LogLine, Span, by_span
 from telemetry import catalogue
 
 #: Parts that the time axis is divided into.
@@ -19,7 +19,9 @@ TICKS = 4
 LAST = catalogue.SPAN_PROCESS
 
 
-def view(trace_id: str, spans: Sequence[Span], words: Texts, links: Links) -> str:
+def view(
+    trace_id: str, spans: Sequence[Span], lines: Sequence[LogLine], words: Texts, links: Links
+) -> str:
     """The waterfall. `data-complete` says whether more spans are to be expected."""
     if not spans:
         return (
@@ -29,7 +31,11 @@ def view(trace_id: str, spans: Sequence[Span], words: Texts, links: Links) -> st
         )
     start = min(span.start_unix_ns for span in spans)
     total_ms = max((span.start_unix_ns - start) / 1e6 + span.duration_ms for span in spans)
-    body = "".join(_span(span, depth, start, total_ms, words) for span, depth in tree(spans))
+    logged = by_span(spans, lines)
+    body = "".join(
+        _span(span, logged[span.span_id], depth, start, total_ms, words)
+        for span, depth in tree(spans)
+    )
     return (
         f'<div class="ds-waterfall" data-complete="{int(_is_complete(spans))}" '
         f'data-trace="{escape(trace_id)}">{_head(trace_id, spans, total_ms, words, links)}'
@@ -92,7 +98,8 @@ def _axis(total_ms: float) -> str:
     return f'<div class="ds-axis" aria-hidden="true"><div>{ticks}</div></div>'
 
 
-def _span(span: Span, depth: int, start: int, total_ms: float, words: Texts) -> str:
+def _span(span: Span, lines: Sequence[LogLine], depth: int, start: int, total_ms: float,
+          words: Texts) -> str:  # fmt: skip
     offset_ms = (span.start_unix_ns - start) / 1e6
     scale = 100 / total_ms if total_ms else 0
     left, width = offset_ms * scale, span.duration_ms * scale
@@ -111,11 +118,13 @@ def _span(span: Span, depth: int, start: int, total_ms: float, words: Texts) -> 
         f'<span class="lane"><i class="{_service_class(span.service)}" '
         f'style="left:{left:.3f}%;width:{width:.3f}%"></i>'
         f'<b class="{side}" style="{at}">{milliseconds(span.duration_ms)}</b></span></summary>'
-        f"{_details(span, offset_ms, start, words)}</details>"
+        f"{_details(span, lines, offset_ms, start, words)}</details>"
     )
 
 
-def _details(span: Span, offset_ms: float, start: int, words: Texts) -> str:
+def _details(
+    span: Span, lines: Sequence[LogLine], offset_ms: float, start: int, words: Texts
+) -> str:
     facts = {
         "service.name": span.service,
         "kind": span.kind,
@@ -128,7 +137,7 @@ def _details(span: Span, offset_ms: float, start: int, words: Texts) -> str:
     events = "".join(_event(event, start, words) for event in span.events)
     return (
         f'<div class="ds-details">{status}{_facts(facts)}{_facts(attributes)}'
-        f"{events}{_links(span.links, words)}</div>"
+        f"{_lines(lines, start, words)}{events}{_links(span.links, words)}</div>"
     )
 
 
@@ -164,6 +173,17 @@ def _event(event: Event, start: int, words: Texts) -> str:
         f'<div class="ds-event"><h4>{escape(words["trace.event"])} {escape(event.name)} '
         f'<span class="ds-muted">+{milliseconds(offset_ms)}</span></h4>{_facts(plain)}{trace}</div>'
     )
+
+
+def _lines(lines: Sequence[LogLine], start: int, words: Texts) -> str:
+    if not lines:
+        return ""
+    items = "".join(
+        f"<dt>+{milliseconds((line.time_unix_ns - start) / 1e6)} {escape(line.level)}</dt>"
+        f"<dd>{escape(line.message)}{f'<pre>{escape(line.stack)}</pre>' if line.stack else ''}</dd>"
+        for line in lines
+    )
+    return f'<div class="ds-log"><h4>{escape(words["trace.lines"])}</h4><dl>{items}</dl></div>'
 
 
 def _links(links: Sequence[Link], words: Texts) -> str:

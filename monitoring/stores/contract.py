@@ -72,6 +72,30 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a process has logged within a span."""
+
+    trace_id: str
+    #: "" when the line names none.
+    span_id: str
+    time_unix_ns: int
+    level: str  # DEBUG | INFO | WARN | ERROR | FATAL
+    logger: str
+    message: str
+    service: str
+    #: Of an exception; "" when there is none.
+    stack: str = ""
+
+
+def by_span(spans: Sequence[Span], lines: Sequence[LogLine]) -> dict[str, list[LogLine]]:
+    """The lines that each span has logged; those of a span that is not here are the first's."""
+    found: dict[str, list[LogLine]] = {span.span_id: [] for span in spans}
+    for line in lines:
+        found.get(line.span_id, found[spans[0].span_id]).append(line)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
 class TraceSummary:
     """One image request: a SERVER span of the frontend that carries `damoscope.route`.
 
@@ -176,6 +200,10 @@ class TraceStore(Protocol):
 
     def get(self, trace_id: str) -> list[Span]:
         """Every span of one trace, of every service, by start; empty when it is not known."""
+        ...
+
+    def lines(self, trace_id: str) -> list[LogLine]:
+        """What was logged within one trace, by time; empty where the store keeps no lines."""
         ...
 
 

@@ -16,6 +16,7 @@ import httpx
 from monitoring.stores.contract import (
     Event,
     Link,
+    LogLine,
     Order,
     RequestStatus,
     Span,
@@ -91,6 +92,9 @@ class JaegerTraces:
             return []
         traces = self._ask(f"/api/traces/{trace_id}", {})
         return [span for trace in traces for span in spans_of(trace)]
+
+    def lines(self, trace_id: str) -> list[LogLine]:
+        return []  # Jaeger takes no log lines
 
     def _find(
         self, limit: int, least_ms: float, status: RequestStatus | None, window: Window

@@ -29,6 +29,8 @@ class Receiver(Protocol):
 
     def receive_metrics(self, body: bytes) -> Rejected: ...
 
+    def receive_logs(self, body: bytes) -> Rejected: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:

@@ -17,7 +17,7 @@ from frontend.pages.i18n import EN, ZH, language
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Arrival, Uploads, UploadWatch
-from monitoring.stores.contract import Event, Span
+from monitoring.stores.contract import Event, LogLine, Span
 from pipeline import errors
 
 
@@ -113,7 +113,8 @@ def test_nothing_in_a_span_is_markup() -> None:
         evil, evil, None, 0, service=evil, status="error", status_message=evil,
         attributes={evil: evil}, events=(event,),
     )  # fmt: skip
-    html = waterfall.view("t" * 32, [given], EN, Links("https://jaeger.example/"))
+    line = LogLine("t" * 32, evil, 10**18, evil, evil, evil, evil, evil)
+    html = waterfall.view("t" * 32, [given], [line], EN, Links("https://jaeger.example/"))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "https://jaeger.example/trace/" in html
@@ -128,7 +129,7 @@ def test_a_trace_on_its_way_is_not_complete() -> None:
                    attributes={"damoscope.problem.code": "invalid_image"})  # fmt: skip
     for complete, spans in ((0, []), (0, [server]), (1, [server, done]), (1, [failed]),
                             (1, [refused])):  # fmt: skip
-        assert f'data-complete="{complete}"' in waterfall.view("t", spans, EN, Links(None))
+        assert f'data-complete="{complete}"' in waterfall.view("t", spans, [], EN, Links(None))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the store forgets, and when: traces and metrics by age, traces by size as well."""
+"""What the store forgets, and when: traces, log lines and metrics by age, traces by size too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from monitoring.stores.embedded.lines import drop_lines
 from monitoring.stores.embedded.resolutions import DAY_S, LEVELS, SLACK_S
 from monitoring.stores.embedded.schema import WAL_MAX_BYTES
 
@@ -19,6 +20,8 @@ FULL = 0.9
 FREE = 0.25
 #: How often metrics are gone through.
 METRICS_EVERY_S = 60.0
+#: How long before its spans a line may come.
+LINES_BEFORE_S = 60.0
 #: Every kind of series has a table of its own.
 _POINTS = ("counter_point", "histogram_point", "gauge_point")
 
@@ -38,6 +41,7 @@ class Retention:
         horizon = now - self.days * DAY_S
         while drop_oldest_chunks(connection, STEP_ROWS, received_before_s=horizon):
             pass
+        oldest = horizon
         # The sender's clock is not ours: a bucket may wait a little longer.
         if not 0 <= now - self._metrics_at < METRICS_EVERY_S:
             self._metrics_at = now
@@ -45,6 +49,9 @@ class Retention:
         while size_used(connection) > (self.max_bytes - WAL_MAX_BYTES) * FULL:
             if not drop_oldest_chunks(connection, STEP_ROWS):
                 break
+            oldest = _oldest_chunk_s(connection)
+        with _transaction(connection):
+            drop_lines(connection, oldest)
         give_back_space(connection, self.max_bytes - WAL_MAX_BYTES)
 
 
@@ -71,6 +78,12 @@ def drop_oldest_chunks(
             " SELECT received_s - 2 * 3600 FROM chunk ORDER BY id LIMIT 1)"
         )
     return len(old)
+
+
+def _oldest_chunk_s(connection: sqlite3.Connection) -> float:
+    """When the oldest spans came that are left; a trace's lines may come a little before them."""
+    found = connection.execute("SELECT received_s FROM chunk ORDER BY id LIMIT 1").fetchone()
+    return float(found[0]) - LINES_BEFORE_S if found else float("inf")
 
 
 def drop_metrics(connection: sqlite3.Connection, now_s: float, days: float) -> None:

@@ -102,6 +102,23 @@ MIGRATIONS = (
         PRIMARY KEY (level, series, time_s)
     ) WITHOUT ROWID;
     """,
+    """
+    -- What was logged within a trace.
+    CREATE TABLE line (
+        id INTEGER PRIMARY KEY,
+        trace_id BLOB NOT NULL,
+        span_id BLOB NOT NULL,
+        received_s INTEGER NOT NULL,
+        time_ns INTEGER NOT NULL,
+        level TEXT NOT NULL,
+        logger TEXT NOT NULL,
+        message TEXT NOT NULL,
+        service TEXT NOT NULL,
+        stack TEXT NOT NULL
+    );
+    CREATE INDEX line_trace ON line(trace_id);
+    CREATE INDEX line_received ON line(received_s);
+    """,
 )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from monitoring.stores.embedded.lines import decode_logs, write_lines
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.otlp import Rejected, decode_traces
 from monitoring.stores.embedded.otlp_metrics import decode_metrics
@@ -64,6 +65,17 @@ class EmbeddedStore:
 
             def write(connection: sqlite3.Connection) -> None:
                 write_readings(connection, export.readings, self._clock())
+
+            self._submit(write, len(body))
+        return export.rejected
+
+    def receive_logs(self, body: bytes) -> Rejected:
+        """The same for an ExportLogsServiceRequest; lines that belong to no trace are not kept."""
+        export = decode_logs(body)
+        if export.lines:
+
+            def write(connection: sqlite3.Connection) -> None:
+                write_lines(connection, export.lines, self._clock())
 
             self._submit(write, len(body))
         return export.rejected

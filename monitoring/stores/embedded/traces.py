@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from monitoring.stores.contract import Order, RequestStatus, Span, TraceSummary, Window
+from monitoring.stores.contract import LogLine, Order, RequestStatus, Span, TraceSummary, Window
+from monitoring.stores.embedded.lines import read_lines
 from monitoring.stores.embedded.otlp import (
     WINDOW_BITS,
     Chunk,
@@ -123,6 +124,14 @@ class EmbeddedTraces:
             return []
         with self._readers.connection() as connection:
             return _spans(connection, key)
+
+    def lines(self, trace_id: str) -> list[LogLine]:
+        try:
+            key = bytes.fromhex(trace_id)
+        except ValueError:
+            return []
+        with self._readers.connection() as connection:
+            return read_lines(connection, key)
 
 
 def _spans(connection: sqlite3.Connection, trace_id: bytes) -> list[Span]:

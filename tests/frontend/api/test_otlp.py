@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import socket
 import threading
 import time
@@ -17,8 +18,14 @@ from fastapi import FastAPI
 from google.rpc import code_pb2, status_pb2
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.logging.handler import LoggingHandler
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
@@ -26,12 +33,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, format_span_id, format_trace_id
 
 from frontend.api import otlp
 from monitoring.stores.contract import Window
@@ -113,6 +122,41 @@ def test_metrics_from_the_sdk(url: str, store: EmbeddedStore, compression: Compr
     assert store.metrics.increase(catalogue.REQUESTS, window, by=["outcome"]) == {("ok",): 3}
 
 
+@pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
+def test_logs_from_the_sdk(url: str, store: EmbeddedStore, compression: Compression) -> None:
+    """Lines of Python's logging, sent by the real exporter, are kept with their trace."""
+    provider = LoggerProvider(traffic.resource(catalogue.SERVICE_WORKER), shutdown_on_exit=False)
+    exporter = OTLPLogExporter(f"{url}/v1/logs", compression=compression)
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
+    handler = LoggingHandler(logger_provider=provider)
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    with tracer.start_as_current_span("process") as span:
+        handler.handle(
+            logging.makeLogRecord(
+                {"name": "worker", "msg": "no", "levelname": "INFO", "levelno": 20}
+            )
+        )
+    provider.shutdown()
+    store.flush()
+    context = span.get_span_context()
+    (line,) = store.traces.lines(format_trace_id(context.trace_id))
+    assert (line.logger, line.message, line.level) == ("worker", "no", "INFO")
+    assert (line.span_id, line.service) == (
+        format_span_id(context.span_id),
+        catalogue.SERVICE_WORKER,
+    )
+
+
+def test_partial_success_of_lines(url: str) -> None:
+    """Lines that cannot be taken are counted in the answer."""
+    message = ExportLogsServiceRequest()
+    message.resource_logs.add().scope_logs.add().log_records.add(trace_id=b"short")
+    response = httpx.post(f"{url}/v1/logs", content=message.SerializeToString(), headers=PROTOBUF)
+    answer = ExportLogsServiceResponse.FromString(response.content)
+    assert answer.partial_success.rejected_log_records == 1
+    assert httpx.post(f"{url}/v1/logs", content=b"\xff", headers=PROTOBUF).status_code == 400
+
+
 def test_answer_to_a_good_export(url: str) -> None:
     """A full success is 200 with an empty response message."""
     response = httpx.post(f"{url}/v1/traces", content=image(), headers=PROTOBUF)
@@ -124,7 +168,7 @@ def test_answer_to_a_good_export(url: str) -> None:
 
 def test_an_empty_export(url: str) -> None:
     """An export of nothing is a success."""
-    for path in ("traces", "metrics"):
+    for path in ("traces", "metrics", "logs"):
         assert httpx.post(f"{url}/v1/{path}", headers=PROTOBUF).status_code == 200
 
 
@@ -178,7 +222,7 @@ def bomb() -> bytes:
 )
 def test_refusals(url: str, body: bytes, headers: dict[str, str], status: int) -> None:
     """What cannot be taken gets the status that the OTLP specification names, and the reason."""
-    for path in ("traces", "metrics"):
+    for path in ("traces", "metrics", "logs"):
         response = httpx.post(f"{url}/v1/{path}", content=body, headers={**PROTOBUF, **headers})
         assert response.status_code == status
         message = status_pb2.Status.FromString(response.content)
