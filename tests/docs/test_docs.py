@@ -78,15 +78,6 @@ def test_every_route_and_error_status_is_documented() -> None:
             assert f"| {kind.status} |" in page, kind
 
 
-def test_one_images_way_is_six_files() -> None:
-    """The architecture page leads through at most six files, and all of them exist."""
-    page = text("docs/architecture.md")
-    way = page[page.index("in six files") : page.index("## The queue")]
-    files = re.findall(r"\]\(\.\./([a-z_/]+\.py)\)", way)
-    assert len(files) == 6
-    assert all((ROOT / file).is_file() for file in files)
-
-
 def _code(markdown: str) -> str:
     """What stands in code blocks and code spans."""
     blocks = re.findall(r"```(?:sh)?\n(.*?)```", markdown, re.S)

@@ -1,0 +1,95 @@
+"""One image's way as docs/architecture.md tells it is the way that an image takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.paths import ROOT
+from tests.servers import Process, RedisProcess, eventually, free_port
+
+PHOTO = (ROOT / "examples" / "desk.jpg").read_bytes()
+
+
+class Watched(Process):
+    """A damoscope command that tells which functions it entered."""
+
+    def __init__(self, folder: Path, *command: str, **env: str) -> None:
+        self._told = folder / "entered.jsonl"
+        call = [sys.executable, "-m", "tests.docs.entered", str(self._told), *command]
+        super().__init__(call, folder, {"PYTHONPATH": str(ROOT)} | env)
+
+    def entered(self) -> set[str]:
+        """`path:function` of each function that was entered since the last call."""
+        before = self._lines()
+        self.send(signal.SIGUSR2)
+        eventually(lambda: len(self._lines()) > len(before), "what was entered")
+        return set(json.loads(self._lines()[-1]))
+
+    def _lines(self) -> list[str]:
+        return self._told.read_text().splitlines() if self._told.exists() else []
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[list[str]]:
+    """Files entered for one image, by frontend and worker, and not while they are idle."""
+    port = free_port()
+    with (
+        RedisProcess(tmp_path / "redis") as redis,
+        Watched(
+            tmp_path / "frontend", "frontend", "--no-pages", "--port", str(port),
+            DAMOSCOPE_HOME=str(tmp_path / "frontend"), REDIS_URL=redis.url,
+        ) as frontend,
+        Watched(tmp_path / "worker", "worker", REDIS_URL=redis.url) as worker,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client,
+    ):  # fmt: skip
+        worker.wait_for("ready:")
+        eventually(lambda: _ready(client), "a worker that the frontend knows")
+        for _ in range(3):  # what happens once is not an image's way
+            _detect(client)
+        frontend.entered()
+        worker.entered()
+        idle: set[str] = set()
+        for _ in range(3):  # what goes on by itself: heartbeats, exports, looks at Redis
+            _wait_for_a_beat(redis)
+            idle |= frontend.entered() | worker.entered()
+        _detect(client)
+        _wait_for_a_beat(redis)  # the spans are made after the answer
+        entered = frontend.entered() | worker.entered()
+        yield sorted({name.partition(":")[0] for name in entered - idle})
+
+
+def _wait_for_a_beat(redis: RedisProcess) -> None:
+    """Wait until the worker is heard of anew."""
+    (key,) = redis.client.smembers("rq:workers")
+    last = redis.client.hget(key, "last_heartbeat")
+    eventually(lambda: redis.client.hget(key, "last_heartbeat") != last, "a heartbeat")
+
+
+def _ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _detect(client: httpx.Client) -> None:
+    kind = {"content-type": "image/jpeg"}
+    answer = client.post("/api/v1/detect", content=PHOTO, headers=kind)
+    assert answer.status_code == 200, answer.text
+
+
+def test_one_images_way_is_the_documented_one(way: list[str]) -> None:
+    """The architecture page links every file that an image enters, and no other."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = page[page.index("## One image's way") :]
+    told = told[: told.index("\n## ", 5)]
+    linked = sorted(set(re.findall(r"\]\(\.\./([\w/]+\.py)\)", told)))
+    assert linked == way
