@@ -1,6 +1,7 @@
 // From the answer of GET /api/v1/stats/series to what plotly.js draws: data and layout by plot.
 import { milliseconds, number, percent, short, text } from "./page.js";
 
+// Colours of the page by what they stand for; the server says which there are, in order.
 const STAGES = { upload: "upload", queue_wait: "queue", preprocess: "preprocess", inference: "inference", nms: "nms" };
 const OUTCOMES = { ok: "good", invalid: "upload", rejected: "queue", failed: "bad", timeout: "worker" };
 const PERCENTILES = { p50: "inference", p95: "queue", p99: "nms" };
@@ -37,9 +38,9 @@ function latency(draw) {
 }
 
 function stages(draw) {
-  const data = Object.entries(STAGES).filter(([name]) => some(draw.series.stages_ms[name])).map(
-    ([name, colour]) => bars(draw, {
-      name: text(`stage.${name}`), values: draw.series.stages_ms[name], colour: draw.colours[colour],
+  const data = Object.entries(draw.series.stages_ms).filter(([, values]) => some(values)).map(
+    ([name, values]) => bars(draw, {
+      name: text(`stage.${name}`), values, colour: draw.colours[STAGES[name] ?? "muted"],
       write: milliseconds,
     }),
   );

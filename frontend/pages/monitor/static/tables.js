@@ -2,8 +2,6 @@
 // says of itself.
 import { escape, known, milliseconds, paint, text, time } from "./page.js";
 
-const STAGES = ["upload", "queue_wait", "preprocess", "inference", "nms"];
-
 export function extremes(page) {
   const rows = (name) => page.querySelector(`[data-table="${name}"] .ds-rows`);
   return {
@@ -38,7 +36,7 @@ function row(name, item, longest) {
 }
 
 function bar(stages) {
-  const parts = STAGES.filter((stage) => stages[stage] > 0).map((stage) =>
+  const parts = Object.keys(stages).filter((stage) => stages[stage] > 0).map((stage) =>
     `<i class="stage-${stage}" style="flex-grow:${stages[stage].toFixed(4)}" `
     + `title="${escape(text(`stage.${stage}`))}: ${escape(milliseconds(stages[stage]))}"></i>`);
   return `<div class="ds-bar">${parts.join("")}</div>`;
