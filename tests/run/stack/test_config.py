@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from telemetry import catalogue
+from telemetry.variables import VARIABLES
 from tests.run.stack import compose
 from tests.run.stack.compose import ROOT
 
@@ -142,7 +143,8 @@ def test_prometheus_takes_exemplars_and_the_senders_labels() -> None:
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     assert jobs["damoscope"]["honor_labels"] is True
     # An exemplar is offered for one export interval: scraping less often would miss some.
-    interval_ms = int(services["worker"]["environment"]["OTEL_METRIC_EXPORT_INTERVAL"])
+    interval = next(each for each in VARIABLES if each.name == "OTEL_METRIC_EXPORT_INTERVAL")
+    interval_ms = int(interval.default.strip("`"))
     assert int(jobs["damoscope"]["scrape_interval"].rstrip("s")) * 1000 <= interval_ms
 
 
