@@ -89,6 +89,10 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         exception_handlers=problems.HANDLERS
         | {RequestValidationError: detect.on_invalid_parameter},
     )
+    if FastAPIInstrumentor().is_instrumented_by_opentelemetry:
+        # An agent has, and so as to trace more than an image's way: ours takes its place.
+        FastAPIInstrumentor.uninstrument_app(app)
+        app.middleware_stack = None
     # And around it all, the SERVER span of a detection.
     FastAPIInstrumentor.instrument_app(
         app,
