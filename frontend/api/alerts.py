@@ -17,8 +17,9 @@ from monitoring.alerts import rules
 from monitoring.alerts.ledger import Ledger
 from monitoring.alerts.notices import Announcer
 from monitoring.alerts.overview import overview
-from monitoring.alerts.schema import Alerts, Message, Silence
+from monitoring.alerts.schema import Alerts, Silence
 from monitoring.alerts.webhook import Intake, Posted
+from monitoring.messages import Message
 from monitoring.notify.channels import Channels
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue

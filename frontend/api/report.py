@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from frontend.api.problems import responses
-from frontend.pages.i18n import language as language_of
+from frontend.language import language as language_of
 from monitoring.reports import html, markdown
 from monitoring.reports.build import DAYS_MAX, DAYS_MIN, build, default_trace_url
 from monitoring.reports.schema import Report

@@ -1,15 +1,15 @@
-"""The pages' texts in English and Chinese, and which of the two a browser wants."""
+"""The pages' texts in English and Chinese."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
 from types import MappingProxyType
-from typing import Literal
 
-from frontend.pages.monitor import texts as monitor
+from frontend.language import language
+from frontend.pages import monitor_texts as monitor
+from monitoring.messages import Language
 
-Language = Literal["en", "zh"]
 Texts = Mapping[str, str]
 
 EN: Texts = MappingProxyType(
@@ -212,13 +212,6 @@ ZH: Texts = MappingProxyType(
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}
-
-
-def language(accept_language: str | None) -> Language:
-    """The language of a browser's `Accept-Language`: by its first entry, as the browser's own
-    `navigator.language` has it, so that server and browser agree."""
-    first = (accept_language or "").split(",")[0].strip().lower()
-    return "zh" if first.split(";")[0].split("-")[0] == "zh" else "en"
 
 
 def texts(accept_language: str | None) -> Texts:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from monitoring.alerts.ledger import Ledger
 from monitoring.alerts.rules import Rule
-from monitoring.alerts.schema import Episode, Message, Severity
+from monitoring.alerts.schema import Episode
 from monitoring.alerts.units import shown
+from monitoring.messages import Message, Severity
 from monitoring.notify.notice import Kind, Notice
 from pipeline.settings import Settings
 

@@ -10,9 +10,10 @@ from monitoring.alerts.evaluator import GAP_S
 from monitoring.alerts.ledger import Ledger, silenced_until
 from monitoring.alerts.prometheus import Found, read_rules
 from monitoring.alerts.rules import Rule, Rules
-from monitoring.alerts.schema import Alert, Alerts, Episode, Message
+from monitoring.alerts.schema import Alert, Alerts, Episode
 from monitoring.alerts.states import Standing
 from monitoring.alerts.units import shown
+from monitoring.messages import Message
 from pipeline.errors import Unavailable
 
 _STATES = ("firing", "pending", "inactive")

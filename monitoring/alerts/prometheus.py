@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 
-from monitoring.alerts.schema import Message, Severity, State
+from monitoring.alerts.schema import State
+from monitoring.messages import Message, Severity
 from pipeline.errors import Unavailable
 
 TIMEOUT_S = 5.0

@@ -9,8 +9,8 @@ import yaml
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
 from monitoring.alerts.rules import Rule, Rules
-from monitoring.alerts.schema import Message
 from monitoring.alerts.units import shown
+from monitoring.messages import Message
 from monitoring.stores import promql
 
 HEADER = """\

@@ -21,8 +21,9 @@ from pydantic import (
 
 from monitoring.alerts.figures import FIGURES, RuleFigure
 from monitoring.alerts.measures import Asked
-from monitoring.alerts.schema import Comparison, Message, Severity
+from monitoring.alerts.schema import Comparison
 from monitoring.alerts.units import shown
+from monitoring.messages import Message, Severity
 from pipeline.errors import ConfigurationError
 
 #: The rules that ship.

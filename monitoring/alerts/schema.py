@@ -9,16 +9,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Severity = Literal["info", "warning", "critical"]
+from monitoring.messages import Message, Severity
+
 State = Literal["inactive", "pending", "firing"]
 Comparison = Literal[">", ">=", "<", "<="]
-
-
-class Message(BaseModel):
-    """A text in both languages."""
-
-    en: str
-    zh: str
 
 
 class Alert(BaseModel):

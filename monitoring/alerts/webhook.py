@@ -15,7 +15,8 @@ from monitoring.alerts.ledger import PREFIX, Ledger
 from monitoring.alerts.notices import Announcer
 from monitoring.alerts.prometheus import number, severity_of, texts
 from monitoring.alerts.rules import Rule, Rules
-from monitoring.alerts.schema import Episode, Message
+from monitoring.alerts.schema import Episode
+from monitoring.messages import Message
 from monitoring.stores.contract import TraceStore
 
 #: Seconds that taking one message may last, and that another one waits for it.

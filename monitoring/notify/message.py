@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Literal
 
-from monitoring.alerts.schema import Message
+from monitoring.messages import Language, Message
 from monitoring.notify.notice import Notice
-
-Language = Literal["en", "zh"]
 
 #: The page that a notification leads to when it names none itself.
 PAGE = "/monitor"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from monitoring.alerts.schema import Message, Severity
+from monitoring.messages import Message, Severity
 
 Kind = Literal["firing", "resolved", "report", "test"]
 

@@ -17,7 +17,7 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from redis import Redis
 from redis.exceptions import RedisError
 
-from monitoring.alerts.schema import Message
+from monitoring.messages import Message
 from monitoring.notify import message
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import EXPIRES_S, enqueue_summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from monitoring.alerts.schema import Message, Severity
+from monitoring.messages import Message, Severity
 from monitoring.reports import format as written
 from monitoring.reports.advice_text import ADVICE
 from monitoring.reports.format import LANGUAGES

@@ -7,9 +7,10 @@ from pathlib import Path
 from redis import Redis
 
 from monitoring.alerts.ledger import Ledger
+from monitoring.messages import Language
 from monitoring.reports import html, markdown
 from monitoring.reports.build import build
-from monitoring.reports.format import LANGUAGES, Language
+from monitoring.reports.format import LANGUAGES
 from monitoring.reports.schema import Report
 from monitoring.stores.selection import open_readers
 from pipeline.connection import connect

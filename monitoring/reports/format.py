@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
 from zoneinfo import ZoneInfo
 
+from monitoring.messages import Language
 from monitoring.reports.schema import Figure, Unit
 
-Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 #: What stands where nothing was measured.
 NONE = "–"

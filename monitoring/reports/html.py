@@ -8,9 +8,9 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+from monitoring.messages import Language
 from monitoring.reports import charts
 from monitoring.reports import format as written
-from monitoring.reports.format import Language
 from monitoring.reports.schema import Report
 from monitoring.reports.sentences import Sentences
 

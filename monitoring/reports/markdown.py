@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from unicodedata import east_asian_width
 
+from monitoring.messages import Language
 from monitoring.reports import format as written
-from monitoring.reports.format import Language
 from monitoring.reports.schema import Client, Image, Label, Report, Stage
 from monitoring.reports.sentences import Sentences
 

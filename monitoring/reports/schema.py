@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from monitoring.alerts.schema import Message, Severity
+from monitoring.messages import Message, Severity
 
 Grade = Literal["A", "B", "C", "D", "E"]
 #: How a figure is written, and what its change is: of `share` a difference, else a ratio.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+from monitoring.messages import Language
 from monitoring.reports import format as written
-from monitoring.reports.format import Language
 from monitoring.reports.schema import Advice, Criterion, Figure, Period, Report
 from monitoring.reports.text import cause_text, words
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from rq import get_current_job
 
-from monitoring.alerts.schema import Message
+from monitoring.messages import Language, Message
 from monitoring.notify.notice import Attachment, Notice
 from monitoring.notify.queue import enqueue
 from monitoring.reports import html, markdown
 from monitoring.reports.command import make
-from monitoring.reports.format import Language
 from monitoring.reports.schema import Report
 from monitoring.reports.sentences import Sentences
 from pipeline.connection import connect

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from monitoring.reports.format import Language
+from monitoring.messages import Language
 
 Pair = tuple[str, str]
 

@@ -52,6 +52,19 @@ def open_stores(settings: Settings) -> Stores:
 
     Prometheus and Jaeger are not asked anything yet: they may come up later.
     """
+    return _open(settings, lambda: _embedded(settings))
+
+
+def open_readers(settings: Settings) -> Stores:
+    """The same stores for a process that only reads: no receiver, no writer, no retention.
+
+    The embedded file belongs to the frontend: where it is not there yet, all answers are
+    empty, and it is not made.
+    """
+    return _open(settings, lambda: Readers(telemetry_file(settings)))
+
+
+def _open(settings: Settings, embedded: Callable[[], EmbeddedStore | Readers]) -> Stores:
     metrics: MetricsStore | None = None
     traces: TraceStore | None = None
     receiver: EmbeddedStore | None = None
@@ -61,28 +74,13 @@ def open_stores(settings: Settings) -> Stores:
         if settings.jaeger_url is not None:
             traces = opened.enter_context(closing(JaegerTraces(settings.jaeger_url)))
         if metrics is None or traces is None:
-            receiver = opened.enter_context(closing(_embedded(settings)))
-            metrics, traces = metrics or receiver.metrics, traces or receiver.traces
+            file = opened.enter_context(closing(embedded()))
+            if isinstance(file, EmbeddedStore):
+                receiver = file
+                metrics, traces = metrics or file.metrics, traces or file.traces
+            else:
+                metrics, traces = metrics or EmbeddedMetrics(file), traces or EmbeddedTraces(file)
         return Stores(metrics, traces, receiver, opened.pop_all().close)
-
-
-def open_readers(settings: Settings) -> Stores:
-    """The same stores for a process that only reads: no receiver, no writer, no retention.
-
-    The embedded file belongs to the frontend: where it is not there yet, all answers are
-    empty, and it is not made.
-    """
-    metrics: MetricsStore | None = None
-    traces: TraceStore | None = None
-    with ExitStack() as opened:
-        if settings.prometheus_url is not None:
-            metrics = opened.enter_context(closing(PrometheusMetrics(settings.prometheus_url)))
-        if settings.jaeger_url is not None:
-            traces = opened.enter_context(closing(JaegerTraces(settings.jaeger_url)))
-        if metrics is None or traces is None:
-            readers = opened.enter_context(closing(Readers(telemetry_file(settings))))
-            metrics, traces = metrics or EmbeddedMetrics(readers), traces or EmbeddedTraces(readers)
-        return Stores(metrics, traces, None, opened.pop_all().close)
 
 
 def _embedded(settings: Settings) -> EmbeddedStore:

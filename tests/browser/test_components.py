@@ -12,8 +12,9 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+from frontend.language import language
 from frontend.pages import error_text, waterfall
-from frontend.pages.i18n import EN, ZH, language
+from frontend.pages.i18n import EN, ZH
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Arrival, Uploads, UploadWatch

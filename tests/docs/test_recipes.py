@@ -28,7 +28,7 @@ assert "damoscope_image_pixels_total" in open("deploy/prometheus/rules/history.y
 assert "alert: TooManyRequests" in open("deploy/prometheus/rules/alerts.yml").read()
 """,
     "a card": """
-from frontend.pages.monitor.texts import EN, ZH
+from frontend.pages.monitor_texts import EN, ZH
 assert EN["monitor.card.workers_idle"] and ZH["monitor.card.workers_idle"]
 from monitoring.figures.stats import stats
 from monitoring.stores.embedded.store import EmbeddedStore

@@ -16,7 +16,7 @@ from rq.cron import CronScheduler
 from rq.worker import BaseWorker
 
 from monitoring.alerts.ledger import Ledger
-from monitoring.alerts.schema import Message
+from monitoring.messages import Message
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import QUEUE, REPORT, enqueue, notices
 from monitoring.notify.schedule import report_job, scheduler

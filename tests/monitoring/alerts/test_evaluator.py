@@ -18,7 +18,8 @@ from monitoring.alerts.evaluator import GAP_S, Evaluator
 from monitoring.alerts.ledger import HISTORY_MAX, Ledger
 from monitoring.alerts.overview import overview
 from monitoring.alerts.rules import read
-from monitoring.alerts.schema import Episode, Message
+from monitoring.alerts.schema import Episode
+from monitoring.messages import Message
 from monitoring.notify.notice import Notice
 from monitoring.stores.contract import TraceSummary
 from monitoring.stores.embedded.store import EmbeddedStore

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.alerts.schema import Message
+from monitoring.messages import Message
 from monitoring.notify import command
 from monitoring.notify.channels import Channels
 from monitoring.notify.message import compose, held_back

@@ -18,7 +18,7 @@ from rq.queue import Queue
 from rq.registry import FailedJobRegistry, ScheduledJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from monitoring.alerts.schema import Message
+from monitoring.messages import Message
 from monitoring.notify import queue, task
 from monitoring.notify.notice import Kind, Notice
 from monitoring.notify.queue import QUEUE, enqueue, notices

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from monitoring.alerts.schema import Episode, Message
+from monitoring.alerts.schema import Episode
+from monitoring.messages import Message
 from monitoring.reports.alerts import critical_s
 from monitoring.reports.build import build
 from monitoring.reports.period import Covered

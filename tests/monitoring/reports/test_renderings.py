@@ -9,11 +9,11 @@ from unicodedata import east_asian_width
 
 import pytest
 
+from monitoring.messages import Language
 from monitoring.reports import format as written
 from monitoring.reports import html, markdown
 from monitoring.reports.advice import advise
 from monitoring.reports.charts import nice
-from monitoring.reports.format import Language
 from monitoring.reports.schema import Report
 from monitoring.reports.text import WORDS
 from pipeline import errors
