@@ -14,6 +14,7 @@ from opentelemetry.metrics import NoOpMeterProvider
 from starlette.middleware import Middleware
 
 from frontend.api import alerts, detect, otlp, problems, reference, report, stats, traces
+from frontend.api.problems import UnforeseenErrors
 from frontend.clients import Clients
 from frontend.detection import DetectionService
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
@@ -83,9 +84,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         middleware=[  # the first is the outermost
             Middleware(TraceIdHeader),
             Middleware(HeadAsGet),
+            Middleware(UnforeseenErrors),
         ],
-        # Inside of those, Starlette's layer for what is raised on purpose; outside of all, its
-        # layer for what is unforeseen. Both answer with problem documents.
+        # Inside of those comes Starlette's layer for what is raised on purpose.
         exception_handlers=problems.HANDLERS
         | {RequestValidationError: detect.on_invalid_parameter},
     )
@@ -94,6 +95,10 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         FastAPIInstrumentor.uninstrument_app(app)
         app.middleware_stack = None
     # And around it all, the SERVER span of a detection.
+    if FastAPIInstrumentor().is_instrumented_by_opentelemetry:
+        # By an agent, as any application: every address, and each message of an answer.
+        FastAPIInstrumentor.uninstrument_app(app)
+        app.middleware_stack = None  # that has built them; they are not complete yet
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=telemetry.tracer_provider,

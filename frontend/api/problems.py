@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -13,10 +14,14 @@ from opentelemetry.trace import get_current_span
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.layers import TRACE_HEADER
 from pipeline import errors
+from telemetry import spans
 from telemetry.context import trace_id
+
+log = logging.getLogger("damoscope.frontend")
 
 MEDIA_TYPE = "application/problem+json"
 #: Seconds after which a client told 429 or 503 may try again.
@@ -113,9 +118,37 @@ async def on_http(request: Request, error: HTTPException) -> Response:
 
 
 async def on_unforeseen(_: Request, error: Exception) -> Response:
-    """A mistake of ours. What it was is for the log (the server writes it), not for the client."""
+    """A mistake of ours. What it was is for the log, not for the client."""
     unknown = errors.DamoscopeError("something went wrong here; the service's log says what")
     return problem(unknown.code, unknown.title, unknown.status, str(unknown))
+
+
+class UnforeseenErrors:
+    """Layer that answers a mistake of ours, and logs it inside the request's trace.
+
+    Starlette's own layer for them is outside of all others; it answers what those raise.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answered = scope["type"] != "http"
+
+        async def send_noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except Exception as error:
+            if answered:
+                raise
+            log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+            spans.fail(get_current_span(), error, record_exception=True)
+            response = await on_unforeseen(Request(scope), error)
+            await response(scope, receive, send)
 
 
 def _allowed(request: Request) -> list[str]:

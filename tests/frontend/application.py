@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import TracerProvider as AnyTracerProvider
 
 from frontend.app import build
 from frontend.detection import DetectionService, ImageRequest
@@ -79,19 +80,22 @@ class Application:
 
 
 @contextmanager
-def application(home: Path, *, pages: bool = False, **settings: Any) -> Iterator[Application]:
-    """Build it; its store is closed afterwards."""
+def application(
+    home: Path, *, pages: bool = False, tracers: AnyTracerProvider | None = None
+) -> Iterator[Application]:
+    """Build it; its store is closed afterwards. `tracers` are by default those whose spans are
+    kept."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     meters = MeterProvider()
     telemetry = Telemetry(
-        tracer=provider.get_tracer(catalogue.SERVICE_FRONTEND),
+        tracer=(tracers or provider).get_tracer(catalogue.SERVICE_FRONTEND),
         instruments=Instruments(meters.get_meter(catalogue.SERVICE_FRONTEND)),
-        tracer_provider=provider,
+        tracer_provider=tracers or provider,
         meter_provider=meters,
     )
-    given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1", **settings)
+    given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1")
     stores = open_stores(given)
 
     async def built() -> FastAPI:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.routing import iter_route_contexts
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,9 +19,25 @@ from frontend.api.problems import MEDIA_TYPE
 from frontend.pages.site import ADDRESSES
 from pipeline.errors import DamoscopeError, InvalidImage, Unavailable
 from tests.frontend.application import Application, application
+from tests.paths import ROOT
+from tests.servers import environment
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 JPEG = {"content-type": "image/jpeg", "user-agent": "camera 7"}
+#: Asks an application under an agent, and prints what it traced.
+ASKED = """
+import sys
+from pathlib import Path
+from tests.frontend.application import application
+with application(Path(sys.argv[1])) as built:
+    built.ask("GET", "/healthz")
+    built.ask("POST", "/api/v1/detect", content=b"1", headers={"content-type": "image/jpeg"})
+    print(*(f"{s.name} {s.attributes['server.address']}" for s in built.spans()), sep=";")
+"""
+AGENT = {
+    "OTEL_SEMCONV_STABILITY_OPT_IN": "http", "OTEL_TRACES_EXPORTER": "none",
+    "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
+}  # fmt: skip
 IMAGE = {"content": b"123456", "headers": JPEG}
 
 
@@ -112,6 +130,36 @@ def test_an_unsampled_caller(app: Application) -> None:
     assert app.spans() == ()
 
 
+def test_a_disabled_sdk(tmp_path: Path) -> None:
+    """Without an SDK there is no trace to name: no header, and none in a problem document."""
+    with application(tmp_path, tracers=NoOpTracerProvider()) as built:
+        answer = built.ask("POST", DETECT_PATH, **IMAGE)
+        assert (answer.status_code, answer.json()["trace_id"]) == (200, "")
+        assert "x-trace-id" not in answer.headers
+        refused = built.ask("POST", f"{DETECT_PATH}?max_detections=0", **IMAGE)
+        assert "x-trace-id" not in refused.headers
+        assert "trace_id" not in refused.json()
+
+
+def test_the_api_alone_needs_no_gradio() -> None:
+    """A frontend without pages does not load what only the pages need."""
+    code = "import sys, frontend.main; print({'gradio', 'pandas'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_an_agent_that_instruments_everything(tmp_path: Path) -> None:
+    """Under `opentelemetry-instrument` detections alone are traced too, once, and as without it."""
+    agent = Path(sys.executable).with_name("opentelemetry-instrument")
+    done = subprocess.run(
+        [str(agent), sys.executable, "-c", ASKED, str(tmp_path)], cwd=ROOT, text=True,
+        capture_output=True, check=False, env=environment(AGENT),
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["POST /api/v1/detect cam.test"], done.stderr
+
+
 def test_forwarded_fields_are_not_believed(app: Application) -> None:
     """What a client says of other clients is no fact: nothing but `Host` names the server."""
     lies = {"x-forwarded-for": "10.9.8.7", "x-forwarded-host": "elsewhere", "host": "[::1]"}
@@ -138,7 +186,11 @@ def test_a_host_that_is_none(app: Application, host: str) -> None:
     ],
 )
 def test_errors_are_problem_documents(
-    app: Application, error: Exception, status: int, kind: str
+    app: Application,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    status: int,
+    kind: str,
 ) -> None:
     """Whatever is raised is answered with a problem that names the trace, and no more of a bug.
 
@@ -155,7 +207,10 @@ def test_errors_are_problem_documents(
     span = app.span()
     assert (span.attributes or {})["http.response.status_code"] == status
     assert span.status.status_code is (StatusCode.UNSET if status < 500 else StatusCode.ERROR)
-    assert len(span.events) == (not isinstance(error, DamoscopeError))
+    mistake = not isinstance(error, DamoscopeError)
+    assert [event.name for event in span.events] == ["exception"] * mistake
+    # The log has it, once, and in the request's trace.
+    assert [record.message for record in caplog.records] == [f"POST {DETECT_PATH} failed"] * mistake
 
 
 @pytest.mark.parametrize(
