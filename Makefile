@@ -55,13 +55,15 @@ hooks: $(VENV)/.installed-dev
 	$(BIN)/pre-commit install
 
 wheel: install
+	@rm -rf build
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --wheel-dir dist .
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
-# Builds the wheel, installs it outside the checkout, and runs the service from there.
+# Builds the wheel, installs it outside the checkout, and runs the service from there; with
+# WHEEL_PYTHON=python3.13 under another Python.
 test-wheel: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m wheel
 
@@ -91,6 +93,10 @@ lock:
 	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	for group in build dev; do \
 	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done
+
+# Needs uv as well: each lock for each Python and machine that it is meant for.
+test-locks:
+	$(PYTHON) deploy/check_locks.py
 
 # How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
 TRAINING := .venv-training

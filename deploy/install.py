@@ -26,14 +26,18 @@ class Progress:
 
     def __init__(self) -> None:
         self._rewritten = sys.stdout.isatty()
-        self._said = time.monotonic()
+        self._said, self._text = time.monotonic(), ""
 
     def show(self, text: str) -> None:
+        if text == self._text:
+            return
         if self._rewritten:
             print(f"\r\033[K  {text}", end="", flush=True)
-        elif time.monotonic() - self._said >= LINE_S:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._said < LINE_S:
+            return
+        else:
             print(f"  {text}", flush=True)
+        self._said, self._text = time.monotonic(), text
 
     def done(self, text: str) -> None:
         print(f"\r\033[K  {text}" if self._rewritten else f"  {text}", flush=True)
