@@ -30,7 +30,7 @@ SERVICE_WORKER = "damoscope-worker"
 
 ROUTES = ("api", "ui")
 STAGES = ("upload", "queue_wait", "preprocess", "inference", "nms")
-_HOST_STATES = ("idle", "user", "system", "irq")
+_CPU_STATES = ("idle", "user", "system", "irq")
 _MEMORY_STATES = ("used", "free", "cached")
 
 # -- metrics ------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ WORKER_BUSY = Counter(
 # of its whole host.
 SYSTEM_CPU = Gauge(
     "system.cpu.utilization", "1", "Share of its time that each processor of the host spent so.",
-    {"state": _HOST_STATES, "cpu": ()}, across=("avg",), of_host=True, merged=("cpu",),
+    {"state": _CPU_STATES, "cpu": ()}, across=("avg",), of_host=True, merged=("cpu",),
     example='1 - avg({}{{state="idle"}})',
 )  # fmt: skip
 SYSTEM_MEMORY = Gauge(
@@ -148,6 +148,9 @@ GPU_MEMORY = Gauge(
     "hw.gpu.memory.usage", "By", "Memory of the GPU that is in use.",
     {"gpu": ()}, good=-1, of_host=True, example="max by (gpu) ({})",
 )  # fmt: skip
+
+#: What opentelemetry-instrumentation-system-metrics is to report.
+SYSTEM: Final = (SYSTEM_CPU, SYSTEM_MEMORY, SYSTEM_MEMORY_USAGE, PROCESS_CPU, PROCESS_MEMORY)
 
 #: All of them, by name.
 METRICS: Final = {each.name: each for each in tuple(globals().values()) if isinstance(each, Metric)}
@@ -270,15 +273,16 @@ ATTR_MESSAGING_DESTINATION = _attribute(
     "messaging.destination.name", "string", _MESSAGING, "the queue"
 )
 ATTR_MESSAGING_MESSAGE_ID = _attribute("messaging.message.id", "string", _MESSAGING, "the job id")
-ATTR_HTTP_METHOD = _attribute("http.request.method", "string", _HTTP, "POST")
-ATTR_HTTP_ROUTE = _attribute("http.route", "string", _HTTP, "the path's template")
-ATTR_HTTP_STATUS = _attribute("http.response.status_code", "int", _HTTP, "of the answer")
-ATTR_URL_PATH = _attribute("url.path", "string", _HTTP, "as it was asked for")
-ATTR_URL_QUERY = _attribute("url.query", "string", _HTTP, "without `?`")
-ATTR_URL_SCHEME = _attribute("url.scheme", "string", _HTTP, "http, https")
-ATTR_PROTOCOL_VERSION = _attribute("network.protocol.version", "string", _HTTP, "1.1")
 ATTR_SERVER_ADDRESS = _attribute("server.address", "string", _HTTP, "the host that was asked")
 ATTR_SERVER_PORT = _attribute("server.port", "int", _HTTP, "its port")
-ATTR_CLIENT_ADDRESS = _attribute("client.address", "string", _HTTP, "who asked")
-ATTR_CLIENT_PORT = _attribute("client.port", "int", _HTTP, "its port")
-ATTR_USER_AGENT = _attribute("user_agent.original", "string", _HTTP, "as it was sent")
+# The others of an API request are set by opentelemetry-instrumentation-fastapi.
+_attribute("http.request.method", "string", _HTTP, "POST")
+_attribute("http.route", "string", _HTTP, "the path's template")
+_attribute("http.response.status_code", "int", _HTTP, "of the answer")
+_attribute("url.path", "string", _HTTP, "as it was asked for")
+_attribute("url.query", "string", _HTTP, "without `?`")
+_attribute("url.scheme", "string", _HTTP, "http, https")
+_attribute("network.protocol.version", "string", _HTTP, "1.1")
+_attribute("client.address", "string", _HTTP, "who asked")
+_attribute("client.port", "int", _HTTP, "its port")
+_attribute("user_agent.original", "string", _HTTP, "as it was sent")

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.semconv.schemas import Schemas
 
-from telemetry import accepted, exporters, logs, resource, variables
+from telemetry import accepted, catalogue, exporters, logs, resource, variables
 from telemetry.instruments import Instruments
 
 #: The name under which all of our spans and metrics are made.
@@ -39,11 +39,7 @@ SCOPE = "damoscope"
 SCHEMA_URL = Schemas.V1_44_0.value
 #: What of `opentelemetry-instrumentation-system-metrics` is reported by every process.
 SYSTEM_METRICS = {
-    "process.cpu.utilization": ["user", "system"],
-    "process.memory.usage": None,
-    "system.cpu.utilization": ["idle", "user", "system", "irq"],
-    "system.memory.usage": ["used", "free", "cached"],
-    "system.memory.utilization": ["used", "free", "cached"],
+    metric.name: list(metric.attributes.get("state", ())) or None for metric in catalogue.SYSTEM
 }
 
 

@@ -34,6 +34,10 @@ SPANS = {
 }
 
 
+#: What a type of the catalogue is in JSON.
+TYPES = {"string": (str,), "string[]": (list,), "int": (int,), "double": (float, int)}
+
+
 @pytest.fixture
 def store(service: Service) -> Iterator[EmbeddedStore]:
     """The service's own store, opened a second time."""
@@ -263,6 +267,23 @@ def test_metrics_count_every_request(
         measured_s = stages()[stage][1] - sums_before.get(stage, (0, 0.0))[1]
         told_s = sum(result["timings_ms"][stage] for result in results) / 1e3
         assert measured_s == pytest.approx(told_s, abs=1e-4), stage
+
+
+def test_spans_are_what_the_catalogue_says(service: Service, client: httpx.Client) -> None:
+    """Name, kind, process, attributes and their types of whatever an image leaves, good or bad."""
+    good = client.post(DETECT, content=pictures.phone(), headers=JPEG).json()["trace_id"]
+    bad = client.post(DETECT, content=b"no image", headers=JPEG).json()["trace_id"]
+    spans = service.spans(good, len(SPANS)) + service.spans(bad, 2)
+    inference = next(span for span in spans if span["name"] == "inference")
+    spans += service.spans(inference["links"][0]["trace_id"], 1)
+    assert {span["name"] for span in spans} == {*SPANS, "batch"}
+    for span in spans:
+        known = catalogue.SPANS[span["name"]]
+        assert (span["kind"], span["service"]) == (known.kind, f"damoscope-{known.process}")
+        for name, value in span["attributes"].items():
+            attribute = catalogue.ATTRIBUTES[name]
+            assert span["name"] in attribute.spans, name
+            assert type(value) in TYPES[attribute.type], (name, value)
 
 
 def test_gauges(store: EmbeddedStore) -> None:
