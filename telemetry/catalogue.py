@@ -118,7 +118,7 @@ WORKER_BUSY = Counter(
 # of its whole host.
 SYSTEM_CPU = Gauge(
     "system.cpu.utilization", "1", "Share of its time that each processor of the host spent so.",
-    {"state": _CPU_STATES, "cpu": ()}, across=("avg",), of_host=True, merged=("cpu",),
+    {"state": _CPU_STATES, "cpu": ()}, good=-1, across=("avg",), of_host=True, merged=("cpu",),
     example='1 - avg({}{{state="idle"}})',
 )  # fmt: skip
 SYSTEM_MEMORY = Gauge(

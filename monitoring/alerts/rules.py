@@ -105,10 +105,13 @@ class Rule(BaseModel):
             raise ValueError("window: take a multiple of 10s, 6h at most")
         if self.at_least is not None and not figure.counted:
             raise ValueError(f"at_least: {self.metric} is not taken from images")
-        for name in self.where:
+        for name, value in self.where.items():
             if name not in figure.attributes:
                 known = ", ".join(figure.attributes) or "none"
                 raise ValueError(f"where: {self.metric} has no {name}; it has {known}")
+            values = figure.metric.attributes[name]
+            if values and value not in values:
+                raise ValueError(f"where: {name} is never {value}; it is {', '.join(values)}")
         return self
 
     @property

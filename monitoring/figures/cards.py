@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
 
 from pydantic import BaseModel
 
@@ -15,13 +14,11 @@ from monitoring.figures.levels import LevelSeries, mean_of, percentile_ms
 from monitoring.stores.contract import MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import catalogue
-from telemetry.definitions import Metric
+from telemetry.definitions import Good, Metric
 from telemetry.outcomes import COUNTED
 
 #: Steps of a sparkline; a window too short for them has as many as were measured.
 SPARKLINE_STEPS = 30
-
-Unit = Literal["1/s", "ms", "1", "s", "By", "{request}", "{image}", "{worker}", "{detection}"]
 
 
 class Card(BaseModel):
@@ -33,7 +30,9 @@ class Card(BaseModel):
 
     name: str
     #: As UCUM writes it: `1` is a share (0..1), `{...}` a count.
-    unit: Unit
+    unit: str
+    #: Which way is good: 1 up, -1 down, 0 neither.
+    good: Good
     value: float | None
     before: float | None
     #: Up to 30 steps over the window, oldest first.
@@ -136,16 +135,16 @@ def cards(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) 
         _latency(traffic, "latency_p50_ms", 0.50),
         _latency(traffic, "latency_p95_ms", 0.95),
         _latency(traffic, "latency_p99_ms", 0.99),
-        _ratio("success_rate", "1", _ended(traffic, "ok"), _ended(traffic, *COUNTED), 6),
-        _level("requests_active", "{request}", levels.active),
-        _level("queue_depth", "{image}", levels.depth),
-        _level("queue_oldest_age_s", "s", levels.oldest_age),
-        _level("workers_ready", "{worker}", levels.busy.plus(levels.idle)),
-        _level("workers_busy", "{worker}", levels.busy),
-        _ratio("detections_per_image", "{detection}", traffic.detections.values(),
-               _ended(traffic, "ok"), 4),
-        _level("cpu", "1", levels.cpu),
-        _level("memory", "1", levels.memory),
+        _ratio("success_rate", "1", 1, _ended(traffic, "ok"), _ended(traffic, *COUNTED), 6),
+        _level("requests_active", catalogue.REQUESTS_ACTIVE, levels.active),
+        _level("queue_depth", catalogue.QUEUE_DEPTH, levels.depth),
+        _level("queue_oldest_age_s", catalogue.QUEUE_OLDEST_AGE, levels.oldest_age),
+        _level("workers_ready", catalogue.WORKERS, levels.busy.plus(levels.idle)),
+        _level("workers_busy", catalogue.WORKERS, levels.busy, good=0),
+        _ratio("detections_per_image", catalogue.DETECTIONS.unit, catalogue.DETECTIONS.good,
+               traffic.detections.values(), _ended(traffic, "ok"), 4),
+        _level("cpu", catalogue.SYSTEM_CPU, levels.cpu),
+        _level("memory", catalogue.SYSTEM_MEMORY, levels.memory),
         *_gpu(levels),
     ]  # fmt: skip
 
@@ -153,8 +152,8 @@ def cards(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) 
 def _gpu(levels: Levels) -> list[Card]:
     """Only where there is one."""
     both = [
-        _level("gpu_utilization", "1", levels.gpu_utilization),
-        _level("gpu_memory", "By", levels.gpu_memory),
+        _level("gpu_utilization", catalogue.GPU_UTILIZATION, levels.gpu_utilization),
+        _level("gpu_memory", catalogue.GPU_MEMORY, levels.gpu_memory),
     ]
     return [card for card in both if card.value is not None or card.before is not None]
 
@@ -169,6 +168,7 @@ def _qps(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) -
     return Card(
         name="qps",
         unit="1/s",
+        good=catalogue.REQUESTS.good,
         value=_rounded(total / window.elapsed_s(now_s), 4) if total or there else None,
         before=_rounded(before / window.seconds, 4) if before or there_before else None,
         sparkline=figures.rates(_summed(counted), now_s, 4) or idle,
@@ -179,23 +179,25 @@ def _latency(traffic: WindowTraffic, name: str, q: float) -> Card:
     return Card(
         name=name,
         unit="ms",
+        good=catalogue.REQUEST_DURATION.good,
         value=percentile_ms(traffic.duration, q),
         before=percentile_ms(traffic.durations_before, q),
         sparkline=[percentile_ms(step, q) for step in traffic.durations],
     )
 
 
-def _level(name: str, unit: Unit, reading: LevelSeries) -> Card:
+def _level(name: str, metric: Metric, reading: LevelSeries, good: Good | None = None) -> Card:
     return Card(
         name=name,
-        unit=unit,
+        unit=metric.unit,
+        good=metric.good if good is None else good,
         value=_rounded(reading.now, 4),
         before=_rounded(reading.before, 4),
         sparkline=[_rounded(step, 4) for step in reading.steps],
     )
 
 
-def _ratio(name: str, unit: Unit, parts: Iterable[Counted], wholes: Iterable[Counted],
+def _ratio(name: str, unit: str, good: Good, parts: Iterable[Counted], wholes: Iterable[Counted],
            digits: int) -> Card:  # fmt: skip
     """How much of `parts` there is for each of `wholes`."""
     some, of = list(parts), list(wholes)
@@ -208,6 +210,7 @@ def _ratio(name: str, unit: Unit, parts: Iterable[Counted], wholes: Iterable[Cou
     return Card(
         name=name,
         unit=unit,
+        good=good,
         value=share(_total(some), _total(of)),
         before=share(_before(some), _before(of)),
         sparkline=[share(*step) for step in steps],

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from monitoring.alerts.figures import FIGURES
+from monitoring.alerts.figures import FIGURES, RuleFigure
 from monitoring.alerts.rules import Rule, read
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
 from telemetry import catalogue
+from telemetry.catalogue import METRICS
 from tests.paths import ROOT
 from tests.servers import damoscope
 
@@ -62,6 +63,7 @@ def test_reads_a_rule(tmp_path: Path) -> None:
         ({**QPS, "severity": "loud"}, "rule Busy: severity: "),
         ({**QPS, "fro": "2m"}, "rule Busy: fro: extra inputs are not permitted"),
         ({**QPS, "where": {"stage": "nms"}}, "rule Busy: where: qps has no stage; it has route"),
+        ({**QPS, "where": {"route": "ap"}}, "rule Busy: where: route is never ap; it is api, ui"),
         ({**QPS, "at_least": 5}, "rule Busy: at_least: qps is not taken from images"),
         ({**QPS, "message": {"en": "x"}}, "rule Busy: message: zh: field required"),
         ({**QPS, "message": {**TEXT, "en": "{velue}"}}, "rule Busy: message: en: {velue}: only"),
@@ -91,6 +93,13 @@ def test_files_that_are_no_rules(tmp_path: Path) -> None:
             read(path)
     with pytest.raises(ConfigurationError, match="rules: Busy: two rules of one name"):
         read(write(tmp_path, QPS, QPS))
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_figures_are_narrowed_by_what_their_metric_has(figure: RuleFigure) -> None:
+    """A rule can ask only for attributes that the catalogue gives the figure's metric."""
+    assert METRICS[figure.metric.name] is figure.metric
+    assert set(figure.attributes) <= set(figure.metric.attributes)
 
 
 def test_the_founding_five_and_the_rest() -> None:

@@ -3,30 +3,22 @@ import { bytes, escape, known, milliseconds, number, percent, seconds, short, te
 
 const WIDTH = 120, HEIGHT = 28;
 const whole = (value) => number(value, 1);
-const share = (value) => percent(value);
-/** How a figure is written, and which way is good: 1 up, -1 down, 0 neither. */
-const KINDS = {
-  qps: { write: short, good: 0 },
-  latency_p50_ms: { write: milliseconds, good: -1 },
-  latency_p95_ms: { write: milliseconds, good: -1 },
-  latency_p99_ms: { write: milliseconds, good: -1 },
-  success_rate: { write: (value) => `${number(100 * value, 2)} %`, good: 1, share: true },
-  requests_active: { write: whole, good: 0, count: true },
-  queue_depth: { write: whole, good: -1, count: true },
-  queue_oldest_age_s: { write: seconds, good: -1 },
-  workers_ready: { write: whole, good: 1, count: true },
-  workers_busy: { write: whole, good: 0, count: true },
-  detections_per_image: { write: (value) => number(value, 2), good: 0 },
-  cpu: { write: share, good: -1, share: true },
-  memory: { write: share, good: -1, share: true },
-  gpu_utilization: { write: share, good: 0, share: true },
-  gpu_memory: { write: share, good: -1, share: true },
+/** How a figure is written, by its unit; `{...}` is a count. */
+const UNITS = { "1/s": short, ms: milliseconds, s: seconds, By: bytes, 1: percent };
+/** Figures that are written more finely than their unit. */
+const FINE = {
+  success_rate: (value) => `${number(100 * value, 2)} %`,
+  detections_per_image: (value) => number(value, 2),
 };
 
-function kindOf(card) {
-  const kind = KINDS[card.name] ?? { write: short, good: 0 };
-  const inBytes = kind.share && ["By", "B", "bytes"].includes(card.unit);
-  return inBytes ? { write: bytes, good: kind.good } : kind;
+function kindOf({ name, unit, good }) {
+  const counts = unit.startsWith("{");
+  return {
+    write: FINE[name] ?? UNITS[unit] ?? (counts ? whole : short),
+    good,
+    share: unit === "1",
+    count: counts && !(name in FINE),
+  };
 }
 
 export class Cards {
