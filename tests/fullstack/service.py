@@ -153,7 +153,10 @@ class Service:
         """Return once Prometheus knows the frontend, both workers and their rules' sources."""
         eventually(
             lambda: (
-                self.servers.value('count(count by (instance) ({job="damoscope-worker"}))') == 2
+                self.servers.value(
+                    'count(count by (instance) ({job="damoscope-worker", instance!=""}))'
+                )
+                == 2
                 and self.servers.value("sum(max by (state) (damoscope_workers))") == 2
             ),
             timeout_s=ARRIVAL_S,
