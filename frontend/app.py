@@ -95,10 +95,6 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         FastAPIInstrumentor.uninstrument_app(app)
         app.middleware_stack = None
     # And around it all, the SERVER span of a detection.
-    if FastAPIInstrumentor().is_instrumented_by_opentelemetry:
-        # By an agent, as any application: every address, and each message of an answer.
-        FastAPIInstrumentor.uninstrument_app(app)
-        app.middleware_stack = None  # that has built them; they are not complete yet
     FastAPIInstrumentor.instrument_app(
         app,
         tracer_provider=telemetry.tracer_provider,

@@ -20,24 +20,9 @@ from frontend.pages.site import ADDRESSES
 from pipeline.errors import DamoscopeError, InvalidImage, Unavailable
 from tests.frontend.application import Application, application
 from tests.paths import ROOT
-from tests.servers import environment
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 JPEG = {"content-type": "image/jpeg", "user-agent": "camera 7"}
-#: Asks an application under an agent, and prints what it traced.
-ASKED = """
-import sys
-from pathlib import Path
-from tests.frontend.application import application
-with application(Path(sys.argv[1])) as built:
-    built.ask("GET", "/healthz")
-    built.ask("POST", "/api/v1/detect", content=b"1", headers={"content-type": "image/jpeg"})
-    print(*(f"{s.name} {s.attributes['server.address']}" for s in built.spans()), sep=";")
-"""
-AGENT = {
-    "OTEL_SEMCONV_STABILITY_OPT_IN": "http", "OTEL_TRACES_EXPORTER": "none",
-    "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
-}  # fmt: skip
 IMAGE = {"content": b"123456", "headers": JPEG}
 
 
@@ -148,16 +133,6 @@ def test_the_api_alone_needs_no_gradio() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
-
-
-def test_an_agent_that_instruments_everything(tmp_path: Path) -> None:
-    """Under `opentelemetry-instrument` detections alone are traced too, once, and as without it."""
-    agent = Path(sys.executable).with_name("opentelemetry-instrument")
-    done = subprocess.run(
-        [str(agent), sys.executable, "-c", ASKED, str(tmp_path)], cwd=ROOT, text=True,
-        capture_output=True, check=False, env=environment(AGENT),
-    )  # fmt: skip
-    assert done.stdout.splitlines()[-1:] == ["POST /api/v1/detect cam.test"], done.stderr
 
 
 def test_forwarded_fields_are_not_believed(app: Application) -> None:
