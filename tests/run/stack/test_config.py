@@ -148,41 +148,6 @@ def test_prometheus_takes_exemplars_and_the_senders_labels() -> None:
     assert int(jobs["damoscope"]["scrape_interval"].rstrip("s")) * 1000 <= interval_ms
 
 
-def _expressions() -> list[str]:
-    rules = [
-        rule["expr"]
-        for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml"))
-        for group in yaml.safe_load(path.read_text())["groups"]
-        for rule in group["rules"]
-    ]
-    board = json.loads(compose.text("deploy/grafana/dashboards/damoscope.json"))
-    panels = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
-    return rules + panels
-
-
-def test_rules_and_dashboard_ask_for_metrics_that_exist() -> None:
-    """Our metrics by their exported names, recorded series by a rule's name."""
-    recorded = {
-        rule["record"]
-        for name in ("recording", "figures")
-        for group in _load(f"deploy/prometheus/rules/{name}.yml")["groups"]
-        for rule in group["rules"]
-    }
-    asked = set()
-    for expression in _expressions():
-        bare = re.sub(r'"[^"]*"', "", expression)
-        asked |= set(re.findall(r"\b(?:damoscope|hw_gpu)_\w+(?![\w:])|\b\w+:\w+:\w+\b", bare))
-    # A recorded name's middle part reads like a metric: take it out.
-    middles = {name.split(":")[1] for name in recorded}
-    exported = {
-        name
-        for metric in catalogue.METRICS.values()
-        for name in (metric.exported, *(metric.exported + part for part in metric.parts))
-    }
-    assert asked - recorded - middles <= exported
-    assert len(asked) > 20
-
-
 def test_dashboard_uses_the_provisioned_data_sources() -> None:
     """Panels name the uid of a provisioned source; exemplars lead to Jaeger."""
     sources = {
