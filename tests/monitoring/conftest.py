@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,12 +13,11 @@ import httpx
 import pytest
 
 from monitoring.stores.embedded.store import EmbeddedStore
+from tests.monitoring.receivers import Hook, Mailbox
+from tests.paths import ROOT
 
 #: Where the clock starts: a full hour, so that buckets begin with it.
 NOW_S = 1_800_000_000.0 - 1_800_000_000.0 % 3600
-
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Clock:
@@ -41,12 +39,6 @@ def program(name: str) -> str:
     if found is None:
         pytest.fail(f"{name} is neither on PATH nor in .cache/stack/bin: run `make test-stack`")
     return found
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @contextmanager
@@ -88,3 +80,15 @@ def store(path: Path, clock: Clock) -> Iterator[EmbeddedStore]:
     opened = EmbeddedStore(path, clock=clock)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with Hook().running() as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with Mailbox().running() as running:
+        yield running

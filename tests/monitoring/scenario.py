@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from monitoring.stores.embedded.store import EmbeddedStore
 from telemetry.definitions import Histogram, Metric
-from tests.monitoring.conftest import free_port, program, running
+from tests.monitoring import prometheus
 from tests.monitoring.readings import Process
 
 Value = float | Sequence[float]
@@ -59,17 +58,9 @@ class Scenario:
     @contextmanager
     def prometheus(self, folder: Path) -> Iterator[str]:
         """A real Prometheus that holds it all; its address."""
-        server, tool = program("prometheus"), program("promtool")
-        (folder / "samples").write_text(self._openmetrics())
-        (folder / "prometheus.yml").write_text("global: {}\n")
-        load = [tool, "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
-        subprocess.run(load, cwd=folder, check=True, capture_output=True)
-        address = f"127.0.0.1:{free_port()}"
-        command = [server, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-                   "--storage.tsdb.retention.time=100y",
-                   f"--web.listen-address={address}"]  # fmt: skip
-        with running(command, folder, f"http://{address}/-/ready"):
-            yield f"http://{address}"
+        prometheus.load(folder, self._openmetrics())
+        with prometheus.serve(folder) as url:
+            yield url
 
     def _openmetrics(self) -> str:
         families: dict[str, list[str]] = {}

@@ -45,18 +45,6 @@ def redis(tmp_path: Path) -> Iterator[RedisProcess]:
         yield server
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook().running() as running:
-        yield running
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox().running() as running:
-        yield running
-
-
 def notice(title: str = "Latency is high") -> Notice:
     text = Message(en=title, zh=title)
     return Notice(kind="firing", severity="critical", title=text, body=text)

@@ -8,7 +8,6 @@ Prometheus through PrometheusMetrics, and by the PromQL that the rules are rende
 from __future__ import annotations
 
 import math
-import subprocess
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.prometheus import PrometheusMetrics
 from telemetry import catalogue
 from telemetry.definitions import Metric
-from tests.monitoring.conftest import NOW_S, Clock, free_port, program, running
+from tests.monitoring import prometheus
+from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
 
 BEGIN_S = NOW_S - 7200
@@ -178,17 +178,10 @@ def store(moment: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emb
 @pytest.fixture(scope="module")
 def prometheus_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Prometheus that holds the samples."""
-    server, tool = program("prometheus"), program("promtool")
     folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "samples").write_text(openmetrics())
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    load = [tool, "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
-    subprocess.run(load, cwd=folder, check=True, capture_output=True)
-    address = f"127.0.0.1:{free_port()}"
-    command = [server, "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-               "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}"]  # fmt: skip
-    with running(command, folder, f"http://{address}/-/ready"):
-        yield f"http://{address}"
+    prometheus.load(folder, openmetrics())
+    with prometheus.serve(folder) as url:
+        yield url
 
 
 def by_promql(url: str, text: str, now_s: float) -> float | None:

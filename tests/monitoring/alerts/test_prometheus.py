@@ -14,8 +14,8 @@ from monitoring.alerts.overview import overview
 from monitoring.alerts.render import render
 from monitoring.alerts.rules import Rules, read
 from monitoring.alerts.schema import Alert, Alerts
-from tests.monitoring.conftest import free_port, program, running
-from tests.servers import RedisProcess, eventually
+from tests.monitoring.conftest import program, running
+from tests.servers import RedisProcess, eventually, free_port
 
 pytestmark = pytest.mark.stack
 

@@ -24,7 +24,8 @@ from monitoring.stores.records import Records
 from pipeline.errors import InvalidParameter
 from telemetry import catalogue
 from telemetry.definitions import Histogram, Metric
-from tests.monitoring.conftest import NOW_S, ROOT, Clock, free_port, program, running
+from tests.monitoring import prometheus
+from tests.monitoring.conftest import NOW_S, ROOT, Clock, program
 from tests.monitoring.readings import Process
 
 BEGIN_S = NOW_S - 7200
@@ -186,33 +187,21 @@ def openmetrics() -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Prometheus's folder with the samples."""
     folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "samples").write_text(openmetrics())
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    load = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples", "data"]
-    subprocess.run(load, cwd=folder, check=True, capture_output=True)
+    prometheus.load(folder, openmetrics())
     return folder
-
-
-def prometheus(folder: Path, address: str) -> list[str]:
-    return [
-        program("prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-        "--storage.tsdb.retention.time=100y", f"--web.listen-address={address}",
-    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def recorded_url(folder: Path) -> Iterator[str]:
     """A Prometheus with the samples, and the records of three quarters of the time."""
-    address = f"127.0.0.1:{free_port()}"
-    url = f"http://{address}"
-    with running(prometheus(folder, address), folder, f"{url}/-/ready"):
+    with prometheus.serve(folder) as url:
         record = [
             program("promtool"), "tsdb", "create-blocks-from", "rules", f"--url={url}",
             f"--start={int(BEGIN_S)}", f"--end={int(BEGIN_S + 5400)}", "--eval-interval=5m",
             "--output-dir=data", str(RULES),
         ]  # fmt: skip
         subprocess.run(record, cwd=folder, check=True, capture_output=True)
-    with running(prometheus(folder, address), folder, f"{url}/-/ready"):
+    with prometheus.serve(folder) as url:
         yield url
 
 

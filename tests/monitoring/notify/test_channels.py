@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,18 +20,6 @@ from pipeline.settings import Settings
 from tests.monitoring.receivers import PASSWORD, SECRETS, TOKEN, Hook, Mailbox
 from tests.paths import ROOT
 from tests.servers import damoscope, free_port
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox().running() as running:
-        yield running
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook().running() as running:
-        yield running
 
 
 def notice(kind: Kind = "firing", **fields: object) -> Notice:

@@ -92,18 +92,6 @@ def line(server: RedisProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return Line(server.client, monkeypatch)
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook().running() as running:
-        yield running
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox().running() as running:
-        yield running
-
-
 def notice(
     title: str = "Latency is high", kind: Kind = "firing", severity: str = "warning"
 ) -> Notice:

@@ -20,7 +20,8 @@ from monitoring.stores.jaeger import JaegerTraces
 from pipeline.errors import Unavailable
 from telemetry import catalogue
 from tests.monitoring import traffic
-from tests.monitoring.conftest import free_port, program, running
+from tests.monitoring.conftest import program, running
+from tests.servers import free_port
 
 COUNT = 40
 #: A minute ago, in whole microseconds: Jaeger knows no finer ones.
