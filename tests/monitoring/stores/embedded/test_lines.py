@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from monitoring.stores.opening import open_readers
+from monitoring.stores.selection import open_readers
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from monitoring.stores.contract import LogLine, Span, by_span
