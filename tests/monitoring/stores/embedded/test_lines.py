@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from monitoring.stores.selection import open_readers
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from monitoring.stores.contract import LogLine, Span, by_span
 from monitoring.stores.embedded import lines, schema
 from monitoring.stores.embedded.otlp import MalformedTelemetry
 from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.selection import open_readers
 from pipeline.settings import load
 from tests.monitoring import traffic
 
