@@ -3,7 +3,9 @@ import { milliseconds, number, percent, short, text } from "./page.js";
 
 // Colours of the page by what they stand for; the server says which there are, in order.
 const STAGES = { upload: "upload", queue_wait: "queue", preprocess: "preprocess", inference: "inference", nms: "nms" };
-const OUTCOMES = { ok: "good", invalid: "upload", rejected: "queue", failed: "bad", timeout: "worker" };
+const OUTCOMES = {
+  ok: "good", invalid: "upload", rejected: "queue", failed: "bad", timeout: "worker", cancelled: "muted",
+};
 const PERCENTILES = { p50: "inference", p95: "queue", p99: "nms" };
 const QUEUES = { high: "nms", normal: "queue", low: "upload" };
 
