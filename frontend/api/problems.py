@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.layers import TRACE_HEADER
 from pipeline import errors
-from telemetry import spans
+from telemetry import catalogue, spans
 from telemetry.context import trace_id
 
 log = logging.getLogger("damoscope.frontend")
@@ -114,6 +114,9 @@ async def on_http(request: Request, error: HTTPException) -> Response:
     if detail == status.phrase:
         detail = f"{request.method} {request.url.path}: {status.phrase.lower()}"
     code = status.phrase.lower().replace(" ", "_").replace("-", "_")
+    get_current_span().set_attributes(
+        {catalogue.ATTR_PROBLEM_CODE: code, catalogue.ATTR_PROBLEM_DETAIL: detail}
+    )
     return problem(code, status.phrase, status, detail, headers)
 
 

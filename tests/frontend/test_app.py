@@ -239,6 +239,16 @@ def test_methods_that_are_not_there(app: Application) -> None:
         assert problem_of(answer)["type"] == "urn:damoscope:method_not_allowed"
 
 
+def test_the_span_of_another_method(app: Application) -> None:
+    """A detection asked for by another method is the client's error: told, not an error status."""
+    app.ask("GET", DETECT_PATH)
+    span = app.span()
+    assert (span.name, span.status.status_code) == (f"GET {DETECT_PATH}", StatusCode.UNSET)
+    attributes = span.attributes or {}
+    assert attributes["http.response.status_code"] == 405
+    assert attributes["damoscope.problem.code"] == "method_not_allowed"
+
+
 def test_addresses_that_are_not_there(app: Application) -> None:
     """404 is a problem document, whatever stands behind the address."""
     for address in ("/nothing", "/api/v1/nothing", "/docs/assets/nothing.js"):
