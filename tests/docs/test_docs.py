@@ -80,6 +80,7 @@ def test_every_route_and_error_status_is_documented() -> None:
 
 def _code(markdown: str) -> str:
     """What stands in code blocks and code spans."""
-    blocks = re.findall(r"```(?:sh)?\n(.*?)```", markdown, re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```", markdown, re.S | re.M)
+    blocks = [code for language, code in fenced if language in ("", "sh")]
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", markdown, flags=re.S))
     return "\n".join(blocks + spans)
