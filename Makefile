@@ -17,9 +17,10 @@ EXTRA ?= cpu
 LOCKS := requirements/$(EXTRA).txt requirements/build.txt
 VENV  := .venv$(if $(filter gpu,$(EXTRA)),-gpu)
 BIN   := $(VENV)/bin
+COVERAGE_FLOOR := 70
 
 .DEFAULT_GOAL := help
-.PHONY: help run shell install install-dev hooks wheel test test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
+.PHONY: help run shell install install-dev hooks wheel test coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -59,8 +60,13 @@ wheel: install
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
 	  --wheel-dir dist .
 
+# In CI also with the share of the code that the tests reach, which must not fall below the floor.
+COVERED := --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(if $(CI)$(COVER),$(COVERED))
+
+coverage:
+	@$(MAKE) --no-print-directory test COVER=yes
 
 # Builds the wheel, installs it outside the checkout, and runs the service from there; with
 # WHEEL_PYTHON=python3.13 under another Python.
