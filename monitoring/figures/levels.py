@@ -15,7 +15,7 @@ from typing import Final
 from monitoring.stores.contract import HOST_ID, Across, Labels, MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
-from telemetry.definitions import Metric
+from telemetry.definitions import Level
 
 #: A level now and over time, None where nobody reported it.
 Steps = list[float | None]
@@ -28,28 +28,28 @@ ENOUGH_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class LevelFigure:
-    """How a gauge becomes one figure: across processes, then across what is kept apart."""
+    """How a level becomes one figure: across processes as the catalogue says, then across what
+    is kept apart."""
 
-    metric: Metric
-    across: Across
+    metric: Level
     by: tuple[str, ...] = ()
     where: Mapping[str, str] | None = None
     join: Callable[[Iterable[float]], float] = max
     #: From what is reported to what is shown.
     shown: Callable[[float], float] = float
-    #: How processes are put together for this moment, where it is not `across`.
+    #: How processes are put together for this moment, where it is another way.
     across_now: Across | None = None
 
     def now(self, metrics: MetricsStore) -> float | None:
         """The level at this moment."""
-        across = self.across_now or self.across
+        across = self.across_now or self.metric.across[0]
         found = metrics.latest(self.metric, across=across, by=self.by, where=self.where)
         return self.shown(self.join(found.values())) if found else None
 
     def over(self, metrics: MetricsStore, window: Window, step_s: float) -> Series[float | None]:
         """The level step by step; no steps at all when nobody ever reported it."""
         found = metrics.gauge_series(
-            self.metric, window, step_s, across=self.across, by=self.by, where=self.where
+            self.metric, window, step_s, across=self.metric.across[0], by=self.by, where=self.where
         )
         if not found:
             return Series(window.start_s, step_s, ())
@@ -71,15 +71,15 @@ def _busy_share(idle: float) -> float:
 
 #: Of the host's processors, all of them are asked for what they do when idle: the mean over
 #: processors and over the processes that report them. The busiest host is the least idle one.
-CPU = LevelFigure(catalogue.SYSTEM_CPU, "avg", (HOST_ID,), {"state": "idle"}, min, _busy_share)
-MEMORY = LevelFigure(catalogue.SYSTEM_MEMORY, "avg", (HOST_ID,), {"state": "used"})
-GPU_UTILIZATION = LevelFigure(catalogue.GPU_UTILIZATION, "avg", (HOST_ID, "gpu"))
-GPU_MEMORY = LevelFigure(catalogue.GPU_MEMORY, "max", (HOST_ID, "gpu"))
-ACTIVE = LevelFigure(catalogue.REQUESTS_ACTIVE, "sum")
-DEPTH = LevelFigure(catalogue.QUEUE_DEPTH, "avg", ("queue",), join=math.fsum, across_now="max")
-OLDEST_AGE = LevelFigure(catalogue.QUEUE_OLDEST_AGE, "max")
-BUSY = LevelFigure(catalogue.WORKERS, "avg", where={"state": "busy"}, across_now="max")
-IDLE = LevelFigure(catalogue.WORKERS, "avg", where={"state": "idle"}, across_now="max")
+CPU = LevelFigure(catalogue.SYSTEM_CPU, (HOST_ID,), {"state": "idle"}, min, _busy_share)
+MEMORY = LevelFigure(catalogue.SYSTEM_MEMORY, (HOST_ID,), {"state": "used"})
+GPU_UTILIZATION = LevelFigure(catalogue.GPU_UTILIZATION, (HOST_ID, "gpu"))
+GPU_MEMORY = LevelFigure(catalogue.GPU_MEMORY, (HOST_ID, "gpu"))
+ACTIVE = LevelFigure(catalogue.REQUESTS_ACTIVE)
+DEPTH = LevelFigure(catalogue.QUEUE_DEPTH, ("queue",), join=math.fsum, across_now="max")
+OLDEST_AGE = LevelFigure(catalogue.QUEUE_OLDEST_AGE)
+BUSY = LevelFigure(catalogue.WORKERS, where={"state": "busy"}, across_now="max")
+IDLE = LevelFigure(catalogue.WORKERS, where={"state": "idle"}, across_now="max")
 
 
 @dataclass(frozen=True, slots=True)
