@@ -18,11 +18,11 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
 
 from frontend.clients import Clients
-from frontend.images import inspect
 from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
 from pipeline import errors
+from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
 from pipeline.queue.keys import QUEUES
 from pipeline.queue.messages import Reply

@@ -13,9 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from frontend.app import build
-from frontend.images import warm_up
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
+from pipeline.images import warm_up
 from pipeline.settings import Settings
 from telemetry import catalogue, setup, variables
 from telemetry.setup import Telemetry

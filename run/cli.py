@@ -123,7 +123,7 @@ def detect(
         model=model, provider=provider, score_threshold=score_threshold,
         iou_threshold=iou_threshold, workers=1,
     )  # fmt: skip
-    from worker.detect import run
+    from worker.detect_files import run
 
     if not run(settings, images, as_json=as_json, save=save):
         raise typer.Exit(1)

@@ -10,8 +10,8 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from frontend.images import check_bytes
 from pipeline.errors import ImageTooLarge, InvalidImage, InvalidParameter, UnsupportedImage
+from pipeline.images import check_bytes
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

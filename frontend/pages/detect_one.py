@@ -13,9 +13,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Tracer
 
 from frontend.detection import DetectionService, ImageRequest
-from frontend.images import check_bytes
 from frontend.pages.uploads import Uploads
 from pipeline.errors import DamoscopeError, InvalidImage
+from pipeline.images import check_bytes
 from pipeline.job import DetectionResult, DetectOptions
 from telemetry import catalogue, spans
 from telemetry.context import trace_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,3 +33,12 @@ def turned(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[274] = orientation
     return exif
+
+
+def as_png(example: Path, jpeg: Path, factor: float) -> bytes:
+    """The pixels of an example, enlarged, as a PNG; the JPEG that they are of goes to `jpeg`."""
+    with Image.open(example) as opened:
+        size = (8 * round(opened.width * factor / 8), 8 * round(opened.height * factor / 8))
+        opened.resize(size, Image.Resampling.BICUBIC).save(jpeg, "JPEG", quality=90)
+    with Image.open(jpeg) as opened:
+        return encode(np.asarray(opened.convert("RGB")), "PNG", compress_level=1)

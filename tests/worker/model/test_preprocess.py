@@ -14,8 +14,11 @@ from PIL import Image
 
 from pipeline.errors import InvalidImage
 from pipeline.job import ImageInfo
+from tests.paths import ROOT
 from tests.worker.pictures import Pixels, encode, gradient, turned
 from worker.model.preprocess import Prepared, preprocess
+
+EXAMPLES = ROOT / "examples"
 
 
 def prepare(data: bytes, kind: str = "PNG", size: tuple[int, int] = (60, 90)) -> Prepared:
@@ -72,33 +75,77 @@ OPTIONS: dict[str, dict[str, Any]] = {
     seed=st.integers(0, 2**32 - 1),
 )
 def test_stretch(source: tuple[int, int], target: tuple[int, int], seed: int) -> None:
-    """Any image is stretched to any size by bilinear interpolation, to one grey level."""
+    """Any image is stretched to any size; where it grows, by bilinear interpolation."""
     image = np.random.default_rng(seed).integers(0, 256, (*source, 3), dtype=np.uint8)
     prepared = prepare(encode(image, "PNG"), size=target)
     assert prepared.pixels.shape == (*target, 3)
     assert prepared.pixels.dtype == np.uint8
     assert prepared.pixels.flags.c_contiguous
     assert (prepared.height, prepared.width) == source
-    assert_same(prepared.pixels, stretched(image, *target), levels=1)
+    if source[0] <= target[0] and source[1] <= target[1]:
+        assert_same(prepared.pixels, stretched(image, *target), levels=1)
 
 
-def test_model_input_of_a_photograph() -> None:
-    """A photograph-sized JPEG gives what decoding with Pillow and stretching gives."""
-    data = encode(gradient(1600, 1200), "JPEG", quality=95)
-    with Image.open(io.BytesIO(data)) as opened:
+def photograph(width: int, height: int) -> Pixels:
+    """An example at this size, with the noise of a camera."""
+    example = cv2.imread(str(EXAMPLES / "exam.jpg"), cv2.IMREAD_COLOR_RGB)
+    assert example is not None
+    smaller = width < example.shape[1]
+    kind = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    image = np.asarray(cv2.resize(example, (width, height), interpolation=kind), np.float32)
+    noise = np.random.default_rng(5).normal(0, 3, (height, width, 1)).astype(np.float32)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def rms(one: Pixels, other: Pixels) -> float:
+    """Root mean square of the difference, in grey levels."""
+    return float(np.sqrt(np.square(one.astype(np.float64) - other).mean()))
+
+
+#: From smaller than the model's 320 x 320 to larger than a phone's camera makes, in all shapes.
+SIZES = [(200, 150), (320, 320), (330, 330), (400, 300), (640, 480), (641, 481), (720, 1280),
+         (1000, 1000), (1281, 721), (1920, 1080), (2501, 1603), (600, 2700),
+         (3600, 2400)]  # fmt: skip
+size = pytest.mark.parametrize(("width", "height"), SIZES, ids=str)
+
+
+@size
+def test_shrinking_averages_areas(width: int, height: int) -> None:
+    """What a model sees of a photograph of any size is the mean of each area, nearly."""
+    image = photograph(width, height)
+    prepared = prepare(encode(image, "PNG", compress_level=0), size=(320, 320))
+    least = (min(width, 320), min(height, 320))
+    means = cv2.resize(image, least, interpolation=cv2.INTER_AREA)
+    expected = cv2.resize(means, (320, 320), interpolation=cv2.INTER_LINEAR)
+    plain = cv2.resize(image, (320, 320), interpolation=cv2.INTER_LINEAR)
+    found = rms(prepared.pixels, expected)
+    assert found <= 3.5
+    assert found <= max(2.0, 0.75 * rms(plain, expected)), "no better than skipping pixels"
+
+
+@size
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_every_format_gives_the_same(kind: str, width: int, height: int) -> None:
+    """The pixels of a JPEG in a file of another format give a model the same, small and large."""
+    jpeg = encode(photograph(width, height), "JPEG", quality=90)
+    with Image.open(io.BytesIO(jpeg)) as opened:
         decoded = np.asarray(opened.convert("RGB"))
-    expected = cv2.resize(decoded, (320, 256), interpolation=cv2.INTER_LINEAR)
-    prepared = prepare(data, "JPEG", (256, 320))
-    assert (prepared.width, prepared.height) == (1600, 1200)
-    assert_same(prepared.pixels, expected, levels=2)
+    options = {"WEBP": {"lossless": True, "quality": 0, "method": 0}, "PNG": {"compress_level": 0}}
+    other = encode(decoded, kind, **options.get(kind, {}))
+    one, two = (
+        preprocess(data, ImageInfo(width=width, height=height, format=name, bytes=1), 320, 320)
+        for data, name in ((jpeg, "JPEG"), (other, kind))
+    )
+    assert (one.width, one.height) == (two.width, two.height) == (width, height)
+    assert rms(one.pixels, two.pixels) <= 1.0
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 @pytest.mark.parametrize("share", [2, 4, 8])
 def test_a_large_jpeg_is_decoded_small(share: int, orientation: int,
                                        monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    """At the smallest size not below the model's, upright, with the size that a person sees;
-    the pixels are those of the full size averaged."""
+    """So that two pixels are left for each of the model's, upright, with the size that a person
+    sees; the pixels are those of the full size averaged."""
     decoded: list[tuple[int, ...]] = []
     decode = cv2.imdecode
 
@@ -108,17 +155,17 @@ def test_a_large_jpeg_is_decoded_small(share: int, orientation: int,
         return image
 
     monkeypatch.setattr("worker.model.preprocess.cv2.imdecode", watched)
-    image = gradient(91 * share - 1, 61 * share - 1)
+    image = photograph(91 * share, 121 * share)
     data = encode(image, "JPEG", exif=turned(orientation), **OPTIONS["JPEG"])
     upright = oriented(image, orientation)
     height, width = upright.shape[:2]
-    model = (width // share, height // share)[::-1]
+    model = (60, 60)
     info = ImageInfo(width=width, height=height, format="JPEG", bytes=len(data))
     prepared = preprocess(data, info, *model)
-    assert decoded == [(-(-height // share), -(-width // share), 3)]
+    assert decoded == [(height // share, width // share, 3)]
     assert (prepared.width, prepared.height) == (width, height)
-    assert_same(prepared.pixels, cv2.resize(upright, model[::-1], interpolation=cv2.INTER_AREA),
-                levels=10)  # fmt: skip
+    expected = cv2.resize(upright, model, interpolation=cv2.INTER_AREA)
+    assert rms(prepared.pixels, expected) <= 4
 
 
 def test_a_large_jpeg_whose_header_lies() -> None:

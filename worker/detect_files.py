@@ -10,7 +10,8 @@ import cv2
 
 from pipeline import draw
 from pipeline.errors import DamoscopeError
-from pipeline.job import DetectJob, DetectOptions, ImageInfo
+from pipeline.images import inspect
+from pipeline.job import DetectJob, DetectOptions
 from pipeline.queue.consumer import TakenJob
 from pipeline.settings import Settings
 from worker.batch import BatchItem
@@ -30,7 +31,7 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
         if not as_json and len(images) > 1:
             print(f"[{number}/{len(images)}] ", end="")
         try:
-            item = _detect(stages, path)
+            item = _detect(stages, path, settings)
         except (DamoscopeError, OSError) as error:
             good = False
             print(f"{path}: {error}", file=sys.stderr)
@@ -42,14 +43,17 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
     return good
 
 
-def _detect(stages: Stages, path: Path) -> BatchItem:
-    info = ImageInfo(width=0, height=0, format=path.suffix.lstrip(".").upper(), bytes=0)
+def _detect(stages: Stages, path: Path, settings: Settings) -> BatchItem:
+    """What the service would answer to this file. Raises DamoscopeError or OSError."""
+    data = path.read_bytes()
+    info = inspect(data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
     job = DetectJob(options=DetectOptions(), image=info, upload_ms=0)
-    taken = TakenJob(
-        job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=0,
-        taken_ns=0, origin_ns=0, attempt=1, reply_to="", job=job, image=path.read_bytes(),
+    item = BatchItem(
+        TakenJob(
+            job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0,
+            origin_ns=0, attempt=1, reply_to="", job=job, image=data,
+        )
     )  # fmt: skip
-    item = BatchItem(taken)
     stages.run(item)
     return item
 

@@ -1,4 +1,4 @@
-"""What an upload is, told from its header alone: nothing is decoded in the frontend."""
+"""What an image is, told from its header alone; nothing is decoded. Uploads and files alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""frontend.images: what an upload is told to be, and how bad ones are refused."""
+"""pipeline.images: what an upload is told to be, and how bad ones are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from frontend import images
+from pipeline import images
 from pipeline.errors import DamoscopeError, ImageTooLarge, InvalidImage, UnsupportedImage
 from pipeline.job import ImageInfo
 
