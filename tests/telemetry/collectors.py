@@ -127,9 +127,11 @@ def http_collector(tls: ssl.SSLContext | None = None) -> Iterator[Collected]:
         collected = Collected(f"{scheme}://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield collected
-        server.shutdown()
-        thread.join()
+        try:
+            yield collected
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -157,8 +159,10 @@ def grpc_collector() -> Iterator[Collected]:
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
     collected = Collected(f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
     server.start()
-    yield collected
-    server.stop(None).wait()
+    try:
+        yield collected
+    finally:
+        server.stop(None).wait()
 
 
 @contextmanager
