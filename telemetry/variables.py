@@ -79,8 +79,8 @@ VARIABLES: tuple[Variable, ...] = (
     ),
     Variable(
         "OTEL_SERVICE_NAME", "`damoscope-frontend`, `damoscope-worker`",
-        "The service's name. Set it for one process, not for `damoscope up`: the dashboards tell "
-        "frontend and worker by it.",
+        "The service's name. Alerts on silent processes, and images read from Jaeger, go by the "
+        "defaults.",
     ),
     Variable(
         "OTEL_RESOURCE_ATTRIBUTES", "unset",

@@ -102,7 +102,6 @@ def decode_traces(body: bytes) -> TraceExport:
     export = TraceExport()
     for group in message.resource_spans:
         resource = group.resource.SerializeToString(deterministic=True)
-        from_frontend = service_of(group.resource) == catalogue.SERVICE_FRONTEND
         traces: dict[bytes, list[trace_pb2.Span]] = {}
         for scope in group.scope_spans:
             for span in scope.spans:
@@ -111,7 +110,7 @@ def decode_traces(body: bytes) -> TraceExport:
                 else:
                     traces.setdefault(span.trace_id, []).append(span)
         for trace_id, spans in traces.items():
-            requests = tuple(_requests(spans)) if from_frontend else ()
+            requests = tuple(_requests(spans))
             export.chunks.append(Chunk(trace_id, resource, encode_spans(spans), requests))
     return export
 

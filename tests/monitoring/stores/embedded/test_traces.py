@@ -184,10 +184,18 @@ def test_other_server_spans_are_not_listed(store: EmbeddedStore) -> None:
     health = traffic.span("GET /healthz", SpanKind.SERVER, service=catalogue.SERVICE_FRONTEND,
                           start_ns=START_NS, duration_ms=1)  # fmt: skip
     foreign = traffic.span("POST /", SpanKind.SERVER, service="somebody-else",
-                           start_ns=START_NS, duration_ms=1,
-                           attributes={catalogue.ATTR_ROUTE: "api"})  # fmt: skip
+                           start_ns=START_NS, duration_ms=1)  # fmt: skip
     receive(store, [health, foreign])
     assert store.traces.search() == []
+
+
+def test_a_renamed_service(store: EmbeddedStore) -> None:
+    """Images are listed whatever OTEL_SERVICE_NAME calls the service."""
+    image = traffic.span("POST /api/v1/detect", SpanKind.SERVER, service="mine",
+                         start_ns=START_NS, duration_ms=1,
+                         attributes={catalogue.ATTR_ROUTE: "api"})  # fmt: skip
+    receive(store, [image])
+    assert [found.route for found in store.traces.search()] == ["api"]
 
 
 def test_an_export_that_comes_twice(store: EmbeddedStore) -> None:
