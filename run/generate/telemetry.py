@@ -12,7 +12,7 @@ _ACROSS = {"sum": "sum", "avg": "mean, not sum", "max": "largest, not sum"}
 
 def metrics() -> str:
     """Every metric."""
-    head = ("metric", "kind, unit", "attributes", "meaning", "of processes", "PromQL")
+    head = ("metric", "kind, unit", "attributes", "meaning", "across processes", "PromQL")
     return table(head, *map(_metric, METRICS.values()))
 
 

@@ -140,10 +140,10 @@ def test_promtool_tests_every_rule() -> None:
 
 
 def test_every_figure_is_documented() -> None:
-    """docs/alerts.md has each figure, and each field of a rule."""
+    """docs/alerts.md has each figure with its unit, and each field of a rule."""
     page = (ROOT / "docs" / "alerts.md").read_text(encoding="utf-8")
-    for name in FIGURES:
-        assert f"| `{name}` |" in page, name
+    for name, figure in FIGURES.items():
+        assert f"| `{name}` | {figure.unit}".strip() + " |" in page, name
     for name, field in Rule.model_fields.items():
         assert f"| `{field.alias or name}` |" in page, name
 
