@@ -20,7 +20,8 @@ from onnx import TensorProto
 
 from pipeline.errors import ConfigurationError, ModelError
 from worker.model.coco import COCO
-from worker.model.graph import adapted, dims
+from worker.model.graph import with_uint8_input
+from worker.model.graph.nodes import dims
 
 #: Strides of the three feature maps; A is the number of their cells together.
 STRIDES = (8, 16, 32)
@@ -81,9 +82,8 @@ def load(path: Path) -> Graph:
             )
     except ModelError as error:
         raise ModelError(f"{path}: not a DAMO-YOLO export: {error}") from error
-    return Graph(
-        path, adapted(model).SerializeToString(), metadata, height, width, free_batch=batch is None
-    )
+    with_uint8_input(model)
+    return Graph(path, model.SerializeToString(), metadata, height, width, free_batch=batch is None)
 
 
 def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | None) -> ModelSpec:

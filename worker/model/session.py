@@ -14,9 +14,7 @@ from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Provider, Settings
 from telemetry import gpu
 from worker.model import loading as model
-from worker.model.graph import IMAGE_INPUT
-from worker.model.joins import without_joins
-from worker.model.parts import in_parts
+from worker.model.graph import IMAGE_INPUT, for_cpu
 
 PROVIDERS: dict[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -124,9 +122,7 @@ def _session(
     try:
         source = graph.serialized
         if wanted == [PROVIDERS["cpu"]]:
-            source = without_joins(source)
-            if threads == 1:
-                source = in_parts(source)
+            source = for_cpu(source, threads)
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of its own
         raise ModelError(f"{settings.model}: ONNX Runtime cannot load it: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,7 @@ from pipeline.settings import Settings
 from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
 from worker.model import session as inference
-from worker.model.joins import without_joins
-from worker.model.parts import in_parts
+from worker.model.graph import for_cpu
 from worker.model.session import BATCH_MAX_CPU, PROVIDERS, Detector
 
 Images = list[np.ndarray]
@@ -153,25 +152,33 @@ def test_unknown_operator(tmp_path: Path) -> None:
         Detector(Settings(model=path, provider="cpu"))
 
 
-@pytest.mark.parametrize(("threads", "steps"), [(1, ["joins", "parts"]), (2, ["joins"])])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_what_is_changed_for_the_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, steps: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    """Maps are not joined; on one core blocks are in parts (threads share maps anyway)."""
-    done: list[str] = []
+    """Where the CPU runs, the graph is changed for it, and for its number of threads."""
+    done: list[int] = []
 
-    def noting(name: str, change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-        def changed(serialized: bytes) -> bytes:
-            done.append(name)
-            return change(serialized)
+    def noting(serialized: bytes, count: int) -> bytes:
+        done.append(count)
+        return for_cpu(serialized, count)
 
-        return changed
-
-    monkeypatch.setattr(inference, "without_joins", noting("joins", without_joins))
-    monkeypatch.setattr(inference, "in_parts", noting("parts", in_parts))
+    monkeypatch.setattr(inference, "for_cpu", noting)
     path = Export().save(tmp_path / "model.onnx")
     Detector(Settings(model=path, provider="cpu", threads=threads))
-    assert done == steps
+    assert done == [threads]
+
+
+@pytest.mark.parametrize("asked", ["CUDAExecutionProvider", "TensorrtExecutionProvider"])
+def test_what_is_not_changed_for_a_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The edits were measured on the CPU: another provider gets the graph as it is."""
+    monkeypatch.setattr(inference, "_wanted", lambda _: [asked, "CPUExecutionProvider"])
+    monkeypatch.setattr(inference, "for_cpu", lambda *_: pytest.fail("it was changed"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ONNX Runtime says that it has no such provider here
+        Detector(Settings(model=Export().save(tmp_path / "model.onnx"), threads=1))
 
 
 def test_a_lone_image_gets_the_same_answer(bundled: Detector) -> None:

@@ -1,4 +1,4 @@
-"""worker.model.parts: which blocks are computed in parts, and that the outputs do not show it."""
+"""worker.model.graph.bottlenecks: which blocks are in parts, and that outputs do not show it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tests.paths import ROOT
 from tests.worker.convolutions import Convolutions
 from tests.worker.model.test_graph import kinds, photographs, run
-from worker.model import graph, parts
+from worker.model import graph
+from worker.model.graph import bottlenecks
 
 SIZE, FEW = 12, 8
 
@@ -82,7 +83,9 @@ class Bottleneck:
 
 
 def in_parts(model: onnx.ModelProto) -> onnx.ModelProto:
-    made = onnx.ModelProto.FromString(parts.in_parts(model.SerializeToString()))
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    bottlenecks.in_parts(made)
     onnx.checker.check_model(made, full_check=True)
     return made
 
@@ -90,8 +93,8 @@ def in_parts(model: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks as small as these tests' are computed in parts."""
-    monkeypatch.setattr(parts, "WORTH_BYTES", 1)
-    monkeypatch.setattr(parts, "PART_BYTES", 16 * SIZE * SIZE * 4)
+    monkeypatch.setattr(bottlenecks, "WORTH_BYTES", 1)
+    monkeypatch.setattr(bottlenecks, "PART_BYTES", 16 * SIZE * SIZE * 4)
 
 
 PLAIN = Bottleneck()
@@ -166,10 +169,10 @@ def test_small_blocks_stay() -> None:
 def test_the_bundled_model_in_parts(count: int) -> None:
     """Its two widest blocks are in parts, at any batch size, and detect the same."""
     bundled = onnx.load(str(ROOT / "models" / "damoyolo_ns_phone.onnx"))
-    adapted = graph.adapted(bundled)
-    made = in_parts(adapted)
+    images = photographs(bundled, count)
+    graph.with_uint8_input(bundled)
+    made = in_parts(bundled)
     split = {node.name for node in made.graph.node if "part_1_" in node.name}
     assert len(split) == 2 * 5, split
-    images = photographs(bundled, count)
-    for expected, given in zip(run(adapted, images), run(made, images), strict=True):
+    for expected, given in zip(run(bundled, images), run(made, images), strict=True):
         np.testing.assert_allclose(given, expected, rtol=0, atol=1e-3)

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from worker.model.graph import PREFIX, attribute, dims, drop_unused
+from worker.model.graph.nodes import PREFIX, attribute, dims, drop_unused
 
 #: Blocks are taken apart whose map is larger than this, into parts of about that size.
 WORTH_BYTES, PART_BYTES = 2.0e6, 1.5e6
@@ -58,12 +58,11 @@ class Block:
         return [(start, min(start + step, self.channels)) for start in starts]
 
 
-def in_parts(serialized: bytes) -> bytes:
-    """The model with its wide blocks in parts; the numbers are the same but for rounding.
+def in_parts(model: onnx.ModelProto) -> None:
+    """Compute wide blocks in parts; the numbers are the same but for rounding.
 
     It is for inferences on one core: threads that share one have parts of their own already.
     """
-    model = onnx.ModelProto.FromString(serialized)
     graph = _Graph(onnx.shape_inference.infer_shapes(model))
     gone: set[str] = set()
     instead: dict[str, list[NodeProto]] = {}
@@ -82,8 +81,6 @@ def in_parts(serialized: bytes) -> bytes:
     model.graph.node.extend(nodes)
     drop_unused(model)
     model.ir_version = max(model.ir_version, 4)  # before, all weights had to be inputs as well
-    made: bytes = model.SerializeToString()
-    return made
 
 
 class _Graph:
