@@ -144,7 +144,12 @@ def _loggers(whose: Resource) -> LoggerProvider | None:
     for processor in processors:
         made.add_log_record_processor(processor)
     set_logger_provider(made)
-    handler = LoggingHandler(logger_provider=made)
+
+    class Handler(LoggingHandler):
+        def flush(self) -> None:
+            """Not by the handler, whose thread cannot start when Python 3.12 flushes at its end."""
+
+    handler = Handler(logger_provider=made)
     handler.addFilter(logs.not_of_the_exporters)
     logging.getLogger().addHandler(handler)
     return made
