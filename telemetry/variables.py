@@ -105,6 +105,11 @@ VARIABLES: tuple[Variable, ...] = (
         "The sampler's argument; for `traceidratio` the share to keep, 0 to 1.",
     ),
     Variable(
+        "OTEL_SEMCONV_STABILITY_OPT_IN", "`http`",
+        "Conventions of the spans of HTTP requests: `http`, the stable ones; `http/dup`, the old "
+        "ones too.",
+    ),
+    Variable(
         "OTEL_PYTHON_ID_GENERATOR", "`random`", "What makes the ids of traces and spans.",
         accepted.installed("opentelemetry_id_generator"),
     ),

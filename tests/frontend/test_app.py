@@ -20,9 +20,19 @@ from frontend.pages.site import ADDRESSES
 from pipeline.errors import DamoscopeError, InvalidImage, Unavailable
 from tests.frontend.application import Application, application
 from tests.paths import ROOT
+from tests.servers import environment
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 JPEG = {"content-type": "image/jpeg", "user-agent": "camera 7"}
+#: Prints a request's method by the stable and by the old conventions.
+ASKED = """
+import sys
+from pathlib import Path
+from tests.frontend.application import application
+with application(Path(sys.argv[1])) as built:
+    built.ask("POST", "/api/v1/detect", content=b"1", headers={"content-type": "image/jpeg"})
+    print(*(built.span().attributes[name] for name in ("http.request.method", "http.method")))
+"""
 IMAGE = {"content": b"123456", "headers": JPEG}
 
 
@@ -133,6 +143,15 @@ def test_the_api_alone_needs_no_gradio() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "set()\n"
+
+
+def test_the_old_conventions_too(tmp_path: Path) -> None:
+    """Which conventions the span follows can be chosen by the standard variable."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True,
+        check=True, env=environment({"OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup"}),
+    )  # fmt: skip
+    assert done.stdout == "POST POST\n"
 
 
 def test_forwarded_fields_are_not_believed(app: Application) -> None:
