@@ -25,39 +25,10 @@ from tests.telemetry.collectors import (
     run,
     silent_collector,
 )
+from tests.telemetry.programs import END, PATHS, START
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 ALL = {"OTEL_LOGS_EXPORTER": "otlp"}
-#: A span with three attributes, events and links of three attributes each, a measurement and a
-#: log line with three attributes in it.
-START = """
-import json, logging, sys, threading, urllib.request
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, get_current_span, set_span_in_context
-from telemetry import context, logs, setup
-from telemetry.catalogue import BATCH_SIZE
-
-logs.configure("info", "text")
-telemetry = setup.start("damoscope-worker")
-facts = {"a": "x" * 20, "b": "y" * 20, "c": "z" * 20}
-def work():
-    other = telemetry.tracer.start_span("other").get_span_context()
-    links = [Link(other, facts)] * 3
-    span = telemetry.tracer.start_span("work", Context(), attributes=facts, links=links)
-    here = set_span_in_context(span, Context())
-    for _ in range(3):
-        span.add_event("event", facts)
-    span.end()
-    telemetry.instruments.record(BATCH_SIZE, 3, context=here)
-    logging.getLogger("damoscope").warning("hello", extra=facts)
-    return context.inject(here)
-"""
-END = """
-said = {"ids": work()}
-telemetry.shutdown(30)
-said["alive"] = "telemetry-end" in {thread.name for thread in threading.enumerate()}
-print(json.dumps(said))
-"""
 
 
 def attributes(given: Any) -> dict[str, Any]:
@@ -137,9 +108,6 @@ def by_signal(name: str) -> list[str]:
     (found,) = [each for each in variables.VARIABLES if each.name == f"OTEL_EXPORTER_OTLP_{name}"]
     COVERED.update(found.names)
     return list(found.names)
-
-
-PATHS = {"TRACES": "/v1/traces", "METRICS": "/v1/metrics", "LOGS": "/v1/logs"}
 
 
 def concerned(name: str) -> dict[str, str]:

@@ -13,7 +13,8 @@ from pipeline.errors import ConfigurationError
 from telemetry import variables
 from tests.paths import ROOT
 from tests.telemetry.collectors import environment, run
-from tests.telemetry.test_variables import LIMITS, PATHS, START
+from tests.telemetry.programs import PATHS, START
+from tests.telemetry.test_variables import LIMITS
 
 
 def by_signal(name: str) -> tuple[str, ...]:
