@@ -12,7 +12,6 @@ from opentelemetry.trace import format_trace_id, get_current_span
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from frontend.language import language
 from frontend.pages import error_text, waterfall
 from frontend.pages.i18n import EN, ZH
 from frontend.pages.timings import milliseconds
@@ -34,16 +33,6 @@ def test_both_languages_say_the_same() -> None:
     for key in EN:
         fields = [{f for _, f, _, _ in string.Formatter().parse(t[key])} for t in (EN, ZH)]
         assert fields[0] - {None} == fields[1] - {None}, key
-
-
-@pytest.mark.parametrize(
-    ("accepted", "expected"),
-    [("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("zh", "zh"), ("ZH-tw", "zh"), ("en-US,zh", "en"),
-     ("fr", "en"), ("", "en"), (None, "en"), ("zha", "en")],
-)  # fmt: skip
-def test_the_language_of_a_browser(accepted: str | None, expected: str) -> None:
-    """The browser's first language decides, as it does in the browser itself."""
-    assert language(accepted) == expected
 
 
 def test_an_arrival_is_given_once() -> None:
