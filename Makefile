@@ -88,21 +88,21 @@ format: $(VENV)/.installed-dev
 generate: install
 	$(BIN)/python -m run.generate
 
-# Needs uv. No index address may appear in a lock. All locks name the same versions: what one part
+# No index address may appear in a lock. All locks name the same versions: what one part
 # runs was tested with the others.
-LOCK_WITH = uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+LOCK_WITH = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
   --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
 LOCK_LIKE = $(LOCK_WITH) --constraint requirements/cpu.txt
-lock:
+lock: $(VENV)/.installed-dev
 	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
 	for extra in gpu frontend worker-cpu worker-gpu; do \
 	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	for group in build dev; do \
 	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done
 
-# Needs uv as well: each lock for each Python and machine that it is meant for.
-test-locks:
-	$(PYTHON) deploy/check_locks.py
+# Each lock for each Python and machine that it is meant for.
+test-locks: $(VENV)/.installed-dev
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python deploy/check_locks.py
 
 # How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
 TRAINING := .venv-training

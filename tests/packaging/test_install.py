@@ -36,10 +36,12 @@ def lock(folder: Path, digest: str) -> Path:
     return path
 
 
-def install(environment: Path, *locks: Path) -> subprocess.CompletedProcess[str]:
+def install(environment: Path, *locks: Path, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the program with one folder on PATH."""
     return subprocess.run(
-        [*PROGRAM, str(environment), *map(str, locks)], capture_output=True, text=True, check=False
-    )
+        [*PROGRAM, str(environment), *map(str, locks)],
+        capture_output=True, text=True, check=False, env={"PATH": path, "HOME": str(ROOT / "none")},
+    )  # fmt: skip
 
 
 def test_an_environment_is_made_and_filled(tmp_path: Path, wheel: Path) -> None:
@@ -61,6 +63,20 @@ def test_another_hash_is_refused(tmp_path: Path, wheel: Path) -> None:
     assert answer.returncode == 1
     assert "DO NOT MATCH THE HASHES" in answer.stderr
     assert not list((tmp_path / "env").glob("lib/*/site-packages/nothing.py"))
+
+
+def test_uv_where_it_is_installed(tmp_path: Path, wheel: Path) -> None:
+    """uv installs when it is on PATH; where it cannot, pip does."""
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    for code in (0, 1):
+        uv.write_text(f'#!/bin/sh\necho "uv $*"\nexit {code}\n')
+        uv.chmod(0o755)
+        answer = install(tmp_path / f"env{code}", lock(tmp_path, digest), path=str(uv.parent))
+        assert answer.returncode == 0, answer.stderr
+        assert "uv pip install --python" in answer.stdout
+        assert ("1 packages installed" in answer.stdout) is bool(code)
 
 
 def test_make_shell(tmp_path: Path) -> None:
