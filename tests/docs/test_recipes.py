@@ -47,7 +47,7 @@ for page in ("docs/settings.md", ".env.example", "docker-compose.yml"):
     "a stage": """
 from pathlib import Path
 from pipeline.settings import load
-from tests.worker.items import item
+from tests.worker.batch_items import item
 from worker.model.session import Detector
 from worker.stages import Stages
 photo = item(Path("examples/desk.jpg").read_bytes())

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import InferenceFailed, InvalidImage, JobExpired
 from pipeline.job import DetectionResult
 from pipeline.settings import Settings
-from tests.worker.items import item, job
+from tests.worker.batch_items import item, job
 from tests.worker.onnx_models import Export
 from tests.worker.pictures import encode, gradient
 from worker.batch import BatchItem

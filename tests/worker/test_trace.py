@@ -22,7 +22,7 @@ from telemetry import catalogue
 from telemetry.context import inject
 from telemetry.instruments import Instruments
 from telemetry.setup import Telemetry
-from tests.worker.items import item
+from tests.worker.batch_items import item
 from worker.batch import BatchItem, Call
 from worker.trace import WorkerTrace
 
