@@ -156,6 +156,7 @@ class DetectionService:
                 job_id = uuid4().hex
                 future = self._replies.expect(job_id)
                 await self._to_queue(request, reply_to=self._replies.channel, job_id=job_id)
+                self._replies.enqueued(job_id)
                 reply = await future
         except TimeoutError:
             raise errors.DetectionTimeout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from itertools import islice
@@ -63,8 +64,13 @@ class Replies:
     def expect(self, job_id: str) -> asyncio.Future[Reply]:
         """A future for a job's reply; call it before the job is enqueued."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[job_id] = (future, time.monotonic())
+        self._waiting[job_id] = (future, math.inf)
         return future
+
+    def enqueued(self, job_id: str) -> None:
+        """The job exists: from now on it can be looked up, should it stay silent."""
+        if waiting := self._waiting.get(job_id):
+            self._waiting[job_id] = (waiting[0], time.monotonic())
 
     def forget(self, job_id: str) -> None:
         """Nobody waits for this job any more."""
