@@ -6,29 +6,30 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from benchmarks.throughput.bare import Loops
 from benchmarks.throughput.vision import Vision
-from pipeline.job import ImageInfo
 from pipeline.settings import load
 from tests.paths import ROOT
 from worker.model.nms import detections
-from worker.model.preprocess import preprocess
 from worker.model.session import Detector
 
 MODEL = ROOT / "models" / "damoyolo_ns_phone.onnx"
 
 
 def ours(detector: Detector, data: bytes) -> list[dict[str, object]]:
-    """What the worker's stages find, decoded in full as the plain work does."""
-    info = ImageInfo(width=0, height=0, format="JPEG", bytes=len(data))
+    """What the worker's stages find in an image that is stretched as plainly as the peers do it."""
     spec = detector.spec
-    prepared = preprocess(data, info, spec.height, spec.width)
-    scores, boxes = detector.run([prepared.pixels])
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert image is not None
+    pixels = cv2.resize(image, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
+    scores, boxes = detector.run([np.asarray(pixels, np.uint8)])
     found, _ = detections(
         scores[0], boxes[0], spec.labels,
-        input_size=(spec.width, spec.height), image_size=(prepared.width, prepared.height),
+        input_size=(spec.width, spec.height), image_size=(image.shape[1], image.shape[0]),
         score_threshold=detector.score_threshold, iou_threshold=detector.iou_threshold, most=300,
     )  # fmt: skip
     return [asdict(detection) for detection in found]
