@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.settings import Settings, variable
+from telemetry.catalogue import METRICS, SPANS
 from tests.paths import ROOT
 
 #: The pages that users read; the others are for people who change the code, in English.
@@ -18,6 +20,14 @@ PAGES = (
 )  # fmt: skip
 MARK = re.compile(r"<!-- translated from ([\w./-]+) ([0-9a-f]{12}) -->")
 GENERATED = re.compile(r"<!-- ([\w ]+): begin -->\n.*?<!-- \1: end -->", re.S)
+#: Tables that are made from the code in English, and that people keep in Chinese.
+TABLES = {
+    "settings": "docs/settings.md",
+    "OpenTelemetry": "docs/settings.md",
+    "metrics": "docs/metrics.md",
+    "spans": "docs/traces.md",
+    "attributes": "docs/traces.md",
+}
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 
 
@@ -64,6 +74,44 @@ def test_each_leads_to_the_other(page: str) -> None:
         assert "](README.md)" in chinese(page).read_text(encoding="utf-8")
     else:
         assert f"](../{Path(page).name})" in chinese(page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_its_tables_have_the_rows_of_those_that_are_made_from_the_code(table: str) -> None:
+    """The same names in the same order, and in each row all code of the English one: defaults,
+    choices, queries."""
+    (made,) = (
+        found[0]
+        for found in GENERATED.finditer((ROOT / TABLES[table]).read_text(encoding="utf-8"))
+        if found[1] == table
+    )
+    rows = _rows(chinese(TABLES[table]).read_text(encoding="utf-8"))
+    english = _rows(made)
+    assert [name for name in rows if name in english] == list(english)
+    missing = {
+        name: left for name, codes in english.items() if (left := set(codes) - set(rows[name]))
+    }
+    assert missing == {}
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("docs/settings.md", [variable(name) for name in Settings.model_fields]),
+        ("docs/metrics.md", list(METRICS)),
+        ("docs/traces.md", list(SPANS)),
+    ],
+)
+def test_it_has_a_row_for_all_there_is(page: str, names: list[str]) -> None:
+    """Every setting, metric and span is in the Chinese page, whatever the English one has."""
+    assert names
+    assert set(names) <= set(_rows(chinese(page).read_text(encoding="utf-8")))
+
+
+def _rows(page: str) -> dict[str, list[str]]:
+    """The code spans of each table row, by the first of them, where the row begins with one."""
+    rows = (line for line in page.splitlines() if line.startswith("| `"))
+    return {codes[0]: codes for codes in (re.findall(r"`([^`]+)`", row) for row in rows)}
 
 
 def _levels(page: str) -> list[int]:

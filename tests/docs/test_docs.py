@@ -15,7 +15,14 @@ from pipeline.settings import Settings, variable
 from run.cli import app
 from tests.paths import ROOT
 
-DOCS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")])
+DOCS = sorted(
+    [
+        *ROOT.glob("README*.md"),
+        *ROOT.glob("*/README.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs" / "zh").glob("*.md"),
+    ]
+)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
 
