@@ -138,8 +138,13 @@ class WorkerTrace:
         found = item.detections
         for label, count in Counter(found.labels).items():
             self._instruments.add(catalogue.DETECTIONS, count, {"label": label}, inside)
+        # The best of each label names its trace; an exemplar for each of hundreds of boxes would
+        # cost a millisecond and say no more.
+        named: set[str] = set()
         for label, score in zip(found.labels, found.scores, strict=True):
-            self._instruments.record(catalogue.DETECTION_SCORE, score, {"label": label}, inside)
+            here = NOWHERE if label in named else inside
+            named.add(label)
+            self._instruments.record(catalogue.DETECTION_SCORE, score, {"label": label}, here)
 
     def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
         return {
