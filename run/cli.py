@@ -15,6 +15,7 @@ import typer
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
 from run import extras
+from run.processes import CannotStart
 from telemetry import logs, variables
 
 log = logging.getLogger("damoscope")
@@ -211,6 +212,6 @@ def main(command: Callable[[], None] = app) -> None:
     except ConfigurationError as error:
         print(f"damoscope: {error}", file=sys.stderr)
         sys.exit(2)
-    except DamoscopeError as error:
+    except (DamoscopeError, CannotStart) as error:
         print(f"damoscope: {error}", file=sys.stderr)
         sys.exit(1)

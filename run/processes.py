@@ -14,7 +14,7 @@ from itertools import groupby
 from math import inf
 from pathlib import Path
 
-from pipeline.errors import ConfigurationError, DamoscopeError
+from pipeline.errors import ConfigurationError
 from run.health import Check, always
 
 log = logging.getLogger("damoscope")
@@ -67,7 +67,7 @@ class Program:
     fatal_exit_code: int | None = None
 
 
-class CannotStart(DamoscopeError):
+class CannotStart(Exception):
     """A program died again and again, or said that it cannot work."""
 
     def __init__(self, process: Process, what: str = "does not start") -> None:

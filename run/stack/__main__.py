@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError, DamoscopeError
+from run.processes import CannotStart
 from run.stack import commands, dotenv
 from run.stack.binaries import locate
 from run.stack.native import OVERLAY_NONE, ROOT
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options) or 0)
-    except DamoscopeError as error:
+    except (DamoscopeError, CannotStart) as error:
         print(f"stack: {error}", file=sys.stderr)
         return 2
 
