@@ -31,6 +31,8 @@ def server(checkout: Path) -> Server:
 
     def programs(place: Place) -> list[Program]:
         settings = {
+            # The harness' own comes first otherwise.
+            "PYTHONPATH": str(checkout),
             "DAMOSCOPE_HOME": str(place.folder / "home"),
             "DAMOSCOPE_PORT": str(place.port),
             "DAMOSCOPE_WORKERS": str(place.workers),

@@ -23,7 +23,7 @@ def get(port: int, path: str, **query: Any) -> Any:
 T = TypeVar("T")
 
 
-def eventually(ask: Callable[[], T], timeout_s: float = 30.0) -> T:
+def eventually(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
     """The first truthy answer; AssertionError with the last one when time is up."""
     deadline = time.monotonic() + timeout_s
     last: Any = None
