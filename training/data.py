@@ -1,31 +1,42 @@
 """Training samples: scenes and photographs, cropped, flipped, recoloured and put together."""
 
+import itertools
 import json
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
+from training.cutouts import paste
 from training.images import read_rgb
-from training.necem import image_paths, phone_boxes, without_near_duplicates
+from training.photographs import Sample
 
 #: A phone keeps its label in a crop when at least this share of its box is left.
 MIN_BOX_LEFT = 0.35
-#: Mosaics show more, and smaller, things at once.
-MOSAIC_SHARE = 0.12
+#: A window that leaves less of a phone, but some, is drawn again, so many times.
+CLEAR_BOX_LEFT, MAX_TRIES = 0.45, 6
+#: Windows are so large as a share of the image, in all and without mosaics.
+ZOOM, CALM_ZOOM = (0.35, 1.6), (0.6, 1.25)
+
+
+#: A cut-out phone is pasted onto so many photographs that show none, or one already.
+PASTE_SHARES = {False: 0.45, True: 0.15}
 
 
 @dataclass(frozen=True)
-class Sample:
-    """An image file and its phones, N x 4 float32, xyxy pixels of the file's image."""
+class Source:
+    """Moments (each a list of near-duplicates) that make up `share` of what is drawn."""
 
-    path: Path
-    boxes: np.ndarray
+    share: float
+    moments: list[list[Sample]]
+    #: Phones to paste onto them.
+    cutouts: list[list[np.ndarray]] = field(default_factory=list)
 
 
 def read_scenes(folder: Path) -> list[Sample]:
@@ -37,31 +48,20 @@ def read_scenes(folder: Path) -> list[Sample]:
     ]
 
 
-def read_necem(paths: list[Path]) -> list[Sample]:
-    """The necem images in `paths` with the boxes of their phones."""
-    samples = []
-    for path in paths:
-        height, width = read_rgb(path).shape[:2]
-        samples.append(Sample(path, phone_boxes(path, height, width)))
-    return samples
-
-
-def necem_for_training(necem: Path) -> list[Sample]:
-    """necem's train split without what is nearly in its valid or test split."""
-    apart = image_paths(necem, "valid") + image_paths(necem, "test")
-    return read_necem(without_near_duplicates(image_paths(necem, "train"), apart))
-
-
 def crop(
-    rng: Generator, image: np.ndarray, boxes: np.ndarray, size: int
+    rng: Generator, image: np.ndarray, boxes: np.ndarray, size: int, zooms: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """A random window of the image, stretched to size x size; may reach beyond the image."""
     height, width = image.shape[:2]
-    zoom = np.exp(rng.uniform(np.log(0.55), np.log(1.2)))
-    stretch = np.exp(rng.uniform(-0.2, 0.2))
+    zoom = np.exp(rng.uniform(*np.log(zooms)))
+    stretch = np.exp(rng.uniform(-0.25, 0.25))
     window_w, window_h = width * zoom * stretch, height * zoom / stretch
-    left = rng.uniform(min(0, width - window_w), max(0, width - window_w))
-    top = rng.uniform(min(0, height - window_h), max(0, height - window_h))
+    for _ in range(MAX_TRIES):
+        left = rng.uniform(min(0, width - window_w), max(0, width - window_w))
+        top = rng.uniform(min(0, height - window_h), max(0, height - window_h))
+        shares = shares_left(boxes, np.array([left, top, left + window_w, top + window_h]))
+        if not ((shares > 0.02) & (shares < CLEAR_BOX_LEFT)).any():
+            break
     scale_x, scale_y = size / window_w, size / window_h
     matrix = np.array([[scale_x, 0, -left * scale_x], [0, scale_y, -top * scale_y]])
     border = cv2.BORDER_REFLECT_101 if not len(boxes) else cv2.BORDER_CONSTANT
@@ -72,6 +72,12 @@ def crop(
     cropped = cv2.warpAffine(image, matrix, (size, size), borderMode=border, borderValue=fill)
     moved = (boxes - (left, top, left, top)) * (scale_x, scale_y, scale_x, scale_y)
     return cropped, keep_inside(moved, size)
+
+
+def shares_left(boxes: np.ndarray, window: np.ndarray) -> np.ndarray:
+    """How much of each box lies in `window` (xyxy), as a share of its area."""
+    inside = np.minimum(boxes[:, 2:], window[2:]) - np.maximum(boxes[:, :2], window[:2])
+    return inside.clip(0).prod(axis=1) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
 
 
 def keep_inside(boxes: np.ndarray, size: int) -> np.ndarray:
@@ -111,33 +117,49 @@ def recolor(rng: Generator, image: np.ndarray) -> np.ndarray:
     return np.clip(result, 0, 255)
 
 
-class Sampler:
-    """Draws training samples: `necem_share` of them photographs, some as mosaics of four."""
+#: Decoding an image again for each sample would cost a tenth of the training's time.
+read_once = lru_cache(maxsize=4000)(read_rgb)
 
-    def __init__(self, scenes: list[Sample], necem: list[Sample], necem_share: float) -> None:
-        self.scenes, self.necem = scenes, necem
-        self.necem_share = necem_share if necem else 0.0
+
+class Sampler:
+    """Draws training samples, `mosaic_share` of them put together of four or nine.
+
+    Mosaics show more, and smaller, things at once. Without them the windows are calmer, too.
+    """
+
+    def __init__(self, sources: list[Source], mosaic_share: float) -> None:
+        self.sources = [source for source in sources if source.moments]
+        shares = np.array([source.share for source in self.sources])
+        self.shares = shares / shares.sum()
+        self.mosaic_share = mosaic_share
+        self.zooms = ZOOM if mosaic_share else CALM_ZOOM
 
     def single(self, rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """One augmented image, size x size x 3 uint8, and its boxes."""
-        source = self.necem if rng.random() < self.necem_share else self.scenes
-        sample = source[rng.integers(len(source))]
-        image, boxes = crop(rng, read_rgb(sample.path), sample.boxes, size)
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        moment = source.moments[rng.integers(len(source.moments))]
+        sample = moment[rng.integers(len(moment))]
+        image, boxes = read_once(sample.path), sample.boxes
+        while source.cutouts and rng.random() < PASTE_SHARES[len(boxes) > 0]:
+            # From each series as often, however many of its phones could be cut out.
+            cutouts = source.cutouts[rng.integers(len(source.cutouts))]
+            image, boxes = paste(rng, image, boxes, cutouts)
+        image, boxes = crop(rng, image, boxes, size, self.zooms)
         return flip(rng, image, boxes)
 
     def draw(self, rng: Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
         """One sample: size x size x 3 float32, 0..255, and its boxes."""
-        if rng.random() > MOSAIC_SHARE:
+        if rng.random() >= self.mosaic_share:
             image, boxes = self.single(rng, size)
             return recolor(rng, image), boxes
-        half = size // 2
-        image, boxes = np.zeros((size, size, 3), np.uint8), []
-        for top in (0, half):
-            for left in (0, half):
-                part, found = self.single(rng, half)
-                image[top : top + half, left : left + half] = part
-                boxes.append(found + np.array([left, top, left, top], np.float32))
-        return recolor(rng, image), np.concatenate(boxes)
+        image, found = np.zeros((size, size, 3), np.uint8), []
+        edges = np.linspace(0, size, 3 if rng.random() < 0.75 else 4).astype(int)
+        for top, bottom in itertools.pairwise(edges):
+            for left, right in itertools.pairwise(edges):
+                part, boxes = self.single(rng, max(bottom - top, right - left))
+                image[top:bottom, left:right] = part[: bottom - top, : right - left]
+                found.append(boxes + np.array([left, top, left, top], np.float32))
+        return recolor(rng, image), np.concatenate(found)
 
 
 def batches(

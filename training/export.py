@@ -91,7 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
     height, width = arguments.size
 
-    weights, training = read_checkpoint(arguments.checkpoint)
+    weights, training, _ = read_checkpoint(arguments.checkpoint)
     network = build_network()
     network.load_state_dict(weights)
     deployed = ExportNetwork(network, height, width).eval()

@@ -31,12 +31,40 @@ def build_network() -> nn.Module:
     return network
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in `path`, and the record of their training (empty for a bare state dict)."""
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any], dict[str, Any]]:
+    """The averaged weights in `path`, the record of their training, and what resuming it takes.
+
+    The last two are empty for a bare state dict.
+    """
     content = torch.load(path, map_location="cpu", weights_only=True)
     if "weights" in content:
-        return content["weights"], content["training"]
-    return content, {}
+        return content["weights"], content["training"], content.get("state", {})
+    return content, {}, {}
+
+
+@torch.inference_mode()
+def restore_batch_norms(network: nn.Module, images: Tensor) -> None:
+    """Give back to folded batch norms what they normalise by, as `images` show it.
+
+    Weights that come from an exported file have their batch norms folded into the convolutions,
+    where mean and variance are 0 and 1 in name only: training, which normalises by what a batch
+    shows, would begin with another network. Afterwards both compute what the folded one does.
+    """
+
+    def measure(norm: nn.BatchNorm2d, inputs: tuple[Tensor]) -> None:
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_(scale * torch.sqrt(variance + norm.eps))
+        norm.bias.copy_(shift + mean * scale)
+
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    network.eval()(images)
+    for handle in handles:
+        handle.remove()
 
 
 class ExportNetwork(nn.Module):

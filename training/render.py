@@ -9,8 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from training.photographs import read_photographs
 from training.scenes import backgrounds
-from training.scenes.compose import compose
+from training.scenes.backgrounds import Sources
+from training.scenes.compose import LAYOUTS, compose, photographed
+from training.scenes.photos import PhotoFile
 
 #: Each split's seed, what its backgrounds are made of, and its clutter. Validation shares the
 #: training's backgrounds (it chooses between checkpoints), the test's are its own (it is what is
@@ -24,10 +27,26 @@ SPLITS = {
 }
 
 
-def render_scene(index: int, split: str, output: Path) -> tuple[str, list[list[float]]]:
+#: The seed of the scenes that show phones before photographs of something else.
+PHOTOGRAPHED_SEED = 6
+
+
+def before_photographs(folder: Path) -> Sources:
+    """The photographs without a phone that are trained on, as backgrounds."""
+    found = [sample for group in read_photographs(folder).train_negatives for sample in group]
+    return Sources(backgrounds.TRAINING.textures, [PhotoFile(sample.path) for sample in found])
+
+
+def render_scene(
+    index: int, split: str, photographs: Sources | None, output: Path
+) -> tuple[str, list[list[float]]]:
     """Write one scene; returns its file name and boxes. The same index gives the same scene."""
-    seed, sources, clutter = SPLITS[split]
-    scene = compose(np.random.default_rng([seed, index]), sources, clutter)
+    if photographs:
+        rng = np.random.default_rng([PHOTOGRAPHED_SEED, index])
+        scene = compose(rng, photographs, layouts=[photographed])
+    else:
+        seed, sources, clutter = SPLITS[split]
+        scene = compose(np.random.default_rng([seed, index]), sources, clutter, LAYOUTS)
     name = f"{index:05}.jpg"
     # The scene has been through a camera's JPEG already: this one is not to be seen.
     quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
@@ -37,16 +56,26 @@ def render_scene(index: int, split: str, output: Path) -> tuple[str, list[list[f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("split", choices=SPLITS)
+    parser.add_argument("split", choices=[*SPLITS, "photographed"])
     parser.add_argument("count", type=int)
     parser.add_argument("output", type=Path)
     parser.add_argument("--first", type=int, default=0, help="index of the first scene")
+    parser.add_argument("--photographs", type=Path, help="their folder, for `photographed`")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
+    # Each process draws one scene at a time, and forks: no threads of OpenCV's own.
+    cv2.setNumThreads(1)
+    photographs = None
+    if arguments.split == "photographed":
+        photographs = before_photographs(arguments.photographs)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    # Each process draws one scene at a time: OpenCV's own threads would only get in its way.
-    with multiprocessing.Pool(arguments.jobs, cv2.setNumThreads, (1,)) as pool:
-        render = partial(render_scene, split=arguments.split, output=arguments.output)
+    with multiprocessing.Pool(arguments.jobs) as pool:
+        render = partial(
+            render_scene,
+            split=arguments.split,
+            photographs=photographs,
+            output=arguments.output,
+        )
         indices = range(arguments.first, arguments.first + arguments.count)
         boxes = dict(pool.imap(render, indices, chunksize=16))
     (arguments.output / "boxes.json").write_text(json.dumps(boxes))

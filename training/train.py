@@ -6,22 +6,35 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import distributed, multiprocessing, nn
 
-from training.data import Sample, Sampler, batches, necem_for_training, read_necem, read_scenes
+from training.cutouts import read_cutouts
+from training.data import Sampler, Source, batches, read_scenes
 from training.images import read_rgb, to_input
-from training.metrics import Matches, suppress
-from training.necem import image_paths
-from training.network import build_network, read_checkpoint
+from training.metrics import (
+    Match,
+    average_precisions,
+    match,
+    precision_and_recall,
+    suppress,
+    threshold_for,
+)
+from training.network import build_network, read_checkpoint, restore_batch_norms
+from training.photographs import Photographs, Sample, read_photographs
 
 WEIGHT_DECAY = 0.02
 WARMUP_STEPS = 60
 AVERAGE_DECAY = 0.998
 NMS_IOU = 0.65
+#: Images that the batch norms of an exported network are restored with.
+FOLDED_IMAGES = 64
+#: False boxes allowed in an image without a phone, where validation chooses a threshold.
+FALSE_BOXES = 0.05
 
 
 class Average:
@@ -45,6 +58,18 @@ class Average:
                 value.copy_(current[name])
 
 
+def convolve(
+    self: nn.Conv2d, images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """A convolution by oneDNN.
+
+    With one thread and no more than 16 images PyTorch would take a path of its own for kernels of
+    3 x 3 that needs half as long again; zero padding is all that this network asks for.
+    """
+    settings = self.padding, self.stride, self.dilation, self.groups
+    return torch.mkldnn_convolution(images, weight, bias, *settings)
+
+
 def optimizer_of(network: nn.Module) -> torch.optim.Optimizer:
     """AdamW, with decay on convolution weights only."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -60,9 +85,9 @@ def learning_rate(step: int, progress: float, first: float, last: float) -> floa
 
 
 @torch.inference_mode()
-def validate(network: nn.Module, samples: list[Sample], size: int) -> float:
-    """AP50 of `network` on `samples`, at size x size."""
-    matches = Matches()
+def detect(network: nn.Module, samples: list[Sample], size: int) -> list[Match]:
+    """What `network` finds in `samples`, at size x size, against what is there."""
+    matches = []
     for sample in samples:
         image = read_rgb(sample.path)
         height, width = image.shape[:2]
@@ -70,33 +95,58 @@ def validate(network: nn.Module, samples: list[Sample], size: int) -> float:
         scores, boxes = network(batch.to(memory_format=torch.channels_last))
         to_image = np.array([width, height, width, height]) / size
         kept = suppress(scores[0, :, 0].numpy(), boxes[0].numpy() * to_image, NMS_IOU)
-        matches.add(*kept, sample.boxes)
-    return matches.figures().ap50
+        matches.append(match(*kept, sample.boxes))
+    return matches
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on, and what is validated on by name."""
+    """What is trained and validated on: scenes, photographs, and phones to paste onto these."""
 
     scenes: list[Sample]
-    photographs: list[Sample]
-    valid: dict[str, list[Sample]]
+    valid_scenes: list[Sample]
+    photographs: Photographs
+    cutouts: list[list[np.ndarray]]
+
+    def sources(self, shares: list[float]) -> list[Source]:
+        """Scenes, photographs with phones and without, in these shares."""
+        scenes, phones, negatives = shares
+        return [
+            Source(scenes, [[sample] for sample in self.scenes]),
+            Source(phones, self.photographs.train, self.cutouts),
+            Source(negatives, self.photographs.train_negatives, self.cutouts),
+        ]
 
     def validate(self, network: nn.Module, size: int) -> dict[str, float]:
-        """AP50 of `network` on each set."""
-        return {
-            name: round(validate(network, samples, size), 4) for name, samples in self.valid.items()
-        }
+        """AP50 on each set, and recall on photographs.
+
+        Recall is at the threshold that lets through `FALSE_BOXES` an image without a phone.
+        """
+        figures = {}
+        if self.valid_scenes:
+            found = detect(network, self.valid_scenes, size)
+            figures["scenes"] = average_precisions(found)[0]
+        if self.photographs.valid:
+            found = detect(network, self.photographs.valid, size)
+            negatives = detect(network, self.photographs.valid_negatives, size)
+            threshold = threshold_for(negatives, FALSE_BOXES)
+            figures["photographs"] = average_precisions(found)[0]
+            figures["threshold"] = threshold
+            figures["recall"] = precision_and_recall(found, threshold)[1]
+        return {name: round(float(value), 4) for name, value in figures.items()}
 
 
 def read_data(arguments: argparse.Namespace) -> Data:
     """The scenes and photographs that the command line names."""
-    scenes = [sample for folder in arguments.scenes for sample in read_scenes(folder)]
-    valid = {"scenes": read_scenes(arguments.valid)}
-    if not arguments.necem:
-        return Data(scenes, [], valid)
-    valid["necem"] = read_necem(image_paths(arguments.necem, "valid"))
-    return Data(scenes, necem_for_training(arguments.necem), valid)
+    scenes, valid = (
+        [sample for folder in folders for sample in read_scenes(folder)]
+        for folders in (arguments.scenes, arguments.valid)
+    )
+    photographs = Photographs([], [], [], [])
+    if arguments.photographs:
+        photographs = read_photographs(arguments.photographs)
+    cutouts = read_cutouts(arguments.cutouts) if arguments.cutouts else []
+    return Data(scenes, valid, photographs, cutouts)
 
 
 def train_step(
@@ -119,6 +169,13 @@ def train_step(
     nn.utils.clip_grad_norm_(network.parameters(), 20.0)
     optimizer.step()
     return float(loss.detach())
+
+
+def prepare(network: nn.Module, frozen: int) -> None:
+    """Training mode, but for the first `frozen` blocks of the backbone."""
+    network.train()
+    for block in network.backbone.block_list[:frozen]:
+        block.eval().requires_grad_(False)
 
 
 def average_gradients(network: nn.Module) -> None:
@@ -147,19 +204,40 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="checkpoint to write")
-    parser.add_argument("--scenes", type=Path, nargs="+", required=True)
-    parser.add_argument("--valid", type=Path, required=True, help="scenes to validate on")
-    parser.add_argument("--necem", type=Path, help="folder of the necem photographs")
-    parser.add_argument("--necem-share", type=float, default=0.1)
-    parser.add_argument("--start", type=Path, help="checkpoint to start from")
+    parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rendered to train on")
+    parser.add_argument("--valid", type=Path, nargs="+", default=[], help="rendered to validate on")
+    parser.add_argument("--photographs", type=Path, help="their folder (training/photographs.py)")
+    parser.add_argument("--cutouts", type=Path, help="phones to paste (training/cutouts.py)")
+    parser.add_argument(
+        "--shares",
+        type=float,
+        nargs=3,
+        default=(0.3, 0.45, 0.25),
+        metavar=("SCENES", "PHONES", "NEGATIVES"),
+        help="of scenes, of photographs with phones and of those without",
+    )
+    parser.add_argument("--mosaics", type=float, default=0.35, help="their share")
+    beginning = parser.add_mutually_exclusive_group()
+    beginning.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
+    beginning.add_argument(
+        "--resume", type=Path, help="checkpoint to go on from, with its optimizer and average"
+    )
     length = parser.add_mutually_exclusive_group(required=True)
     length.add_argument("--steps", type=int)
     length.add_argument("--minutes", type=float)
-    parser.add_argument("--size", type=int, default=320, help="input height and width")
+    parser.add_argument(
+        "--frozen",
+        type=int,
+        default=0,
+        help="first blocks of the backbone left as they are: of the six the first three hold 3 %% "
+        "of the weights and take half of the time",
+    )
+    parser.add_argument("--size", type=int, default=320, help="input height and width in training")
+    parser.add_argument("--deployed-size", type=int, default=320, help="the same in validation")
     parser.add_argument("--rates", type=float, nargs=2, default=(1.5e-3, 2e-5), help="first, last")
-    parser.add_argument("--batch-size", type=int, default=16, help="over all processes")
+    parser.add_argument("--batch-size", type=int, default=20, help="over all processes")
     parser.add_argument("--processes", type=int, default=2, help="one core each")
-    parser.add_argument("--validate-every", type=int, default=600, help="steps")
+    parser.add_argument("--validate-every", type=int, default=200, help="steps")
     parser.add_argument(
         "--compile",
         action="store_true",
@@ -175,45 +253,80 @@ def train(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
     # step, which costs ten times over as soon as something else runs on the machine.
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    nn.Conv2d._conv_forward = convolve
     torch.manual_seed(arguments.seed)
     distributed.init_process_group(
         "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=arguments.processes
     )
     data = read_data(arguments)
-    network, before = build_network(), {}
-    if arguments.start:
-        weights, before = read_checkpoint(arguments.start)
+    network, record, state = build_network(), {}, None
+    if arguments.start or arguments.resume:
+        weights, record, state = read_checkpoint(arguments.start or arguments.resume)
         network.load_state_dict(weights)
-    network = network.train().to(memory_format=torch.channels_last)
+    sampler = Sampler(data.sources(arguments.shares), arguments.mosaics)
+    network = network.to(memory_format=torch.channels_last)
+    if arguments.start and not record:
+        few = batches(sampler, [arguments.seed], FOLDED_IMAGES, arguments.size)
+        restore_batch_norms(network, torch.from_numpy(next(few)[0]))
+    average, optimizer = Average(network), optimizer_of(network)
+    if arguments.resume:
+        resume(state, network, average, optimizer)
+    prepare(network, arguments.frozen)
     if arguments.compile:
         network.backbone.compile()
         network.neck.compile()
-    average, optimizer = Average(network), optimizer_of(network)
-    sampler = Sampler(data.scenes, data.photographs, arguments.necem_share)
     share = arguments.batch_size // arguments.processes
-    source = batches(sampler, [arguments.seed, rank], share, arguments.size)
+    source = batches(sampler, [arguments.seed, average.steps, rank], share, arguments.size)
     started, step, progress = time.monotonic(), 0, 0.0
+    before = record
     while progress < 1.0:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, progress, *arguments.rates)
         loss = train_step(network, optimizer, *next(source))
+        average.update(network)
         step += 1
         seconds = time.monotonic() - started
         progress = step / arguments.steps if arguments.steps else seconds / 60 / arguments.minutes
         progress = same_progress(progress)
         if rank != 0:
             continue
-        average.update(network)
-        if step % 50 == 0:
+        if step % 20 == 0:
             print(f"step {step} {seconds:.0f} s {progress:.3f} loss {loss:.3f}", flush=True)
         if step % arguments.validate_every == 0 or progress >= 1.0:
             record = training_record(arguments, step, seconds, data)
-            record["valid_ap50"] = data.validate(average.network, arguments.size)
+            record["valid"] = data.validate(average.network, arguments.deployed_size)
             record["before"] = before
-            print(f"step {step} AP50 {json.dumps(record['valid_ap50'])}", flush=True)
-            weights = average.network.state_dict()
-            torch.save({"weights": weights, "training": record}, arguments.output)
+            print(f"step {step} {json.dumps(record['valid'])}", flush=True)
+            write_checkpoint(arguments.output, record, network, average, optimizer)
     distributed.destroy_process_group()
+
+
+def resume(
+    state: dict[str, Any], network: nn.Module, average: Average, optimizer: torch.optim.Optimizer
+) -> None:
+    """Go on from where a checkpoint's training was."""
+    network.load_state_dict(state["network"])
+    average.steps = state["average_steps"]
+    optimizer.load_state_dict(state["optimizer"])
+
+
+def write_checkpoint(
+    path: Path,
+    record: dict[str, Any],
+    network: nn.Module,
+    average: Average,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write what gets exported (the average), its record, and all that `resume` needs."""
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "average_steps": average.steps,
+    }
+    content = {"weights": average.network.state_dict(), "training": record, "state": state}
+    partial = path.with_suffix(".partial")
+    torch.save(content, partial)
+    partial.replace(path)
 
 
 def training_record(
@@ -228,9 +341,13 @@ def training_record(
         "activation": "ReLU",
         "data": {
             "synthetic_scenes": len(data.scenes),
-            "necem_photographs": len(data.photographs),
+            "photographs": sum(map(len, data.photographs.train)),
+            "photographs_without_a_phone": sum(map(len, data.photographs.train_negatives)),
+            "cut_outs": sum(map(len, data.cutouts)),
         },
-        "necem_share": arguments.necem_share if arguments.necem else 0.0,
+        "shares": list(arguments.shares),
+        "frozen_blocks": arguments.frozen,
+        "mosaics": arguments.mosaics,
         "optimizer": "AdamW, cosine, weight average",
         "learning_rates": list(arguments.rates),
         "size": arguments.size,

@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from training.scenes import photos, textures
 from training.scenes.geometry import Pose
-from training.scenes.photos import Photo
+from training.scenes.photos import Photo, PhotoFile
 from training.scenes.raster import ramp, random_color
 from training.scenes.textures import Texture
 
@@ -19,7 +19,7 @@ class Sources:
     """What backgrounds are made of; training and evaluation have different ones."""
 
     textures: list[Texture]
-    photos: list[Photo]
+    photos: list[Photo | PhotoFile]
 
 
 TRAINING = Sources(textures.TRAINING, photos.TRAINING)
@@ -37,7 +37,7 @@ def flat_texture(rng: Generator, sources: Sources, height: int, width: int) -> n
     return sources.textures[rng.integers(len(sources.textures))](rng, height, width)
 
 
-def crop_photo(rng: Generator, photo: Photo, height: int, width: int) -> np.ndarray:
+def crop_photo(rng: Generator, photo: Photo | PhotoFile, height: int, width: int) -> np.ndarray:
     """A random part of `photo`, flipped, recoloured and blurred at random, H x W x 3 float32."""
     image = photo.read()
     rows, columns = image.shape[:2]

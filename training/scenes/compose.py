@@ -156,6 +156,21 @@ def room(stage: Stage) -> Painter:
     return painter
 
 
+def photographed(stage: Stage) -> Painter:
+    """Phones, mostly held, before a photograph of something else."""
+    rng = stage.rng
+    photo = stage.sources.photos[rng.integers(len(stage.sources.photos))]
+    painter = stage.painter(backgrounds.crop_photo(rng, photo, stage.height, stage.width))
+    if rng.random() < 0.35:
+        size = stage.side * np.exp(rng.uniform(np.log(0.1), np.log(0.6)))
+        maker = lookalikes.HELD[rng.integers(len(lookalikes.HELD))]
+        stand(stage, painter, maker, size, rng.random() < 0.75)
+    for _ in range(rng.integers(1, 4)):
+        size = stage.side * np.exp(rng.uniform(np.log(0.06), np.log(1.1)))
+        stand(stage, painter, phone, size, rng.random() < 0.7)
+    return painter
+
+
 def add_person(stage: Stage, painter: Painter) -> None:
     """Somebody, head and shoulders, somewhere along the lower edge."""
     rng = stage.rng
@@ -194,14 +209,19 @@ def stand(stage: Stage, painter: Painter, maker: Maker, size: float, held: bool)
 LAYOUTS: list[Callable[[Stage], Painter]] = [desk, room]
 
 
-def compose(rng: Generator, sources: Sources, clutter: float = 1.0) -> Scene:
+def compose(
+    rng: Generator,
+    sources: Sources,
+    clutter: float = 1.0,
+    layouts: list[Callable[[Stage], Painter]] = LAYOUTS,
+) -> Scene:
     """One scene of about `AREA` pixels; tries again until all its phones are clear cases."""
     while True:
         wide, high = ASPECTS[rng.choice(len(ASPECTS), p=ASPECT_SHARES)]
         unit = np.sqrt(AREA / (wide * high))
         stage = Stage(rng, sources, round(high * unit), round(wide * unit), clutter)
         try:
-            painter = LAYOUTS[rng.integers(len(LAYOUTS))](stage)
+            painter = layouts[rng.integers(len(layouts))](stage)
             boxes = painter.boxes()
         except UnclearSceneError:
             continue

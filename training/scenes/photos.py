@@ -6,6 +6,7 @@ Only those whose licence their project states are used. `HELD_OUT` never appears
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +24,17 @@ class Photo:
     def read(self) -> np.ndarray:
         """H x W x 3 uint8, RGB."""
         return read_photo(self.package, self.name)
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """A photograph in a file of its own."""
+
+    path: Path
+
+    def read(self) -> np.ndarray:
+        """H x W x 3 uint8, RGB."""
+        return read_rgb(self.path)
 
 
 @cache
