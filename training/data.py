@@ -163,14 +163,19 @@ class Sampler:
 
 
 def batches(
-    sampler: Sampler, seed: list[int], batch_size: int, size: int
+    sampler: Sampler, seed: list[int], rank: int, batch_size: int, sizes: list[int]
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """Endless batches, N x 3 x size x size float32 and boxes, made ahead by one thread."""
+    """Endless batches, N x 3 x size x size float32 and boxes, made ahead by one thread.
+
+    Processes (`rank`) draw other samples, but of the same one of `sizes`, or they would wait for
+    each other.
+    """
     ready: queue.Queue = queue.Queue(maxsize=4)
 
     def produce() -> None:
-        rng = np.random.default_rng(seed)
+        rng, common = np.random.default_rng([*seed, rank]), np.random.default_rng(seed)
         while True:
+            size = int(common.choice(sizes))
             drawn = [sampler.draw(rng, size) for _ in range(batch_size)]
             images = np.stack([image for image, _ in drawn]).transpose(0, 3, 1, 2)
             ready.put((images, [boxes for _, boxes in drawn]))

@@ -232,8 +232,14 @@ def parse_arguments() -> argparse.Namespace:
         help="first blocks of the backbone left as they are: of the six the first three hold 3 %% "
         "of the weights and take half of the time",
     )
-    parser.add_argument("--size", type=int, default=320, help="input height and width in training")
-    parser.add_argument("--deployed-size", type=int, default=320, help="the same in validation")
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[256],
+        help="input heights and widths in training, one of them drawn for each batch",
+    )
+    parser.add_argument("--deployed-size", type=int, default=256, help="the same in validation")
     parser.add_argument("--rates", type=float, nargs=2, default=(1.5e-3, 2e-5), help="first, last")
     parser.add_argument("--batch-size", type=int, default=20, help="over all processes")
     parser.add_argument("--processes", type=int, default=2, help="one core each")
@@ -266,7 +272,7 @@ def train(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
     sampler = Sampler(data.sources(arguments.shares), arguments.mosaics)
     network = network.to(memory_format=torch.channels_last)
     if arguments.start and not record:
-        few = batches(sampler, [arguments.seed], FOLDED_IMAGES, arguments.size)
+        few = batches(sampler, [arguments.seed], 0, FOLDED_IMAGES, arguments.sizes[:1])
         restore_batch_norms(network, torch.from_numpy(next(few)[0]))
     average, optimizer = Average(network), optimizer_of(network)
     if arguments.resume:
@@ -276,7 +282,7 @@ def train(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
         network.backbone.compile()
         network.neck.compile()
     share = arguments.batch_size // arguments.processes
-    source = batches(sampler, [arguments.seed, average.steps, rank], share, arguments.size)
+    source = batches(sampler, [arguments.seed, average.steps], rank, share, arguments.sizes)
     started, step, progress = time.monotonic(), 0, 0.0
     before = record
     while progress < 1.0:
@@ -350,7 +356,7 @@ def training_record(
         "mosaics": arguments.mosaics,
         "optimizer": "AdamW, cosine, weight average",
         "learning_rates": list(arguments.rates),
-        "size": arguments.size,
+        "sizes": arguments.sizes,
         "batch_size": arguments.batch_size,
         "steps": steps,
         "seconds": round(seconds),
