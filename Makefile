@@ -104,10 +104,10 @@ lock: $(VENV)/.installed-dev
 test-locks: $(VENV)/.installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python deploy/check_locks.py
 
-# How the bundled model is made: hours on a CPU. NECEM=FOLDER adds the real photographs.
+# How the bundled model is made: hours on a CPU. PHOTOGRAPHS=FOLDER adds real photographs.
 TRAINING := .venv-training
 train: training-env
-	training/run.sh $(TRAINING)/bin/python $(NECEM)
+	training/run.sh $(TRAINING)/bin/python $(PHOTOGRAPHS)
 
 training-env:
 	@$(TRAINING)/bin/python -c "import libreyolo, onnxruntime" 2>/dev/null || { \
