@@ -50,6 +50,13 @@ def test_readme_make_commands_exist() -> None:
         assert used <= TARGETS, page
 
 
+@pytest.mark.parametrize("path", [".github/workflows/ci.yml", ".ci/run"])
+def test_ci_calls_the_targets_that_people_call(path: str) -> None:
+    """Lint, tests, wheel and stack, each by its make target."""
+    called = set(re.findall(r"^(?:\s+- run: )?\s*make ([a-z-]+)", text(path), re.M))
+    assert called == {"lint", "test", "test-wheel", "test-stack"}
+
+
 def test_readme_damoscope_commands_parse() -> None:
     """Each `damoscope ...` command of README and docs is one that the command line knows."""
     commands = get_command(app).commands  # type: ignore[attr-defined]
