@@ -17,7 +17,7 @@ EXTRA ?= cpu
 LOCKS := requirements/$(EXTRA).txt requirements/build.txt
 VENV  := .venv$(if $(filter gpu,$(EXTRA)),-gpu)
 BIN   := $(VENV)/bin
-COVERAGE_FLOOR := 70
+COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
 .PHONY: help run shell install install-dev hooks wheel test coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
