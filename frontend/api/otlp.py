@@ -51,48 +51,37 @@ def router(receiver: Receiver) -> APIRouter:
     routes = APIRouter(prefix="/otlp/v1", include_in_schema=False)
     limiter = anyio.CapacityLimiter(CONCURRENCY)
 
-    async def take(request: Request, receive: Callable[[bytes], Rejected]) -> Rejected:
-        body = await _body(request)
-        encoding = request.headers.get("content-encoding", "identity").strip().lower()
-        return await anyio.to_thread.run_sync(
-            lambda: receive(_unpack(body, encoding)), limiter=limiter
-        )
+    async def take(
+        request: Request, receive: Callable[[bytes], Rejected], kind: type[Message], counted: str
+    ) -> Response:
+        """Receive one export; `counted` is where its answer says how much was not taken."""
+        try:
+            body = await _body(request)
+            encoding = request.headers.get("content-encoding", "identity").strip().lower()
+            rejected = await anyio.to_thread.run_sync(
+                lambda: receive(_unpack(body, encoding)), limiter=limiter
+            )
+        except (_Refused, DamoscopeError) as error:
+            return _refusal(error)
+        if not rejected.count:
+            return _protobuf(kind())
+        partial = {counted: rejected.count, "error_message": rejected.reason}
+        return _protobuf(kind(partial_success=partial))
 
     @routes.post("/traces")
     async def traces(request: Request) -> Response:
-        try:
-            rejected = await take(request, receiver.receive_traces)
-        except (_Refused, DamoscopeError) as error:
-            return _refusal(error)
-        answer = ExportTraceServiceResponse()
-        if rejected.count:
-            answer.partial_success.rejected_spans = rejected.count
-            answer.partial_success.error_message = rejected.reason
-        return _protobuf(answer)
+        kind = ExportTraceServiceResponse
+        return await take(request, receiver.receive_traces, kind, "rejected_spans")
 
     @routes.post("/metrics")
     async def metrics(request: Request) -> Response:
-        try:
-            rejected = await take(request, receiver.receive_metrics)
-        except (_Refused, DamoscopeError) as error:
-            return _refusal(error)
-        answer = ExportMetricsServiceResponse()
-        if rejected.count:
-            answer.partial_success.rejected_data_points = rejected.count
-            answer.partial_success.error_message = rejected.reason
-        return _protobuf(answer)
+        kind = ExportMetricsServiceResponse
+        return await take(request, receiver.receive_metrics, kind, "rejected_data_points")
 
     @routes.post("/logs")
     async def logs(request: Request) -> Response:
-        try:
-            rejected = await take(request, receiver.receive_logs)
-        except (_Refused, DamoscopeError) as error:
-            return _refusal(error)
-        answer = ExportLogsServiceResponse()
-        if rejected.count:
-            answer.partial_success.rejected_log_records = rejected.count
-            answer.partial_success.error_message = rejected.reason
-        return _protobuf(answer)
+        kind = ExportLogsServiceResponse
+        return await take(request, receiver.receive_logs, kind, "rejected_log_records")
 
     return routes
 
