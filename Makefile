@@ -91,7 +91,7 @@ generate: install
 # No index address may appear in a lock. All locks name the same versions: what one part
 # runs was tested with the others.
 LOCK_WITH = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
-  --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+  --no-emit-find-links --no-strip-extras --python-version 3.11 --custom-compile-command "make lock"
 LOCK_LIKE = $(LOCK_WITH) --constraint requirements/cpu.txt
 lock: $(VENV)/.installed-dev
 	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
