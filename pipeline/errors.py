@@ -48,6 +48,28 @@ class InvalidImage(DamoscopeError):
     outcome = "invalid"
 
 
+class Unauthenticated(DamoscopeError):
+    """It is not known who asks, and has to be: no key, or one that does not stand."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "Not signed in"
+    outcome = "invalid"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.headers["WWW-Authenticate"] = 'Bearer realm="damoscope"'
+
+
+class Forbidden(DamoscopeError):
+    """It is known who asks, and they may not."""
+
+    status = 403
+    code = "forbidden"
+    title = "Not allowed"
+    outcome = "invalid"
+
+
 class ImageTooLarge(DamoscopeError):
     """More bytes or more pixels than the limits allow."""
 

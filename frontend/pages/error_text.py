@@ -44,6 +44,8 @@ CHINESE_KINDS = {
     "unsupported_format": "不支持的图片格式",
     "rate_limited": "请求过于频繁，请稍后再试",
     "unavailable": "服务暂不可用，请稍后再试",
+    "unauthenticated": "请先登录",
+    "forbidden": "没有权限",
     "timeout": "未能及时完成",
     "expired": "图片在队列中等待过久，已被放弃",
     "worker_lost": "处理这张图片的工作进程异常退出",

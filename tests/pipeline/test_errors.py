@@ -21,7 +21,7 @@ def test_there_and_back(kind: type[DamoscopeError]) -> None:
     back = from_code(kind.code, "what happened")
     assert type(back) is kind
     assert str(back) == "what happened"
-    assert back.headers == {}
+    assert back.headers == kind("what happened").headers
 
 
 def test_codes_are_distinct() -> None:
