@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
@@ -11,12 +11,15 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
+from starlette.datastructures import State
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.api import alerts, detect, otlp, problems, reference, report, stats, traces
 from frontend.api.problems import UnforeseenErrors
 from frontend.clients import Clients
 from frontend.detection import DetectionService
+from frontend.edge.layer import Edge
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
 from frontend.replies import Replies
@@ -31,11 +34,31 @@ from telemetry.setup import Telemetry
 UNTRACED = rf"^(?!.*{detect.DETECT_PATH}$)"
 
 
-def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
+class Frontend:
+    """What is served: FastAPI's application, and the layers around its tracing."""
+
+    def __init__(self, app: FastAPI, layers: Sequence[Middleware]) -> None:
+        """The first of the layers is the outermost."""
+        self.app = app
+        self._outermost: ASGIApp = app
+        for layer, args, kwargs in reversed(layers):
+            self._outermost = layer(self._outermost, *args, **kwargs)
+
+    @property
+    def state(self) -> State:
+        """What the parts of the application share."""
+        return self.app.state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._outermost(scope, receive, send)
+
+
+def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     """The ASGI application. Nothing is connected before its lifespan begins.
 
-    Every layer stands here, in the order in which a request passes them; each holds for every
-    address. One more goes into the list, or before the list by `add_middleware`.
+    Every layer stands here, and holds for every address: at the end of this function those
+    around the tracing, which say where a request comes from; in FastAPI's list those inside of
+    it. One more goes into one of the two lists.
     """
     redis = connect_async(settings)
     producer = Producer(
@@ -116,4 +139,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> FastAPI:
         app.include_router(otlp.router(stores.receiver))
     if site is not None:
         site.add_to(app)
-    return app
+    return Frontend(
+        app,
+        [  # the first is the outermost
+            Middleware(Edge, settings),
+        ],
+    )

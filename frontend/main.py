@@ -10,9 +10,8 @@ import time
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 
-from frontend.app import build
+from frontend.app import Frontend, build
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.images import warm_up
@@ -33,7 +32,7 @@ class Server(uvicorn.Server):
     very process.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, telemetry: Telemetry) -> None:
+    def __init__(self, config: uvicorn.Config, app: Frontend, telemetry: Telemetry) -> None:
         super().__init__(config)
         self._app, self._telemetry = app, telemetry
         self._leaving = False
@@ -52,7 +51,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def configuration(app: Frontend, settings: Settings) -> uvicorn.Config:
     """How the application is served."""
     return uvicorn.Config(
         app,
@@ -63,9 +62,8 @@ def configuration(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=GRACE_S,
         # A camera may pause between frames for longer than uvicorn's default of 5 s.
         timeout_keep_alive=75,
-        # By itself uvicorn believes whatever comes from this machine.
-        proxy_headers=settings.trusted_proxies is not None,
-        forwarded_allow_ips=settings.trusted_proxies or [],
+        # By itself uvicorn believes whatever comes from this machine; `frontend.edge` does not.
+        proxy_headers=False,
     )
 
 

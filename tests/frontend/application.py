@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import TracerProvider as AnyTracerProvider
 
-from frontend.app import build
+from frontend.app import Frontend, build
 from frontend.detection import DetectionService, ImageRequest
 from monitoring.stores.selection import open_stores
 from pipeline.errors import DamoscopeError
@@ -56,14 +55,15 @@ class Application:
     """The application, and what was asked of it."""
 
     def __init__(
-        self, app: FastAPI, exporter: InMemorySpanExporter, runner: asyncio.Runner
+        self, served: Frontend, exporter: InMemorySpanExporter, runner: asyncio.Runner
     ) -> None:
-        self.app, self._exporter, self._runner = app, exporter, runner
-        self.detection = app.state.detection = Answers()
+        self.served, self.app = served, served.app
+        self._exporter, self._runner = exporter, runner
+        self.detection = self.app.state.detection = Answers()
 
     def ask(self, method: str, address: str, **options: Any) -> httpx.Response:
         async def answer() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(app=self.served, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
                 return await client.request(method, address, **options)
 
@@ -98,7 +98,7 @@ def application(
     given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1")
     stores = open_stores(given)
 
-    async def built() -> FastAPI:
+    async def built() -> Frontend:
         return build(given, telemetry, stores)  # Gradio looks for a running loop
 
     with asyncio.Runner() as runner:
