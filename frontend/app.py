@@ -79,7 +79,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     if settings.pages:
         from frontend.pages.site import Site  # Gradio is large; the API alone has none of it
 
-        site = Site(settings, telemetry, detection, status, stores.traces)
+        site = Site(settings, telemetry, detection, status, limiter, stores.traces)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -24,7 +24,8 @@ class Limiter:
         storage = RedisStorage(f"async+{address}", implementation="redispy")
         self._strategy = SlidingWindowCounterRateLimiter(storage)
 
-    async def check(self, client: str) -> None:
-        """Count one request of this client. Raises RateLimited."""
-        if self._rate and not await self._strategy.hit(self._item, "detect", client):
+    async def check(self, client: str, what: str = "detect") -> None:
+        """Count one request of this client; each kind of request has the whole rate for itself.
+        Raises RateLimited."""
+        if self._rate and not await self._strategy.hit(self._item, what, client):
             raise RateLimited(f"this address sends more than {self._rate}")

@@ -157,6 +157,12 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, FRONTEND] = Field(
         20 * 2**20, ge=1024, description="Largest image file that is accepted, in bytes."
     )
+    page_uploads_bytes: Annotated[int, FRONTEND] = Field(
+        4 * 2**30,
+        ge=2**20,
+        description="Disk space for images that pages have uploaded, in bytes, of all clients "
+        "together; one client gets a quarter. They are deleted minutes after they were used.",
+    )
     # Pillow, which reads the headers, refuses anything above 178 million by itself.
     max_pixels: Annotated[int, FRONTEND] = Field(
         50_000_000, ge=1, le=178_000_000, description="Largest image that is accepted, in pixels."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ImageData
 
 from frontend.status import Snapshot
 
@@ -17,15 +16,16 @@ Label = Callable[[str], Any]
 SCORE, IOU = 0.3, 0.65
 
 
-def photo_input(label: Label) -> gr.Image:
-    """An image input that hands on the file as the browser sent it.
+#: What the browser makes of the files that were chosen: their ids, which the service gave them
+#: when they came. Gradio's own handling of files on the service's side never sees one.
+ID_OF_FILE = "(file) => file?.path ?? ''"
+IDS_OF_FILES = "(files) => (files ?? []).map((file) => file.path).join(' ')"
 
-    Gradio's own opens the file to see whether it must be converted, and so answers a
-    damaged one with an error of its own, before the service could say what is wrong.
-    """
-    image = gr.Image(
+
+def photo_input(label: Label) -> gr.Image:
+    """Where a person puts a photo."""
+    return gr.Image(
         type="filepath",
-        image_mode=None,
         sources=["upload", "clipboard", "webcam"],
         label=label("image"),
         placeholder=label("image.hint"),
@@ -33,14 +33,11 @@ def photo_input(label: Label) -> gr.Image:
         buttons=["fullscreen"],
         elem_id="photo",
     )
-    # Not in a class derived from it: Gradio would write a stub file next to this one.
-    image.preprocess = _as_it_came  # type: ignore[method-assign]
-    return image
 
 
-def _as_it_came(payload: ImageData | None) -> str | None:
-    """Path of the stored file; Gradio has checked that it lies where uploads are kept."""
-    return payload.path if payload else None
+def hidden_ids() -> gr.Textbox:
+    """Holds the ids of what was chosen, for the events."""
+    return gr.Textbox("", visible=False, container=False)
 
 
 @dataclass(frozen=True)

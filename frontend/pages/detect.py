@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from frontend.pages import detect_many
-from frontend.pages.controls import Controls, Label, controls, defaults, photo_input
+from frontend.pages.batches import Batches
+from frontend.pages.browser import client, owner
+from frontend.pages.controls import (
+    ID_OF_FILE,
+    Controls,
+    Label,
+    controls,
+    defaults,
+    hidden_ids,
+    photo_input,
+)
 from frontend.pages.detect_one import Runner
+from frontend.pages.events import ImageId, Threshold, scope_of
+from frontend.pages.example_photos import Examples
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
 from frontend.pages.result import empty, error_line, result_view
 from frontend.pages.result_files import Results
 from frontend.pages.trace_links import Links
+from frontend.pages.uploads import Uploads, gone
 from frontend.status import Snapshot
 from pipeline.job import DetectOptions
 
@@ -25,12 +37,14 @@ from pipeline.job import DetectOptions
 class DetectPage:
     """What the page's events work with."""
 
+    uploads: Uploads
     runner: Runner
+    batches: Batches
     results: Results
     links: Links
     #: The state of queue and workers now.
     snapshot: Callable[[], Snapshot]
-    examples: list[Path]
+    examples: Examples
     label: Label
 
     def build(self, blocks: gr.Blocks) -> None:
@@ -40,7 +54,7 @@ class DetectPage:
             with gr.Tab(self.label("tab.one")):
                 one = self._one_image()
             with gr.Tab(self.label("tab.several")):
-                more = detect_many.tab(self.runner, self.results, self.links, self.label)
+                more = detect_many.tab(self.uploads, self.batches, self.links, self.label)
         blocks.load(
             self.thresholds,
             outputs=[one.score, one.iou, more.score, more.iou],
@@ -53,15 +67,8 @@ class DetectPage:
         with gr.Row(elem_classes="ds-columns"):
             with gr.Column(scale=5, min_width=320):
                 image = photo_input(self.label)
-                if self.examples:
-                    gr.Examples(
-                        [[str(path)] for path in self.examples],
-                        [image],
-                        label=self.label("examples"),
-                        examples_per_page=12,
-                        elem_id="examples",
-                        api_visibility="private",
-                    )
+                photo = hidden_ids()
+                self.examples.lay_out(image)
                 chosen = controls(self.label)
             with gr.Column(scale=8, min_width=320):
                 result = gr.HTML(
@@ -70,7 +77,7 @@ class DetectPage:
                     apply_default_css=False,
                 )
         options: dict[str, Any] = {
-            "inputs": [image, chosen.score, chosen.iou],
+            "inputs": [photo, chosen.score, chosen.iou],
             "outputs": result,
             # Answered by the request itself: no waiting in Gradio's queue before our own.
             "queue": False,
@@ -78,7 +85,9 @@ class DetectPage:
             "trigger_mode": "always_last",
             "api_visibility": "private",
         }
-        image.change(self.arrived, **options)
+        # Of the file, only the id that it was given leaves the browser.
+        told = image.change(None, js=ID_OF_FILE, inputs=image, outputs=photo)
+        told.then(self.arrived, **options)
         gr.on([chosen.score.release, chosen.iou.release], self.arrived, **options)
         chosen.button.click(self.asked, **options)
         return chosen
@@ -87,24 +96,30 @@ class DetectPage:
         """The model's own, for both tabs: no worker may have been ready when this was built."""
         return defaults(self.snapshot()) * 2
 
-    async def arrived(self, path: str | None, score: float, iou: float, request: gr.Request) -> str:
+    async def arrived(
+        self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request
+    ) -> str:
         """An image came, went, or is to be run with another threshold."""
-        if path is None:
+        if not photo:
             return empty(both("empty.one"), both("empty.one.hint"))
-        return await self._run(path, score, iou, request)
+        return await self._run(photo, score, iou, request)
 
-    async def asked(self, path: str | None, score: float, iou: float, request: gr.Request) -> str:
+    async def asked(
+        self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request
+    ) -> str:
         """The button was pressed."""
-        if path is None:
+        if not photo:
             return empty(both("first"), both("empty.one.hint"))
-        return await self._run(path, score, iou, request)
+        return await self._run(photo, score, iou, request)
 
-    async def _run(self, path: str, score: float, iou: float, request: gr.Request) -> str:
+    async def _run(self, photo: str, score: float, iou: float, request: gr.Request) -> str:
+        scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
-        client = request.client.host if request.client else ""
         options = DetectOptions(score_threshold=score, iou_threshold=iou)
-        outcome = await self.runner.run(path, options, client)
+        upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
+        with self.uploads.holding(upload):
+            outcome = await self.runner.run(upload, options, client(scope))
         if outcome.result is None:
             return error_line(outcome, words, self.links)
-        self.results.add(outcome)
+        self.results.add(outcome, owner(scope))
         return result_view(outcome.result, score, words, self.links)

@@ -1,32 +1,38 @@
-"""Several images at once: each runs by itself, with a trace of its own."""
+"""Several images at once: each runs by itself, with a trace of its own.
+
+Gradio's event begins the batch; the page's script then asks how far it is.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
 import gradio as gr
+from fastapi import APIRouter, Header, Path, Request, Response
+from starlette.responses import HTMLResponse
 
-from frontend.pages.controls import Controls, Label, controls
-from frontend.pages.detect_one import Outcome, Runner
+from frontend.pages.batches import Batch, Batches
+from frontend.pages.browser import client, owner
+from frontend.pages.controls import IDS_OF_FILES, Controls, Label, controls, hidden_ids
+from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
+from frontend.pages.events import ImageIds, Threshold, scope_of
 from frontend.pages.i18n import Texts, both, texts
-from frontend.pages.result import empty, photo
-from frontend.pages.result_files import Results
+from frontend.pages.result import alert, empty, kept, photo
+from frontend.pages.theme import script
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
+from frontend.pages.uploads import ID, Uploads, gone
 from pipeline.draw import colour
+from pipeline.errors import DamoscopeError, NotFound
 from pipeline.job import DetectOptions
 
-#: Images of one batch under way at once. They wait in the service's queue, not here.
-CONCURRENCY = 16
-#: Seconds between two looks at a batch's progress.
-PROGRESS_S = 0.25
+BatchId = Annotated[str, Path(pattern=ID)]
 
 
-def tab(runner: Runner, results: Results, links: Links, label: Label) -> Controls:
+def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Controls:
     """Lay the tab out in the Blocks that is being built."""
     with gr.Row(elem_classes="ds-columns"):
         with gr.Column(scale=5, min_width=320):
@@ -38,88 +44,94 @@ def tab(runner: Runner, results: Results, links: Links, label: Label) -> Control
                 height=320,
                 elem_id="photos",
             )
+            ids = hidden_ids()
             chosen = controls(label)
         with gr.Column(scale=8, min_width=320):
             view = gr.HTML(
                 empty(both("empty.several"), both("empty.several.hint")),
                 elem_id="results",
+                js_on_load=script("batch"),
                 apply_default_css=False,
             )
 
-    run = _handler(runner, results, links)
-    shared: dict[str, Any] = {
-        "inputs": [files, chosen.score, chosen.iou],
+    event: dict[str, Any] = {
+        "fn": _handler(uploads, batches, links),
+        "inputs": [ids, chosen.score, chosen.iou],
         "outputs": view,
+        "queue": False,
         "show_progress": "hidden",
-        "concurrency_limit": None,
         "api_visibility": "private",
     }
-    gr.on([files.upload, chosen.score.release, chosen.iou.release], run, **shared,
-          trigger_mode="always_last")  # fmt: skip
-    chosen.button.click(run, **shared, trigger_mode="once")
+    # Of the files, only the ids that they were given leave the browser.
+    ids_of_files: dict[str, Any] = {"fn": None, "js": IDS_OF_FILES, "inputs": files, "outputs": ids}
+    gr.on([files.delete, files.clear], **ids_of_files)
+    files.upload(**ids_of_files).then(**event, trigger_mode="always_last")
+    gr.on([chosen.score.release, chosen.iou.release], **event, trigger_mode="always_last")
+    chosen.button.click(**event, trigger_mode="once")
     return chosen
 
 
-def _handler(runner: Runner, results: Results, links: Links) -> Callable[..., AsyncIterator[str]]:
-    async def run(
-        paths: list[str] | None, score: float, iou: float, request: gr.Request
-    ) -> AsyncIterator[str]:
+def _handler(
+    uploads: Uploads, batches: Batches, links: Links
+) -> Callable[..., Coroutine[Any, Any, str]]:
+    async def run(ids: ImageIds, score: Threshold, iou: Threshold, request: gr.Request) -> str:
+        scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
-        client = request.client.host if request.client else ""
         options = DetectOptions(score_threshold=score, iou_threshold=iou)
-        if not paths:
-            yield empty(both("first"), both("empty.several.hint"))
-            return
-        async for html in _run(runner, results, links, paths, options, client, words):
-            yield html
+        if not ids:
+            return empty(both("first"), both("empty.several.hint"))
+        given = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
+        try:
+            batch = batches.start(given, options, client(scope), owner(scope))
+        except DamoscopeError as error:
+            return alert(error, words)
+        return f'<div class="ds-batch" data-batch="{batch.id}">{_view(batch, words, links)}</div>'
 
     return run
 
 
-async def _run(
-    runner: Runner,
-    results: Results,
-    links: Links,
-    paths: Sequence[str],
-    options: DetectOptions,
-    client: str,
-    words: Texts,
-) -> AsyncIterator[str]:
-    """Run all images and yield how far they are, then the results in the order of `paths`."""
-    slots = asyncio.Semaphore(CONCURRENCY)
+def router(batches: Batches, links: Links) -> APIRouter:
+    """What the page's script asks for."""
+    routes = APIRouter(prefix="/pages/batches", include_in_schema=False)
 
-    async def one(path: str) -> Outcome:
-        async with slots:
-            outcome = await runner.run(path, options, client)
-        results.add(outcome)
-        return outcome
+    def found(batch_id: str, request: Request) -> Batch:
+        batch = batches.find(batch_id, owner(request.scope))
+        if batch is None:
+            raise NotFound(f"no images {batch_id}: they are kept no longer, or are not yours")
+        return batch
 
-    tasks = [asyncio.create_task(one(path)) for path in paths]
-    try:
-        waiting = set(tasks)
-        while waiting:
-            done = [task.result() for task in tasks if task.done()]
-            yield _view(done, len(tasks), words, links)
-            _, waiting = await asyncio.wait(waiting, timeout=PROGRESS_S)
-    finally:
-        for task in tasks:
-            task.cancel()
-    outcomes = [task.result() for task in tasks]
-    yield _view(outcomes, len(tasks), words, links, batch_id=results.add_batch(outcomes))
+    @routes.get("/{batch_id}")
+    async def look(
+        request: Request,
+        batch_id: BatchId,
+        seen: int = -1,
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        batch = found(batch_id, request)
+        if not batch.finished and len(batch.ready) == seen:
+            return Response(status_code=204)  # as the page shows it
+        return HTMLResponse(_view(batch, texts(accept_language), links))
+
+    @routes.delete("/{batch_id}")
+    async def leave(request: Request, batch_id: BatchId) -> Response:
+        batches.stop(found(batch_id, request))
+        return Response(status_code=204)
+
+    return routes
 
 
-def _view(
-    outcomes: Sequence[Outcome], count: int, words: Texts, links: Links, *, batch_id: str = ""
-) -> str:
+def _view(batch: Batch, words: Texts, links: Links) -> str:
+    """How far a batch is, or all its results, in the order in which the images were given."""
+    outcomes, count, finished = batch.ready, len(batch.outcomes), batch.finished
     done = len(outcomes)
     share = 100 * done / count
     cards = "".join(_card(outcome, words, links) for outcome in outcomes)
-    foot = _table(outcomes, words) + _downloads(batch_id, words) if batch_id else ""
+    foot = _table(outcomes, words) + _downloads(batch.id, words) if finished else ""
     title = (
-        _summary(outcomes, words) if batch_id else words["progress"].format(done=done, count=count)
+        _summary(outcomes, words) if finished else words["progress"].format(done=done, count=count)
     )
     return (
-        f'<div class="ds-result ds-several" data-done="{int(bool(batch_id))}">'
+        f'<div class="ds-result ds-several" data-done="{int(finished)}" data-seen="{done}">'
         f"<header><h2>{escape(title)}</h2></header>"
         f'<div class="ds-progress" role="progressbar" aria-valuenow="{done}" aria-valuemin="0" '
         f'aria-valuemax="{count}"><i style="width:{share:.1f}%"></i></div>'
@@ -148,7 +160,7 @@ def _card(outcome: Outcome, words: Texts, links: Links) -> str:
     facts = words[key].format(count=len(result.detections))
     return (
         f'<article class="ds-card"><a href="pages/results/{result.job_id}/boxes.jpg" '
-        f'target="_blank">{photo(result, preview=True)}</a><footer>{name}{trace}'
+        f'target="_blank">{photo(result, words, preview=True)}</a><footer>{name}{trace}'
         f'<span class="ds-muted">{escape(facts)} · {milliseconds(result.timings_ms.total)}</span>'
         "</footer></article>"
     )
@@ -179,5 +191,5 @@ def _downloads(batch_id: str, words: Texts) -> str:
         '<p class="ds-downloads">'
         f'<a download="damoscope.zip" href="{base}/images.zip">{escape(words["download.zip"])}</a>'
         f'<a download="damoscope.json" href="{base}/results.json">'
-        f"{escape(words['download.json'])}</a></p>"
+        f"{escape(words['download.json'])}</a>{kept(words)}</p>"
     )

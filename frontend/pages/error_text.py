@@ -35,6 +35,23 @@ _CHINESE = (
     (r"the service stops.*", "服务正在停止"),
     (r"no result within ([\d.]+) s.*", "{0} 秒内没有结果，图片仍在队列中"),
     (r"this address sends more than (.*)", "此地址的请求超过了限额（{0}）"),
+    (r"this client has (\d+) images here; try again later", "您已上传 {0} 张图片，请稍后再试"),
+    (
+        r"this client's images here have more than ([\d,]+) bytes; .*",
+        "您上传的图片超过 {0} 字节，请几分钟后再试",
+    ),
+    (r"the pages hold all the images they can; .*", "页面上的图片数已达上限，请几分钟后再试"),
+    (r"the space for uploads is full; .*", "上传空间已满，请几分钟后再试"),
+    (r"the disk is full; .*", "磁盘已满，暂不接收上传"),
+    (r"the upload cannot be stored; .*", "无法保存上传的文件，请几分钟后再试"),
+    (
+        r"this client has (\d+) batches of images under way already",
+        "您已有 {0} 批图片正在处理，请稍后再试",
+    ),
+    (
+        r"(\d+) batches of images are under way already; .*",
+        "已有 {0} 批图片正在处理，请稍后再试",
+    ),
     (r"every worker that took this image died over it", "处理这张图片的工作进程都异常退出了"),
 )
 #: What a kind of error is, by its code.

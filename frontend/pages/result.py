@@ -9,7 +9,9 @@ from frontend.pages.error_text import sentence
 from frontend.pages.i18n import Texts
 from frontend.pages.timings import bar_with_legend
 from frontend.pages.trace_links import Links
+from frontend.pages.uploads import KEEP_S
 from pipeline.draw import colour
+from pipeline.errors import DamoscopeError
 from pipeline.job import Detection, DetectionResult, ImageInfo
 
 #: Height of a shown image at most, as a part of the window's.
@@ -19,6 +21,11 @@ TALLEST_VH = 68
 def empty(title: str, hint: str) -> str:
     """What is there before there is a result; `title` and `hint` are HTML."""
     return f'<div class="ds-empty"><p>{title}</p><p class="ds-muted">{hint}</p></div>'
+
+
+def alert(error: DamoscopeError, texts: Texts) -> str:
+    """What went wrong, as one line."""
+    return f'<p class="ds-error" role="alert"><span>{escape(sentence(error, texts))}</span></p>'
 
 
 def error_line(outcome: Outcome, texts: Texts, links: Links, *, name: str = "") -> str:
@@ -45,13 +52,13 @@ def result_view(result: DetectionResult, score_threshold: float, texts: Texts, l
         f'<header><h2>{title}</h2><span class="ds-muted">{escape(facts)}</span>'
         f'<a class="ds-trace" href="{escape(links.trace(result.trace_id))}">'
         f"{escape(texts['trace'])}</a></header>"
-        f"{photo(result)}"
+        f"{photo(result, texts)}"
         f"{bar_with_legend(stages, result.timings_ms.total, texts)}"
         f"<section>{listing}{_downloads(result, texts)}</section></div>"
     )
 
 
-def photo(result: DetectionResult, *, preview: bool = False) -> str:
+def photo(result: DetectionResult, texts: Texts, *, preview: bool = False) -> str:
     """The image with its boxes over it: sharp at every size, for they are not pixels of it."""
     info = result.image
     boxes = "".join(_box(found, i, info, preview) for i, found in enumerate(result.detections))
@@ -60,7 +67,7 @@ def photo(result: DetectionResult, *, preview: bool = False) -> str:
     style = f"aspect-ratio:{info.width}/{info.height};width:{'100%' if preview else width}"
     return (
         f'<div class="ds-photo" style="{style}">'
-        f'<img src="{address}" alt="" decoding="async">{boxes}</div>'
+        f'<img src="{address}" alt="{escape(texts["image.gone"])}" decoding="async">{boxes}</div>'
     )
 
 
@@ -111,5 +118,12 @@ def _downloads(result: DetectionResult, texts: Texts) -> str:
         f"{escape(texts['download.image'])}</a>"
         f'<a download="{result.job_id}.json" href="{base}/result.json">'
         f"{escape(texts['download.json'])}</a>"
-        f'<span class="ds-muted">{escape(result.model)} · {escape(result.provider)}</span></p>'
+        f'<span class="ds-muted">{escape(result.model)} · {escape(result.provider)}</span>'
+        f"{kept(texts)}</p>"
     )
+
+
+def kept(texts: Texts) -> str:
+    """For how long the picture can still be shown and downloaded."""
+    words = texts["image.kept"].format(minutes=round(KEEP_S / 60))
+    return f'<small class="ds-kept">{escape(words)}</small>'

@@ -6,20 +6,27 @@ They are made when they are asked for. What is shown or downloaded by nobody cos
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
+import tempfile
+import time
 import zipfile
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from uuid import uuid4
+from typing import IO, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from PIL import Image, ImageOps
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Scope
 
+from frontend.identity.principal import principal
+from frontend.pages.browser import owner
 from frontend.pages.detect_one import Outcome
+from frontend.pages.uploads import Upload
 from pipeline.draw import draw
 from pipeline.errors import NotFound
 from pipeline.job import DetectionResult
@@ -37,9 +44,34 @@ SHOWN = {
 }
 #: Longer side of a preview, in pixels.
 PREVIEW = 480
+#: Images decoded at once for all who look; the others wait for their turn.
+DECODING_MOST = 4
+ZIP_BLOCK = 2**20
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=600"}
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One image that was detected on, and by whom."""
+
+    owner: str
+    upload: Upload
+    result: DetectionResult
+
+    def file(self) -> Path:
+        """The image's file. Raises NotFound."""
+        path = self.upload.path
+        if path is None or not path.exists():
+            raise NotFound(f"no image {self.result.job_id}: it is kept no longer")
+        self.upload.used_s = time.monotonic()
+        return path
+
+    def may_see(self, scope: Scope) -> bool:
+        """Whether a request is from who has detected, or from who may see everybody's images."""
+        who = principal(scope)
+        return self.owner == owner(scope) or (who.known and who.may("read"))
 
 
 class Results:
@@ -47,73 +79,78 @@ class Results:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._images: OrderedDict[str, tuple[Path, DetectionResult]] = OrderedDict()
+        self._images: OrderedDict[str, Found] = OrderedDict()
         self._batches: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Outcome, owner: str) -> None:
         """Remember the result of an outcome that has one, under its job id."""
         if outcome.result is not None:
-            self._images[outcome.result.job_id] = (outcome.path, outcome.result)
+            self._images[outcome.result.job_id] = Found(owner, outcome.upload, outcome.result)
             _shrink(self._images, self._most)
 
-    def add_batch(self, outcomes: Sequence[Outcome]) -> str:
-        """Remember which results belong together; returns the batch's id."""
-        batch_id = uuid4().hex
+    def add_batch(self, batch_id: str, outcomes: Sequence[Outcome]) -> None:
+        """Remember which results belong together."""
         self._batches[batch_id] = tuple(o.result.job_id for o in outcomes if o.result)
         _shrink(self._batches, self._most)
-        return batch_id
 
-    def image(self, job_id: str) -> tuple[Path, DetectionResult]:
-        """File and result of one image. Raises NotFound."""
-        path, result = self._images.get(job_id, (None, None))
-        if path is None or result is None or not path.exists():
-            raise NotFound(f"no image {job_id}: it is kept no longer")
-        return path, result
+    def image(self, job_id: str, scope: Scope) -> Found:
+        """The result of one image, for who may see it. Raises NotFound, of another's too."""
+        found = self._images.get(job_id)
+        if found is None or not found.may_see(scope):
+            raise NotFound(f"no image {job_id}: it is kept no longer, or is not yours")
+        return found
 
-    def batch(self, batch_id: str) -> list[tuple[Path, DetectionResult]]:
-        """Files and results of a batch, without those kept no longer. Raises NotFound."""
-        jobs = self._batches.get(batch_id, ())
-        found = [self._images[job] for job in jobs if job in self._images]
+    def batch(self, batch_id: str, scope: Scope) -> list[Found]:
+        """The results of a batch, without those kept no longer. Raises NotFound."""
+        jobs = (self._images.get(job) for job in self._batches.get(batch_id, ()))
+        found = [each for each in jobs if each is not None and each.may_see(scope)]
         if not found:
-            raise NotFound(f"no images {batch_id}: they are kept no longer")
+            raise NotFound(f"no images {batch_id}: they are kept no longer, or are not yours")
         return found
 
 
 def router(results: Results) -> APIRouter:
     """The addresses that result pages refer to."""
     routes = APIRouter(prefix="/pages/results", include_in_schema=False)
+    turns = asyncio.Semaphore(DECODING_MOST)
+
+    async def made(make: Callable[..., T], *given: object) -> T:
+        async with turns:
+            return await asyncio.to_thread(make, *given)
 
     @routes.get("/{job_id}/image")
-    async def image(job_id: str) -> Response:
-        path, result = results.image(job_id)
-        kind = SHOWN.get(result.image.format)
+    async def image(request: Request, job_id: str) -> Response:
+        found = results.image(job_id, request.scope)
+        kind = SHOWN.get(found.result.image.format)
         if kind:
-            return FileResponse(path, media_type=kind, headers=_HEADERS)
-        return _jpeg(await asyncio.to_thread(_reduced, path, None))
+            return FileResponse(found.file(), media_type=kind, headers=_HEADERS)
+        return _jpeg(await made(_reduced, found.file(), None))
 
     @routes.get("/{job_id}/preview")
-    async def preview(job_id: str) -> Response:
-        path, _ = results.image(job_id)
-        return _jpeg(await asyncio.to_thread(_reduced, path, PREVIEW))
+    async def preview(request: Request, job_id: str) -> Response:
+        found = results.image(job_id, request.scope)
+        return _jpeg(await made(_reduced, found.file(), PREVIEW))
 
     @routes.get("/{job_id}/boxes.jpg")
-    async def boxes(job_id: str) -> Response:
-        path, result = results.image(job_id)
-        return _jpeg(await asyncio.to_thread(_with_boxes, path, result))
+    async def boxes(request: Request, job_id: str) -> Response:
+        found = results.image(job_id, request.scope)
+        return _jpeg(await made(_with_boxes, found.file(), found.result))
 
     @routes.get("/{job_id}/result.json")
-    async def result_json(job_id: str) -> Response:
-        _, result = results.image(job_id)
-        return Response(result.model_dump_json(indent=2), media_type="application/json")
+    async def result_json(request: Request, job_id: str) -> Response:
+        found = results.image(job_id, request.scope)
+        body = found.result.model_dump_json(indent=2)
+        return Response(body, media_type="application/json", headers=_HEADERS)
 
     @routes.get("/batch/{batch_id}/results.json")
-    async def batch_json(batch_id: str) -> Response:
-        return Response(_batch_json(results.batch(batch_id)), media_type="application/json")
+    async def batch_json(request: Request, batch_id: str) -> Response:
+        found = results.batch(batch_id, request.scope)
+        return Response(_batch_json(found), media_type="application/json", headers=_HEADERS)
 
     @routes.get("/batch/{batch_id}/images.zip")
-    async def batch_zip(batch_id: str) -> Response:
-        packed = await asyncio.to_thread(_zip, results.batch(batch_id))
-        return Response(packed, media_type="application/zip")
+    async def batch_zip(request: Request, batch_id: str) -> Response:
+        packed = await made(_zip, results.batch(batch_id, request.scope))
+        return StreamingResponse(_read(packed), media_type="application/zip", headers=_HEADERS)
 
     return routes
 
@@ -149,17 +186,30 @@ def _encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _batch_json(found: Sequence[tuple[Path, DetectionResult]]) -> bytes:
-    body = [{"file": path.name, **result.model_dump()} for path, result in found]
+def _batch_json(found: Sequence[Found]) -> bytes:
+    body = [{"file": each.upload.name, **each.result.model_dump()} for each in found]
     return json.dumps(body, indent=2, ensure_ascii=False).encode()
 
 
-def _zip(found: Sequence[tuple[Path, DetectionResult]]) -> bytes:
-    buffer = io.BytesIO()
-    # Stored, not deflated: JPEGs do not get smaller.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as packed:
-        for number, (path, result) in enumerate(found, 1):
-            if path.exists():
-                packed.writestr(f"{number:03d}-{path.stem}.jpg", _with_boxes(path, result))
-        packed.writestr("results.json", _batch_json(found))
-    return buffer.getvalue()
+def _zip(found: Sequence[Found]) -> IO[bytes]:
+    """In a file without a name, which is gone when it is closed: a thousand images are large."""
+    packed = tempfile.TemporaryFile()  # noqa: SIM115 - read when it has been returned
+    try:
+        # Stored, not deflated: JPEGs do not get smaller.
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for number, each in enumerate(found, 1):
+                with contextlib.suppress(NotFound, FileNotFoundError):
+                    name = f"{number:03d}-{Path(each.upload.name).stem}.jpg"
+                    archive.writestr(name, _with_boxes(each.file(), each.result))
+            archive.writestr("results.json", _batch_json(found))
+        packed.seek(0)
+    except BaseException:
+        packed.close()
+        raise
+    return packed
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        while block := file.read(ZIP_BLOCK):
+            yield block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import warnings
 from collections.abc import AsyncIterator
@@ -10,41 +11,40 @@ from contextlib import asynccontextmanager
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.routing import Route
+from starlette.routing import Route, request_response
 from starlette.types import ASGIApp
 
 from examples import photos
 from frontend.api import problems
 from frontend.detection import DetectionService
-from frontend.pages import header, report, result_files, theme, traces
+from frontend.limits import Limiter
+from frontend.pages import detect_many, header, report, result_files, theme, traces
+from frontend.pages.batches import Batches
+from frontend.pages.browser import NamesBrowser
 from frontend.pages.detect import DetectPage
 from frontend.pages.detect_one import Runner
+from frontend.pages.events import Events
+from frontend.pages.example_photos import Examples
 from frontend.pages.i18n import EN, ZH, Texts
 from frontend.pages.monitor import page as monitor
 from frontend.pages.result_files import Results
 from frontend.pages.trace_links import Links
-from frontend.pages.uploads import Uploads, UploadWatch
+from frontend.pages.upload_request import OVERSIZE, Intake
+from frontend.pages.upload_routes import UploadRoutes
+from frontend.pages.uploads import Uploads
 from frontend.status import Status
 from monitoring.stores.contract import TraceStore
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 
-#: Seconds that uploaded files are kept, and between two clearings.
-KEEP_FILES_S, CLEAR_EVERY_S = 3600, 600
-#: Files larger than an image may be, up to this many times, still reach the service, which
-#: says what is wrong and leaves a trace; beyond it the browser refuses them.
-OVERSIZE = 5
-#: Seconds for which an event of a page may wait before it is looked at.
-POLL_S = 0.05
-#: Seconds between two looks at how far the pages' work is.
-PROGRESS_S = 0.1
+#: Seconds between two looks at Gradio's queue, in which no event of ours waits.
+IDLE_S = 1.0
 #: Our texts in Gradio's table of texts, apart from its own.
 LABEL = "damoscope.{}"
 SILENT: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
-#: What the pages ask Gradio for, and the only addresses of Gradio's that exist here. `run/predict`
-#: runs the events that do not wait in Gradio's queue, `queue/join` those that do.
+#: What the pages ask Gradio for, and the only addresses of Gradio's that exist here.
 ADDRESSES = {
     "/": "GET",
     "/monitor": "GET",
@@ -54,13 +54,13 @@ ADDRESSES = {
     "/favicon.ico": "GET",
     "/assets/{path:path}": "GET",
     "/static/{path:path}": "GET",
-    "/gradio_api/file={path:path}": "GET",
-    "/gradio_api/upload": "POST",
-    "/gradio_api/upload_progress": "GET",
-    "/gradio_api/run/predict": "POST",
-    "/gradio_api/queue/join": "POST",
-    "/gradio_api/queue/data": "GET",
 }
+#: The one that runs events.
+EVENTS = "/gradio_api/run/predict"
+#: Addresses of Gradio's that are ours here: what they serve are files.
+UPLOAD = "/gradio_api/upload"
+UPLOAD_PROGRESS = "/gradio_api/upload_progress"
+FILE = "/gradio_api/file={upload_id}"
 
 
 class Site:
@@ -72,26 +72,41 @@ class Site:
         telemetry: Telemetry,
         detection: DetectionService,
         status: Status,
+        limiter: Limiter,
         traces_store: TraceStore,
     ) -> None:
-        os.environ["GRADIO_TEMP_DIR"] = str((settings.home / "uploads").resolve())
-        uploads, kept, links = Uploads(), Results(), Links(settings.jaeger_ui_url)
+        folder = settings.home.resolve() / "uploads"
+        # Gradio has nothing to write; should it ever, then here.
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        self._uploads = Uploads(folder, bytes_most=settings.page_uploads_bytes)
+        kept, links, examples = Results(), Links(settings.jaeger_ui_url), Examples(photos())
+        runner = Runner(detection, telemetry.tracer)
+        self._batches = Batches(runner, self._uploads, kept)
         i18n = gr.I18n(
             **{"en": _labels(EN), "zh": _labels(ZH), "zh-CN": _labels(ZH), "zh-TW": _labels(ZH)}
         )
         page = DetectPage(
-            runner=Runner(detection, uploads, telemetry.tracer, settings.max_upload_bytes),
+            uploads=self._uploads,
+            runner=runner,
+            batches=self._batches,
             results=kept,
             links=links,
             snapshot=lambda: status.snapshot,
-            examples=photos(),
+            examples=examples,
             label=lambda key: i18n(LABEL.format(key)),
         )
-        self._gradio = _gradio(_blocks(page), settings, i18n)
-        self._uploads = uploads
+        blocks = _blocks(page)
+        self._gradio = _gradio(blocks, settings, i18n)
+        self._events = Events(self._gradio, blocks)
+        intake = Intake(
+            self._uploads, settings.max_upload_bytes, lambda client: limiter.check(client, "upload")
+        )
+        self._files = UploadRoutes(self._uploads, intake)
         self._routers = [
             header.router(),
+            examples.router(),
             result_files.router(kept),
+            detect_many.router(self._batches, links),
             traces.router(traces_store, links),
         ]
 
@@ -100,31 +115,46 @@ class Site:
         for router in self._routers:
             app.include_router(router)
         monitor.install(app)
-        for path, method in ADDRESSES.items():
-            gradio: ASGIApp = self._gradio
-            if path.endswith("/upload"):
-                gradio = UploadWatch(gradio, self._uploads)
-            app.router.routes.append(Route(path, gradio, methods=[method], include_in_schema=False))
+        served: list[tuple[str, str, ASGIApp]] = [
+            *((path, method, self._gradio) for path, method in ADDRESSES.items()),
+            (EVENTS, "POST", self._events),
+            (UPLOAD, "POST", request_response(self._files.upload)),
+            (UPLOAD_PROGRESS, "GET", request_response(self._files.progress)),
+            (FILE, "GET", request_response(self._files.file)),
+        ]
+        for path, method, endpoint in served:
+            named = NamesBrowser(endpoint)
+            app.router.routes.append(Route(path, named, methods=[method], include_in_schema=False))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Gradio's own lifespan."""
-        async with self._gradio.router.lifespan_context(self._gradio):
-            yield
+        """Gradio's own lifespan, and what clears away after the pages."""
+        sweeps = [
+            asyncio.create_task(self._uploads.sweep(), name="uploads-sweep"),
+            asyncio.create_task(self._batches.sweep(), name="batches-sweep"),
+        ]
+        try:
+            async with self._gradio.router.lifespan_context(self._gradio):
+                yield
+        finally:
+            for sweep in sweeps:
+                sweep.cancel()
+            self._uploads.close()
 
 
 def _gradio(blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -> FastAPI:
     """The whole of Gradio's application, in one of its own: it would take every address."""
     own = FastAPI(telemetry=SILENT, openapi_url=None)
-    # Gradio checks the paths that an event names only once its own launcher has set this.
+    # No event names a path here. Should one ever, Gradio checks it only once its own launcher
+    # has set this.
     blocks.has_launched = True
     with warnings.catch_warnings():
         # It warns that pages cannot be rendered by a Node server, which was not asked for.
         warnings.filterwarnings("ignore", message="SSR mode is not supported")
         _mount(own, blocks, settings, i18n)
     # Gradio looks for events a thousand times a second by default: 7 % of a core.
-    blocks._queue.sleep_when_free = POLL_S
-    blocks._queue.progress_update_sleep_when_free = PROGRESS_S
+    blocks._queue.sleep_when_free = IDLE_S
+    blocks._queue.progress_update_sleep_when_free = IDLE_S
     return own
 
 
@@ -140,7 +170,6 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -
             "redoc_url": None,
             "exception_handlers": problems.HANDLERS,
         },
-        allowed_paths=[str(photo) for photo in photos()],
         max_file_size=OVERSIZE * settings.max_upload_bytes,
         footer_links=[],
         run_history=False,
@@ -164,7 +193,6 @@ def _blocks(page: DetectPage) -> gr.Blocks:
         title="damoscope",
         analytics_enabled=False,
         fill_width=True,
-        delete_cache=(CLEAR_EVERY_S, KEEP_FILES_S),
     )
     with blocks:
         page.build(blocks)

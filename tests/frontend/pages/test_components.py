@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import string
-import time
 from typing import Any
 
 import pytest
-from opentelemetry.context import Context
-from opentelemetry.trace import format_trace_id, get_current_span
-from starlette.testclient import TestClient
-from starlette.types import Receive, Scope, Send
 
 from frontend.pages import error_text, waterfall
 from frontend.pages.i18n import EN, ZH
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
-from frontend.pages.uploads import Arrival, Uploads, UploadWatch
 from monitoring.stores.contract import Event, LogLine, Span
 from pipeline import errors
 
@@ -33,55 +27,6 @@ def test_both_languages_say_the_same() -> None:
     for key in EN:
         fields = [{f for _, f, _, _ in string.Formatter().parse(t[key])} for t in (EN, ZH)]
         assert fields[0] - {None} == fields[1] - {None}, key
-
-
-def test_an_arrival_is_given_once() -> None:
-    """A file's second run is not its upload's any more; equal files keep their order."""
-    uploads = Uploads()
-    for first_byte_ns in (1, 2):
-        uploads.note(Arrival("/a", first_byte_ns, Context()))
-    taken = [uploads.take("/a"), uploads.take("/a"), uploads.take("/a")]
-    assert [arrival and arrival.first_byte_ns for arrival in taken] == [1, 2, None]
-
-
-def test_an_old_arrival_is_forgotten() -> None:
-    """An image that is run long after its upload begins a trace of its own."""
-    uploads = Uploads(fresh_s=0)
-    uploads.note(Arrival("/a", 1, Context()))
-    assert uploads.take("/a") is None
-
-
-def test_arrivals_are_bounded() -> None:
-    """Uploads that nobody asks for do not pile up."""
-    uploads = Uploads(most=2)
-    for number in range(5):
-        uploads.note(Arrival(f"/{number}", number, Context()))
-    assert [bool(uploads.take(f"/{number}")) for number in range(5)] == [False] * 3 + [True] * 2
-
-
-@pytest.mark.parametrize(("status", "noted"), [(200, True), (413, False)])
-def test_the_watch_notes_what_is_stored(status: int, noted: bool) -> None:
-    """Paths in the answer of an upload are noted, whatever parts it comes in; refusals are not."""
-
-    async def gradio(scope: Scope, receive: Receive, send: Send) -> None:
-        assert b"accept-encoding" not in dict(scope["headers"])
-        while (await receive()).get("more_body"):
-            pass
-        await send({"type": "http.response.start", "status": status, "headers": []})
-        await send({"type": "http.response.body", "body": b'["/', "more_body": True})
-        await send({"type": "http.response.body", "body": b'a"]'})
-
-    uploads = Uploads()
-    client = TestClient(UploadWatch(gradio, uploads))
-    before_ns = time.time_ns()
-    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
-    client.post("/gradio_api/upload", content=b"x", headers={"traceparent": traceparent})
-    arrival = uploads.take("/a")
-    assert (arrival is not None) is noted
-    if arrival is not None:
-        assert before_ns < arrival.first_byte_ns < time.time_ns()
-        parent = get_current_span(arrival.parent).get_span_context()
-        assert format_trace_id(parent.trace_id) == "a" * 32
 
 
 def test_the_tree_of_spans() -> None:

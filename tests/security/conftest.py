@@ -1,0 +1,19 @@
+"""A running service for the tests of its pages that leave it as they found it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.security.pages import RATE, UPLOADS_BYTES
+from tests.servers import Service
+
+
+@pytest.fixture(scope="session")
+def pages_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`damoscope up` with little space for uploads, and a rate that a test can reach."""
+    folder = tmp_path_factory.mktemp("pages-service")
+    limits = {"DAMOSCOPE_PAGE_UPLOADS_BYTES": str(UPLOADS_BYTES), "DAMOSCOPE_RATE_LIMIT": RATE}
+    with Service(folder / "home", **limits) as running:
+        yield running.wait_until_ready()
