@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
 from starlette.datastructures import State
@@ -26,6 +27,7 @@ from frontend.replies import Replies
 from frontend.status import Status
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
+from pipeline.errors import ConfigurationError
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
@@ -139,9 +141,23 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         app.include_router(otlp.router(stores.receiver))
     if site is not None:
         site.add_to(app)
+    _check_public_path(settings.public_path, app)
     return Frontend(
         app,
         [  # the first is the outermost
             Middleware(Edge, settings),
         ],
     )
+
+
+def _check_public_path(path: str, app: FastAPI) -> None:
+    """Whether a proxy has stripped the public URL's path off can be told from none of our own."""
+    first = path.strip("/").partition("/")[0]
+    taken = {
+        str(route.path).strip("/").partition("/")[0] for route in iter_route_contexts(app.routes)
+    }
+    if first and first in taken:
+        raise ConfigurationError(
+            f"DAMOSCOPE_PUBLIC_URL: its path must not begin with /{first}, which is an address of "
+            "the service itself"
+        )

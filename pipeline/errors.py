@@ -70,6 +70,15 @@ class Forbidden(DamoscopeError):
     outcome = "invalid"
 
 
+class Misdirected(DamoscopeError):
+    """The request is for a host that this service is not."""
+
+    status = 421
+    code = "misdirected"
+    title = "Not this host"
+    outcome = "invalid"
+
+
 class ImageTooLarge(DamoscopeError):
     """More bytes or more pixels than the limits allow."""
 

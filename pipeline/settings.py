@@ -8,12 +8,14 @@ The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.varia
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from limits import parse as parse_rate
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
@@ -29,6 +31,9 @@ from pipeline.errors import ConfigurationError
 
 CONFIG_FILE: Final = "damoscope.toml"
 PREFIX: Final = "DAMOSCOPE_"
+#: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
+_URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
 
 
 def _data_folder() -> Path:
@@ -105,6 +110,17 @@ class Settings(BaseSettings):
         None,
         description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: "
         "addresses or networks, separated by commas. Unset: none.",
+    )
+    public_url: Annotated[str | None, UP_AND_READERS] = Field(
+        None,
+        description="The service as browsers reach it, with the path that a proxy puts it under, "
+        "such as `https://exams.example/phones`. Unset: the address that a request names; links "
+        "in notifications lead to the address it listens on.",
+    )
+    cors_origins: Annotated[str | None, FRONTEND] = Field(
+        None,
+        description="Origins of other sites whose pages may use the API, such as "
+        "`https://exams.example`, separated by commas. Unset: none.",
     )
     redis_url: Annotated[str | None, EVERY] = Field(
         None,
@@ -226,11 +242,6 @@ class Settings(BaseSettings):
     alerts: Annotated[Path | None, READERS] = Field(
         None, description="File of alert rules. Unset: the rules that ship, `alerts.yaml`."
     )
-    public_url: Annotated[str | None, READERS] = Field(
-        None,
-        description="The service as a browser reaches it, for links in notifications. "
-        "Unset: the address it listens on.",
-    )
     notify: Annotated[SecretStr | None, READERS] = Field(
         None, description="Where notifications go: Apprise URLs, separated by spaces."
     )
@@ -282,6 +293,32 @@ class Settings(BaseSettings):
                 ) from error
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _known_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not _URL.fullmatch(value) or ".." in value:
+            raise ValueError(
+                "write scheme, host and path, such as https://exams.example/phones, in ASCII"
+            )
+        scheme, rest = value.split("://")
+        host, slash, path = rest.partition("/")
+        return f"{scheme.lower()}://{_host(scheme, host)}{slash}{path}".rstrip("/")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _known_origins(cls, value: str | None) -> str | None:
+        found = []
+        for each in value.split(",") if value else ():
+            if not _ORIGIN.fullmatch(each.strip()):
+                raise ValueError(
+                    "name each origin, such as https://exams.example, without a path or wildcards"
+                )
+            scheme, host = each.strip().removesuffix("/").split("://")
+            found.append(f"{scheme.lower()}://{_host(scheme, host)}")
+        return ",".join(found) or None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -303,6 +340,16 @@ class Settings(BaseSettings):
         """The frontend's address as a client on this machine reaches it."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def public_path(self) -> str:
+        """The path of the public URL, such as `/phones`; empty where it has none."""
+        return urlsplit(self.public_url or "").path
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may use the API."""
+        return tuple(self.cors_origins.split(",")) if self.cors_origins else ()
 
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for the processes a command starts.
@@ -328,6 +375,12 @@ class Settings(BaseSettings):
         """Whether a setting's value must not be shown."""
         field = cls.model_fields.get(name)
         return field is not None and field.annotation == SecretStr | None
+
+
+def _host(scheme: str, host: str) -> str:
+    """Host and port as browsers write them."""
+    default = ":443" if scheme.lower() == "https" else ":80"
+    return host.lower().removesuffix(default)
 
 
 def variable(name: str) -> str:

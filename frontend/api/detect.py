@@ -113,11 +113,11 @@ async def detect(
         if prefer and "respond-async" in prefer:
             job_id = await detection.submit(asked)
             body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
-            return _json(Accepted(**body), 202, {"Location": _job_url(job_id)})
+            return _json(Accepted(**body), 202, {"Location": _job_url(request, job_id)})
         return Response(await detection.detect(asked), media_type="application/json")
     except errors.DamoscopeError as error:
         if asked.job_id and error.status in (503, 504):
-            error.headers = {"Location": _job_url(asked.job_id)}
+            error.headers = {"Location": _job_url(request, asked.job_id)}
         raise
 
 
@@ -183,5 +183,6 @@ def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = N
     return Response(body.model_dump_json(), status, headers, "application/json")
 
 
-def _job_url(job_id: str) -> str:
-    return JOB_PATH.format(job_id=job_id)
+def _job_url(request: Request, job_id: str) -> str:
+    path: str = request.scope.get("root_path", "")
+    return path + JOB_PATH.format(job_id=job_id)

@@ -59,6 +59,15 @@ def problem(
     return JSONResponse(body, status, headers, MEDIA_TYPE)
 
 
+async def refusal(scope: Scope, receive: Receive, send: Send, error: errors.DamoscopeError) -> None:
+    """Answer with an error from a layer outside of the application. A WebSocket is closed."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    response = problem(error.code, error.title, error.status, str(error), error.headers)
+    await response(scope, receive, send)
+
+
 def described(status: int, description: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's entry for a problem that an operation may answer with."""
     return {status: {"description": description, "content": {MEDIA_TYPE: {"schema": SCHEMA}}}}

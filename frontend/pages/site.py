@@ -28,6 +28,7 @@ from frontend.pages.example_photos import Examples
 from frontend.pages.i18n import EN, ZH, Texts
 from frontend.pages.monitor import page as monitor
 from frontend.pages.result_files import Results
+from frontend.pages.root import AtRoot, OwnRoot
 from frontend.pages.trace_links import Links
 from frontend.pages.upload_request import OVERSIZE, Intake
 from frontend.pages.upload_routes import UploadRoutes
@@ -61,6 +62,8 @@ EVENTS = "/gradio_api/run/predict"
 UPLOAD = "/gradio_api/upload"
 UPLOAD_PROGRESS = "/gradio_api/upload_progress"
 FILE = "/gradio_api/file={upload_id}"
+#: Those that are pages.
+PAGES = frozenset({"/", "/monitor", "/traces", "/report"})
 
 
 class Site:
@@ -97,7 +100,8 @@ class Site:
         )
         blocks = _blocks(page)
         self._gradio = _gradio(blocks, settings, i18n)
-        self._events = Events(self._gradio, blocks)
+        self._public_url = settings.public_url
+        self._events = Events(AtRoot(self._gradio), blocks)
         intake = Intake(
             self._uploads, settings.max_upload_bytes, lambda client: limiter.check(client, "upload")
         )
@@ -115,8 +119,13 @@ class Site:
         for router in self._routers:
             app.include_router(router)
         monitor.install(app)
+        gradio = AtRoot(self._gradio)
+        page = OwnRoot(gradio, self._public_url) if self._public_url else gradio
         served: list[tuple[str, str, ASGIApp]] = [
-            *((path, method, self._gradio) for path, method in ADDRESSES.items()),
+            *(
+                (path, method, page if path in PAGES else gradio)
+                for path, method in ADDRESSES.items()
+            ),
             (EVENTS, "POST", self._events),
             (UPLOAD, "POST", request_response(self._files.upload)),
             (UPLOAD_PROGRESS, "GET", request_response(self._files.progress)),
@@ -163,6 +172,8 @@ def _mount(app: FastAPI, blocks: gr.Blocks, settings: Settings, i18n: gr.I18n) -
         app,
         blocks,
         path="/",
+        # Unset: what `Host` says. Fields by which others say more do not come this far.
+        root_path=settings.public_url,
         app_kwargs={
             # FastAPI's own telemetry is on by default, in Gradio's application too.
             "telemetry": SILENT,

@@ -29,7 +29,7 @@ from telemetry.setup import Telemetry
 
 # As `frontend.main` does, before the first instrumentation of this process.
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
-HOST = "http://cam.test:8000"
+HOST = "http://cam.localhost:8000"
 
 
 class Answers(DetectionService):
@@ -81,7 +81,11 @@ class Application:
 
 @contextmanager
 def application(
-    home: Path, *, pages: bool = False, tracers: AnyTracerProvider | None = None
+    home: Path,
+    *,
+    pages: bool = False,
+    tracers: AnyTracerProvider | None = None,
+    **settings: Any,
 ) -> Iterator[Application]:
     """Build it; its store is closed afterwards. `tracers` are by default those whose spans are
     kept."""
@@ -95,7 +99,7 @@ def application(
         tracer_provider=tracers or provider,
         meter_provider=meters,
     )
-    given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1")
+    given = Settings(home=home, pages=pages, redis_url="redis://127.0.0.1:1", **settings)
     stores = open_stores(given)
 
     async def built() -> Frontend:

@@ -99,7 +99,7 @@ def test_the_span_of_a_request(app: Application) -> None:
         "url.query": "max_detections=3",
         "url.scheme": "http",
         "network.protocol.version": "1.1",
-        "server.address": "cam.test",
+        "server.address": "cam.localhost",
         "server.port": 8000,
         "client.address": "127.0.0.1",
         "client.port": 123,
@@ -163,10 +163,17 @@ def test_forwarded_fields_are_not_believed(app: Application) -> None:
     assert (attributes["server.address"], attributes["server.port"]) == ("::1", 80)
 
 
-@pytest.mark.parametrize("host", ["", "a:b:c", "x:99999", "[::1"])
+@pytest.mark.parametrize("host", ["a:b:c", "x:99999", "[::1"])
 def test_a_host_that_is_none(app: Application, host: str) -> None:
-    """A `Host` that cannot be read harms nothing."""
+    """A `Host` that cannot be read is no name of this service."""
     answer = app.ask("POST", DETECT_PATH, content=b"1", headers=JPEG | {"host": host})
+    assert answer.status_code == 421
+    assert app.spans() == ()
+
+
+def test_no_host(app: Application) -> None:
+    """Where none is named, the server is the socket's address."""
+    answer = app.ask("POST", DETECT_PATH, content=b"1", headers=JPEG | {"host": ""})
     assert answer.status_code == 200
     assert (app.span().attributes or {})["server.port"] == 8000
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from starlette.types import Message, Receive, Scope, Send
 
-from frontend.layers import HeadAsGet
+from frontend.layers import HeadAsGet, name_server
 
 
 def test_head_of_a_stream_without_end() -> None:
@@ -35,3 +37,12 @@ def test_head_of_a_stream_without_end() -> None:
         {"type": "http.response.start", "status": 200, "headers": []},
         {"type": "http.response.body", "body": b""},
     ]
+
+
+@pytest.mark.parametrize("host", ["", "a:b:c", "x:99999", "[::1"])
+def test_a_host_that_names_no_server(host: str) -> None:
+    """A `Host` that cannot be read leaves the span as it was."""
+    span = TracerProvider().get_tracer("test").start_span("POST")
+    name_server(span, {"scheme": "http", "headers": [(b"host", host.encode())]})
+    assert not span.attributes  # type: ignore[attr-defined]
+    span.end()

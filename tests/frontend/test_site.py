@@ -29,7 +29,7 @@ USED = {
 def gradio_addresses(site: Application) -> set[tuple[str, str]]:
     """Every method and address of Gradio's own application, with `x` for what varies."""
     named = next(r for r in site.app.routes if isinstance(r, Route) and r.path == "/monitor").app
-    own = named.app  # type: ignore[attr-defined]
+    own = named.app.app  # type: ignore[attr-defined] # inside of AtRoot
     mount = next(route for route in own.routes if isinstance(route, Mount))
     return {
         (method, re.sub(r"{[^}]*}", "x", str(route.path)))
