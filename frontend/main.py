@@ -14,7 +14,6 @@ import uvicorn
 from frontend.app import Frontend, build
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
-from pipeline.images import warm_up
 from pipeline.settings import Settings
 from telemetry import catalogue, setup, variables
 from telemetry.setup import Telemetry
@@ -77,7 +76,6 @@ def run(settings: Settings) -> None:
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     stores = open_stores(settings)
     telemetry = setup.start(catalogue.SERVICE_FRONTEND)
-    warm_up()
     app = build(settings, telemetry, stores)
     # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.
     gc.collect()

@@ -59,7 +59,7 @@ class Stages:
         spec = self._detector.spec
         started = taken.now_ns()
         try:
-            item.prepared = preprocess(taken.image, taken.job.image, spec.height, spec.width)
+            item.prepared = preprocess(taken.image, spec.height, spec.width)
         except Exception as error:  # whatever one image does must not stop a worker
             item.fail(_purposeful(error), SPAN_PREPROCESS)
         item.stages[SPAN_PREPROCESS] = (started, taken.now_ns())

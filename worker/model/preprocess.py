@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
+from pipeline import images
 from pipeline.errors import InvalidImage
-from pipeline.job import ImageInfo
+from pipeline.images import Header
 
-#: By how much an image is averaged before it is fitted to the model's input; with each, the flag by
-#: which OpenCV has a JPEG's decoder do so, which leaves out what nobody would see.
-REDUCED = {8: 64, 4: 32, 2: 16}
+#: By how much an image is averaged before it is fitted to the model's input. A JPEG's decoder does
+#: so while it decodes, and leaves out what nobody would see.
+REDUCED = (8, 4, 2)
 #: So many pixels must be left of it for each that the model takes.
 LEFT = 2
 #: Shrinking by less than the first takes one sample a pixel, by less than the second two along each
 #: axis; by more, a mean of all there is.
 ONE_SAMPLE, TWO_SAMPLES = 1.25, 4.0
+
+#: How the stored pixels are turned to be seen, by EXIF orientation: whether rows and columns change
+#: places, and what OpenCV calls the mirroring after that.
+UPRIGHT = {2: (False, 1), 3: (False, -1), 4: (False, 0), 5: (True, None), 6: (True, 1),
+           7: (True, -1), 8: (True, 0)}  # fmt: skip
+#: What libjpeg says of a JPEG that lacks nothing. Anything else means that pixels are made up.
+HARMLESS = re.compile(r"Unknown Adobe|unknown JFIF|Inconsistent progression")
+#: What it says when there is more before the end marker than the picture takes.
+STUFFED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 Pixels = NDArray[np.uint8]
 
@@ -34,28 +46,36 @@ class Prepared:
     height: int
 
 
-def preprocess(data: bytes, info: ImageInfo, height: int, width: int) -> Prepared:
+def preprocess(data: bytes, height: int, width: int, *, reduced: bool = True) -> Prepared:
     """Decode and resize to `height` x `width`, stretched as DAMO-YOLO was trained.
 
     Shrinking averages areas, in two steps where the image is large: whole blocks of pixels first,
     which the decoder of a JPEG does while it decodes, and then what is left. Every format goes the
-    same way, so that one picture gives the same input, whatever its file is.
+    same way, so that one picture gives the same input, whatever its file is. (To
+    compare, `reduced` set to False has JPEGs decoded in full.)
     EXIF orientation is applied; grey, palette, CMYK and 16-bit images become 8-bit RGB,
     transparency is dropped, and of animations the first frame is taken.
-    Raises InvalidImage when the bytes cannot be decoded.
+    Raises InvalidImage when the bytes cannot be decoded, or are those of half a picture.
     """
-    share = _share(info.height, info.width, height, width)
-    if share > 1 and info.format in ("JPEG", "MPO"):
-        image = _decode(data, info, REDUCED[share])
-        if image.shape[:2] == (info.height // share, info.width // share):
-            return Prepared(_fitted(image, height, width, share), info.width, info.height)
-        # Its header says something else than its data: the data counts.
-    image = _decode(data, info)
-    seen_height, seen_width = image.shape[:2]
-    share = _share(seen_height, seen_width, height, width)
-    if share > 1:
-        image = _resized(image, seen_width // share, seen_height // share, cv2.INTER_AREA)
+    header = images.read(data)
+    still = header.still(data)
+    jpeg = header.kind in ("JPEG", "MPO")
+    if jpeg and reduced:
+        share = _share(header.height, header.width, *_turned(header, height, width))
+        image = _upright(_decode_jpeg(still, header, share), header)
+        seen_width, seen_height = header.size_seen
+    else:
+        image = _upright(_decode_jpeg(still, header, 1) if jpeg else _decode(still, header), header)
+        seen_height, seen_width = image.shape[:2]
+        share = _share(seen_height, seen_width, height, width)
+        if share > 1:
+            image = _resized(image, seen_width // share, seen_height // share, cv2.INTER_AREA)
     return Prepared(_fitted(image, height, width, share), seen_width, seen_height)
+
+
+def _turned(header: Header, height: int, width: int) -> tuple[int, int]:
+    """The model's height and width along those of the stored pixels."""
+    return (width, height) if header.orientation in images.SIDEWAYS else (height, width)
 
 
 def _share(seen_height: int, seen_width: int, height: int, width: int) -> int:
@@ -71,15 +91,60 @@ def _share(seen_height: int, seen_width: int, height: int, width: int) -> int:
     return 1
 
 
-def _decode(data: bytes, info: ImageInfo, flag: int = 0) -> Pixels:
-    """H x W x 3, RGB."""
+def _decode_jpeg(data: bytes, header: Header, share: int) -> Pixels:
+    """H x W x 3, RGB, as it is stored, each pixel the mean of share x share.
+
+    By simplejpeg, which tells what libjpeg has to say: OpenCV decodes half a picture in silence.
+    """
+    size = {"min_height": header.height // share, "min_width": header.width // share}
+    whole, said = _strict(data, size)
+    if stuffed := STUFFED.search(said):
+        # A picture in pieces says so too, if it is the last thing that is wrong with it.
+        whole, said = _strict(data[: -2 - int(stuffed[1])] + data[-2:], size)
+    if whole is not None:
+        return whole
+    if "Could not determine subsampling" in said:
+        # Rarer samplings than libjpeg-turbo's own interface knows.
+        image = _decode(data, header)
+        share_size = header.width // share, header.height // share
+        return image if share == 1 else _resized(image, *share_size, cv2.INTER_AREA)
+    if HARMLESS.search(said):
+        as_it_is: Pixels = simplejpeg.decode_jpeg(data, "RGB", strict=False, **size)
+        return as_it_is
+    if "remature end" in said:
+        raise InvalidImage(f"the {header.kind} is cut short: its last rows are missing")
+    raise InvalidImage(f"the {header.kind} cannot be decoded: its data is damaged")
+
+
+def _strict(data: bytes, size: dict[str, int]) -> tuple[Pixels | None, str]:
+    """The picture, or what libjpeg has to say of it."""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | flag)
-    except cv2.error as error:
-        raise InvalidImage(f"the {info.format} cannot be decoded: {error.err}") from error
+        return simplejpeg.decode_jpeg(data, "RGB", **size), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _decode(data: bytes, header: Header) -> Pixels:
+    """H x W x 3, RGB, as it is stored; a TIFF upright."""
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # an assertion in C++, of no use to who sent the image
+        image = None
     if image is None:
-        raise InvalidImage(f"the {info.format} cannot be decoded: its data is damaged")
+        raise InvalidImage(f"the {header.kind} cannot be decoded: its data is damaged or cut short")
     return image.astype(np.uint8, copy=False)
+
+
+def _upright(image: Pixels, header: Header) -> Pixels:
+    """Turned as the EXIF orientation says: here, since OpenCV overlooks it in many a file."""
+    # A TIFF OpenCV has turned, whatever it is told.
+    if header.orientation not in UPRIGHT or header.kind == "TIFF":
+        return image
+    swapped, mirrored = UPRIGHT[header.orientation]
+    if swapped:
+        image = np.asarray(cv2.transpose(image), np.uint8)
+    return image if mirrored is None else np.asarray(cv2.flip(image, mirrored), np.uint8)
 
 
 def _fitted(image: Pixels, height: int, width: int, share: int) -> Pixels:

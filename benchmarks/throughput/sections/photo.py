@@ -25,8 +25,6 @@ TITLE = "A photo of 12 megapixels"
 RUNS = 5
 #: Score from which a box can be the partner of a detection.
 LOW = 0.05
-#: A format that has no reduced decoding, so that the decoder works in full.
-IN_FULL = "in full"
 
 
 def estimate_s(options: Options) -> float:
@@ -42,12 +40,11 @@ def measure(options: Options, say: Callable[[str], None]) -> dict[str, Any]:
     for path in sorted((ROOT / "examples").glob("*.jpg")):
         data, info = enlarged(path)
         figures["size"] = [info.width, info.height]
-        figures["photos"].append({"name": path.name} | _compare(detector, data, info))
+        figures["photos"].append({"name": path.name} | _compare(detector, data))
         say(f"{path.name}: {figures['photos'][-1]}")
     for _ in range(options.rounds):
         full, reduced, again = (
-            _preprocess_ms(detector, data, given)
-            for given in (_in_full(info), info, _in_full(info))
+            _preprocess_ms(detector, data, reduced=way) for way in (False, True, False)
         )
         figures["full_ms"] += [full, again]
         figures["reduced_ms"].append(reduced)
@@ -68,15 +65,11 @@ def enlarged(path: Path, megapixels: float = 12.2) -> tuple[bytes, ImageInfo]:
     return data, ImageInfo(width=width, height=height, format="JPEG", bytes=len(data))
 
 
-def _in_full(info: ImageInfo) -> ImageInfo:
-    return info.model_copy(update={"format": IN_FULL})
-
-
-def _preprocess_ms(detector: Detector, data: bytes, info: ImageInfo) -> float:
+def _preprocess_ms(detector: Detector, data: bytes, *, reduced: bool) -> float:
     taken = []
     for _ in range(RUNS):
         began = time.perf_counter()
-        preprocess(data, info, detector.spec.height, detector.spec.width)
+        preprocess(data, detector.spec.height, detector.spec.width, reduced=reduced)
         taken.append((time.perf_counter() - began) * 1e3)
     return float(np.median(taken))
 
@@ -91,14 +84,14 @@ def _detect(detector: Detector, prepared: Prepared, threshold: float) -> list[De
     )[0]  # fmt: skip
 
 
-def _compare(detector: Detector, data: bytes, info: ImageInfo) -> dict[str, Any]:
+def _compare(detector: Detector, data: bytes) -> dict[str, Any]:
     """Each detection of either way beside the other way's nearest box, however that scored.
 
     A score just above the threshold one way may lie just below it the other way, so the partner
     is looked for below the threshold, too.
     """
     size = (detector.spec.height, detector.spec.width)
-    prepared = [preprocess(data, given, *size) for given in (_in_full(info), info)]
+    prepared = [preprocess(data, *size, reduced=way) for way in (False, True)]
     full, reduced = (_detect(detector, one, detector.score_threshold) for one in prepared)
     full_low, reduced_low = (_detect(detector, one, LOW) for one in prepared)
     pairs = [
