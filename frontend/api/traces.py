@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +15,10 @@ from monitoring.stores.contract import LogLine, Span, TraceSummary, Window, by_s
 from pipeline import errors
 
 router = APIRouter(prefix="/api/v1/traces")
+
+#: Spans of one answer, and at most.
+SPANS_USUAL = 1000
+SPANS_MAX = 5000
 
 
 class Summary(BaseModel):
@@ -89,17 +93,33 @@ async def search(
     "/{trace_id}", summary="One trace", responses=responses(errors.NotFound, errors.Unavailable)
 )
 async def trace(
-    request: Request, trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+    request: Request,
+    response: Response,
+    trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
+    limit: Annotated[int, Query(ge=1, le=SPANS_MAX)] = SPANS_USUAL,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> list[SpanOut]:
-    """Every span of a trace, by start time."""
+    """The spans of a trace by start time, 1,000 at once unless `limit` says otherwise.
+
+    `X-Total-Count` has how many there are, `X-Dropped-Count` how many more came and were not
+    kept because the trace was too large. Where there are more than the answer holds, `Link`
+    has the address of the next ones.
+    """
     store = request.app.state.stores.traces
-    spans = await run_in_threadpool(store.get, trace_id)
-    if not spans:
+    part = await run_in_threadpool(store.part, trace_id, offset, limit)
+    if not part.total:
         raise errors.NotFound(
             f"no trace {trace_id}: it was never seen, is not here yet, or is kept no longer"
         )
-    lines = by_span(spans, await run_in_threadpool(store.lines, trace_id))
-    return [_span(span, lines[span.span_id]) for span in spans]
+    response.headers["x-total-count"] = str(part.total)
+    if part.dropped:
+        response.headers["x-dropped-count"] = str(part.dropped)
+    following = offset + len(part.spans)
+    if part.spans and following < part.total:
+        response.headers["link"] = f'<{trace_id}?limit={limit}&offset={following}>; rel="next"'
+    lines = await run_in_threadpool(store.lines, trace_id)
+    logged = by_span(part.spans, lines, whole=len(part.spans) == part.total)
+    return [_span(span, logged[span.span_id]) for span in part.spans]
 
 
 def _summary(item: TraceSummary) -> Summary:

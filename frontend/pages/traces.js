@@ -49,7 +49,7 @@ async function refresh() {
   mark();
 }
 
-async function open(id) {
+async function open(id, spans) {
   shown = id;
   page.classList.toggle("open", Boolean(id));
   mark();
@@ -58,12 +58,13 @@ async function open(id) {
     return;
   }
   for (let attempt = 0; attempt < RETRIES && shown === id; attempt++) {
-    const answer = await fetch(`pages/traces/${encodeURIComponent(id)}`).catch(() => null);
+    const query = spans ? `?spans=${encodeURIComponent(spans)}` : "";
+    const answer = await fetch(`pages/traces/${encodeURIComponent(id)}${query}`).catch(() => null);
     if (shown !== id) return;
     const html = answer?.ok ? await answer.text() : "";
-    const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.name);
+    const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.span);
     if (html) detail.innerHTML = html;
-    detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.name); });
+    detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.span); });
     if (detail.querySelector('[data-complete="1"]')) return;
     if (answer && !answer.ok) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -98,7 +99,9 @@ element.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="traces"]');
   const row = event.target.closest("tr[data-trace]");
   const choice = event.target.closest(".ds-choice button");
-  if (choice) go({ status: choice.value });
+  const more = event.target.closest("[data-more]");
+  if (more) open(shown, more.dataset.more);
+  else if (choice) go({ status: choice.value });
   else if (link) go({ trace: new URL(link.href).searchParams.get("trace") });
   else if (row) go({ trace: row.dataset.trace });
   else return;

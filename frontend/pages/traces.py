@@ -26,6 +26,8 @@ from pipeline.errors import Unavailable
 
 #: Images listed.
 LIMIT = 100
+#: Spans of one trace that a page may have: as many as the embedded store keeps, and more.
+SPANS_MAX = 10_000
 STATUSES = ("", "ok", "error")
 
 
@@ -76,15 +78,16 @@ def router(store: TraceStore, links: Links) -> APIRouter:
     @routes.get("/{trace_id}")
     async def one(
         trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
+        spans: Annotated[int, Query(ge=1, le=SPANS_MAX)] = waterfall.SHOWN,
         accept_language: Annotated[str | None, Header()] = None,
     ) -> HTMLResponse:
         words = texts(accept_language)
         try:
-            spans = await run_in_threadpool(store.get, trace_id)
+            part = await run_in_threadpool(store.part, trace_id, 0, spans)
             lines = await run_in_threadpool(store.lines, trace_id)
         except Unavailable as error:
             return HTMLResponse(_unreadable(error, words))
-        return HTMLResponse(waterfall.view(trace_id, spans, lines, words, links))
+        return HTMLResponse(waterfall.view(trace_id, part, lines, words, links))
 
     return routes
 

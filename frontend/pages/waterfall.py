@@ -10,67 +10,112 @@ from typing import Any
 from frontend.pages.i18n import Texts
 from frontend.pages.timings import milliseconds
 from frontend.pages.trace_links import Links
-from monitoring.stores.contract import Event, Link, LogLine, Span, by_span
+from monitoring.stores.contract import (
+    TRACE_MAX_LINES,
+    Event,
+    Link,
+    LogLine,
+    Span,
+    TracePart,
+    by_span,
+)
 from telemetry import catalogue
 
 #: Parts that the time axis is divided into.
 TICKS = 4
+#: Spans that are shown at first, and that each press of the button adds.
+SHOWN = 500
+#: Levels of indentation; deeper ones stay where these end.
+DEPTH_MAX = 24
 #: A span without which an image's trace is still on its way, unless the request has failed.
 LAST = catalogue.SPAN_PROCESS
 
 
 def view(
-    trace_id: str, spans: Sequence[Span], lines: Sequence[LogLine], words: Texts, links: Links
+    trace_id: str, part: TracePart, lines: Sequence[LogLine], words: Texts, links: Links
 ) -> str:
     """The waterfall. `data-complete` says whether more spans are to be expected."""
+    spans = part.spans
     if not spans:
         return (
             '<div class="ds-waterfall" data-complete="0"><div class="ds-empty">'
             f"<p data-waiting>{escape(words['trace.waiting'])}</p>"
             f"<p data-missing hidden>{escape(words['trace.missing'])}</p></div></div>"
         )
-    start = min(span.start_unix_ns for span in spans)
-    total_ms = max((span.start_unix_ns - start) / 1e6 + span.duration_ms for span in spans)
-    logged = by_span(spans, lines)
+    start, total_ms = part.start_unix_ns, (part.end_unix_ns - part.start_unix_ns) / 1e6
+    logged = by_span(spans, lines, whole=len(spans) == part.total)
     body = "".join(
         _span(span, logged[span.span_id], depth, start, total_ms, words)
         for span, depth in tree(spans)
     )
     return (
-        f'<div class="ds-waterfall" data-complete="{int(_is_complete(spans))}" '
-        f'data-trace="{escape(trace_id)}">{_head(trace_id, spans, total_ms, words, links)}'
-        f'<div class="ds-spans">{_axis(total_ms)}{body}</div></div>'
+        f'<div class="ds-waterfall" data-complete="{int(_is_complete(part))}" '
+        f'data-trace="{escape(trace_id)}">{_head(trace_id, part, total_ms, words, links)}'
+        f"{_notes(part, lines, words)}"
+        f'<div class="ds-spans">{_axis(total_ms)}{body}</div>{_more(part, words)}</div>'
     )
+
+
+def _more(part: TracePart, words: Texts) -> str:
+    """What of a large trace is not shown: asked for by a button, or not kept at all."""
+    shown = len(part.spans)
+    if shown >= part.total:
+        return ""
+    text = words["trace.part"].format(shown=shown, total=part.total)
+    return (
+        f'<p class="ds-part"><span class="ds-muted">{escape(text)}</span> '
+        f'<button type="button" data-more="{shown + SHOWN}">{escape(words["trace.more"])}</button>'
+        "</p>"
+    )
+
+
+def _notes(part: TracePart, lines: Sequence[LogLine], words: Texts) -> str:
+    notes = []
+    if part.dropped:
+        notes.append(words["trace.dropped"].format(count=part.dropped, total=part.total))
+    if len(lines) >= TRACE_MAX_LINES:
+        notes.append(words["trace.lines.full"].format(count=TRACE_MAX_LINES))
+    return "".join(f'<p class="ds-part-note" role="note">{escape(note)}</p>' for note in notes)
 
 
 def tree(spans: Sequence[Span]) -> Iterator[tuple[Span, int]]:
     """Every span once, parents before children, with its depth; siblings by start.
 
-    A span whose parent is not here (a caller's, or not yet arrived) is a root.
+    A span whose parent is not here (a caller's, or not yet arrived) is a root; so is the first
+    of spans that are each other's parents.
     """
     known = {span.span_id for span in spans}
+    ordered = sorted(spans, key=lambda span: span.start_unix_ns)
     children: dict[str | None, list[Span]] = defaultdict(list)
-    for span in sorted(spans, key=lambda span: span.start_unix_ns):
+    for span in ordered:
         parent = span.parent_span_id if span.parent_span_id in known else None
         children[parent].append(span)
-    waiting = [(span, 0) for span in reversed(children[None])]
-    while waiting:
-        span, depth = waiting.pop()
-        yield span, depth
-        waiting += [(child, depth + 1) for child in reversed(children.pop(span.span_id, []))]
+    seen: set[str] = set()
+    for root in (*children[None], *ordered):
+        waiting = [(root, 0)]
+        while waiting:
+            span, depth = waiting.pop()
+            if span.span_id in seen:
+                continue
+            seen.add(span.span_id)
+            yield span, depth
+            waiting += [(child, depth + 1) for child in reversed(children[span.span_id])]
 
 
-def _is_complete(spans: Sequence[Span]) -> bool:
+def _is_complete(part: TracePart) -> bool:
+    if len(part.spans) < part.total:
+        return True  # of a trace of this size nobody waits for the last span
+    spans = part.spans
     found = {span.name for span in spans}
     failed = any(span.kind == "SERVER" and _went_wrong(span) for span in spans)
     served = bool(found & {catalogue.SPAN_REQUEST_UI, catalogue.SPAN_REQUEST_API})
     return (served and (LAST in found or failed)) or catalogue.SPAN_BATCH in found
 
 
-def _head(trace_id: str, spans: Sequence[Span], total_ms: float, words: Texts, links: Links) -> str:
+def _head(trace_id: str, part: TracePart, total_ms: float, words: Texts, links: Links) -> str:
     services = "".join(
         f'<li><i class="{_service_class(service)}"></i>{escape(_service(service, words))}</li>'
-        for service in sorted({span.service for span in spans})
+        for service in sorted({span.service for span in part.spans})
     )
     jaeger = links.jaeger(trace_id)
     jaeger_link = (
@@ -79,7 +124,7 @@ def _head(trace_id: str, spans: Sequence[Span], total_ms: float, words: Texts, l
         if jaeger
         else ""
     )
-    count = words["trace.spans"].format(count=len(spans))
+    count = words["trace.spans"].format(count=part.total)
     return (
         f'<header><h2>{milliseconds(total_ms)}<span class="ds-muted">{escape(count)}</span></h2>'
         f'<ul class="ds-legend">{services}</ul><p class="ds-links">{jaeger_link}'
@@ -112,8 +157,9 @@ def _span(span: Span, lines: Sequence[LogLine], depth: int, start: int, total_ms
     }[side]
     failed = " failed" if _went_wrong(span) else ""
     return (
-        f'<details class="ds-span{failed}" data-name="{escape(span.name)}" data-depth="{depth}">'
-        f'<summary><span class="name" style="padding-left:{depth * 14}px">'
+        f'<details class="ds-span{failed}" data-name="{escape(span.name)}" '
+        f'data-span="{escape(span.span_id)}" data-depth="{depth}">'
+        f'<summary><span class="name" style="padding-left:{min(depth, DEPTH_MAX) * 14}px">'
         f'<i class="{_service_class(span.service)}"></i><span>{escape(span.name)}</span></span>'
         f'<span class="lane"><i class="{_service_class(span.service)}" '
         f'style="left:{left:.3f}%;width:{width:.3f}%"></i>'

@@ -30,6 +30,8 @@ SERVICE_NAME = "service.name"
 SERVICE_INSTANCE = "service.instance.id"
 HOST_ID = "host.id"
 
+#: Log lines that are kept of one trace.
+TRACE_MAX_LINES = 200
 #: A process that has been silent for longer no longer counts in `latest`.
 LIVE_S = 60.0
 
@@ -87,11 +89,18 @@ class LogLine:
     stack: str = ""
 
 
-def by_span(spans: Sequence[Span], lines: Sequence[LogLine]) -> dict[str, list[LogLine]]:
-    """The lines that each span has logged; those of a span that is not here are the first's."""
+def by_span(
+    spans: Sequence[Span], lines: Sequence[LogLine], *, whole: bool = True
+) -> dict[str, list[LogLine]]:
+    """The lines that each span has logged.
+
+    Those of a span that is not here are the first's, or, where `spans` are not the `whole`
+    trace, nobody's: they come with their span.
+    """
     found: dict[str, list[LogLine]] = {span.span_id: [] for span in spans}
+    others = found[spans[0].span_id] if whole else []
     for line in lines:
-        found.get(line.span_id, found[spans[0].span_id]).append(line)
+        found.get(line.span_id, others).append(line)
     return found
 
 
@@ -117,6 +126,20 @@ class TraceSummary:
     #: Stage name to milliseconds, for the stages whose spans have arrived. Of an
     #: image that was tried more than once, the last try.
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TracePart:
+    """Some spans of a trace, by start, and how much there is of it in all."""
+
+    spans: tuple[Span, ...] = ()
+    #: Spans that the store has of the trace.
+    total: int = 0
+    #: Spans that came and were not kept because the trace was too large.
+    dropped: int = 0
+    #: From the first span's start to the last one's end, those that are not among `spans` too.
+    start_unix_ns: int = 0
+    end_unix_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +223,10 @@ class TraceStore(Protocol):
 
     def get(self, trace_id: str) -> list[Span]:
         """Every span of one trace, of every service, by start; empty when it is not known."""
+        ...
+
+    def part(self, trace_id: str, offset: int = 0, limit: int | None = None) -> TracePart:
+        """`limit` spans of one trace from the `offset`-th on: a trace may have thousands."""
         ...
 
     def lines(self, trace_id: str) -> list[LogLine]:

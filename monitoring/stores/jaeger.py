@@ -21,6 +21,7 @@ from monitoring.stores.contract import (
     RequestStatus,
     Span,
     SpanStatus,
+    TracePart,
     TraceSummary,
     Window,
 )
@@ -92,6 +93,14 @@ class JaegerTraces:
             return []
         traces = self._ask(f"/api/traces/{trace_id}", {})
         return [span for trace in traces for span in spans_of(trace)]
+
+    def part(self, trace_id: str, offset: int = 0, limit: int | None = None) -> TracePart:
+        spans = self.get(trace_id)  # Jaeger has no other way
+        if not spans:
+            return TracePart()
+        ends = (span.start_unix_ns + round(span.duration_ms * 1e6) for span in spans)
+        shown = spans[offset : None if limit is None else offset + limit]
+        return TracePart(tuple(shown), len(spans), 0, spans[0].start_unix_ns, max(ends))
 
     def lines(self, trace_id: str) -> list[LogLine]:
         return []  # Jaeger takes no log lines

@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.logs.v1 import logs_pb2
 
-from monitoring.stores.contract import LogLine
+from monitoring.stores.contract import TRACE_MAX_LINES, LogLine
+from monitoring.stores.embedded.limits import EXPORT_MAX_LINES, STACK_MAX, TEXT_MAX
 from monitoring.stores.embedded.otlp import (
     MAX_NS,
     MalformedTelemetry,
@@ -24,13 +25,13 @@ from monitoring.stores.embedded.otlp import (
     text_of,
     value_of,
 )
+from monitoring.stores.embedded.room import used
 
-#: Lines of one trace, and of all: more of a trace are not kept, and of all the oldest go.
-TRACE_MAX_LINES = 200
+#: Lines of all traces: more are not kept, the oldest go.
 MAX_LINES = 100_000
-#: Characters of a message, and of a stack trace.
-MESSAGE_MAX = 4096
-STACK_MAX = 16384
+#: Lines dropped at once where they take too much.
+STEP_LINES = 2000
+_STACK = "exception.stacktrace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,17 @@ def decode_logs(body: bytes) -> LogExport:
     except DecodeError as error:
         raise MalformedTelemetry(f"not an ExportLogsServiceRequest: {error}") from error
     export = LogExport()
+    left = EXPORT_MAX_LINES
     for group in message.resource_logs:
         service = service_of(group.resource)
         for scope in group.scope_logs:
-            for record in scope.log_records:
+            count = len(scope.log_records)
+            if count > left:
+                reason = f"more than {EXPORT_MAX_LINES} log records in an export"
+                export.rejected.add(reason, count - left)
+            records = scope.log_records[:left]
+            left -= len(records)
+            for record in records:
                 if not record.trace_id:
                     continue
                 if len(record.trace_id) != 16 or len(record.span_id) not in (0, 8):
@@ -62,15 +70,15 @@ def decode_logs(body: bytes) -> LogExport:
 
 
 def _line(record: logs_pb2.LogRecord, service: str, logger: str) -> LogLine:
-    attributes = attributes_of(record.attributes)
-    stack = attributes.get("exception.stacktrace")
+    attributes = attributes_of(each for each in record.attributes if each.key == _STACK)
+    stack = attributes.get(_STACK)
     return LogLine(
         trace_id=record.trace_id.hex(),
         span_id=record.span_id.hex(),
         time_unix_ns=min(record.time_unix_nano or record.observed_time_unix_nano, MAX_NS),
         level=record.severity_text[:20],
         logger=logger[:200],
-        message=text_of(value_of(record.body))[:MESSAGE_MAX],
+        message=text_of(value_of(record.body))[:TEXT_MAX],
         service=service[:200],
         stack=text_of(stack)[-STACK_MAX:] if stack else "",
     )
@@ -106,8 +114,12 @@ def _read(connection: sqlite3.Connection, trace_id: bytes) -> Iterator[LogLine]:
         yield LogLine(trace_id.hex(), span_id.hex(), *rest)
 
 
-def drop_lines(connection: sqlite3.Connection, received_before_s: float) -> None:
-    """Drop lines that came before a time, and the oldest that are more than `MAX_LINES`."""
+def drop_lines(connection: sqlite3.Connection, received_before_s: float, max_chars: int) -> None:
+    """Drop lines that came before a time, and the oldest that are too many or too long in all."""
     (newest,) = connection.execute("SELECT coalesce(max(id), 0) FROM line").fetchone()
     connection.execute("DELETE FROM line WHERE id <= ?", (newest - MAX_LINES,))
     connection.execute("DELETE FROM line WHERE received_s < ?", (received_before_s,))
+    while used(connection, "line_bytes") > max_chars:
+        connection.execute(
+            "DELETE FROM line WHERE id IN (SELECT id FROM line ORDER BY id LIMIT ?)", (STEP_LINES,)
+        )

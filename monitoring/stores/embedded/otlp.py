@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -21,7 +22,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from monitoring.stores.contract import SERVICE_NAME, Event, Link, Span, SpanStatus
-from monitoring.stores.summary import is_error
+from monitoring.stores.embedded.limits import (
+    CHUNK_MAX_SPANS,
+    EXPORT_MAX_SPANS,
+    RESOURCE_MAX_BYTES,
+    SPAN_MAX_S,
+)
+from monitoring.stores.embedded.trim import trimmed
 from pipeline.errors import DamoscopeError
 from telemetry import catalogue
 
@@ -39,8 +46,19 @@ _KINDS = {
 #: Of the window that DEFLATE looks back on, as a power of two: the spans of one trace and of the
 #: dictionary fit into 8 KiB.
 WINDOW_BITS = 13
-#: The attributes that tell a request and whether it went well.
-_FILTERED = (catalogue.ATTR_ROUTE, catalogue.ATTR_OUTCOME)
+#: What summaries are made of: names of spans, and attributes.
+_NAMED = frozenset((*catalogue.STAGES, catalogue.SPAN_PROCESS))
+_TOLD = frozenset(
+    (
+        catalogue.ATTR_ROUTE,
+        catalogue.ATTR_OUTCOME,
+        catalogue.ATTR_DETECTIONS,
+        catalogue.ATTR_JOB_ID,
+        catalogue.ATTR_ERROR_TYPE,
+        catalogue.ATTR_PROBLEM_CODE,
+        catalogue.ATTR_PROBLEM_DETAIL,
+    )
+)
 
 
 class MalformedTelemetry(DamoscopeError):
@@ -53,24 +71,14 @@ class MalformedTelemetry(DamoscopeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """The row of one image request: what searches filter by."""
-
-    trace_id: bytes
-    span_id: bytes
-    start_ns: int
-    duration_ns: int
-    error: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Chunk:
-    """The spans of one trace and one process that came in one export, encoded."""
+    """Spans of one trace and one process that came in one export, encoded."""
 
     trace_id: bytes
     resource: bytes
     spans: bytes
-    requests: tuple[Request, ...]
+    #: The same spans, as far as summaries need them.
+    outlines: tuple[Span, ...]
 
 
 @dataclass(slots=True)
@@ -100,18 +108,29 @@ def decode_traces(body: bytes) -> TraceExport:
     except DecodeError as error:
         raise MalformedTelemetry(f"not an ExportTraceServiceRequest: {error}") from error
     export = TraceExport()
+    left = EXPORT_MAX_SPANS
     for group in message.resource_spans:
+        count = sum(len(scope.spans) for scope in group.scope_spans)
         resource = group.resource.SerializeToString(deterministic=True)
+        if len(resource) > RESOURCE_MAX_BYTES:
+            reason = f"a resource of more than {RESOURCE_MAX_BYTES} bytes"
+            export.rejected.add(reason, count)
+            continue
+        if count > left:
+            export.rejected.add(f"more than {EXPORT_MAX_SPANS} spans in an export", count - left)
+        spans = islice((span for scope in group.scope_spans for span in scope.spans), left)
+        left -= min(count, left)
         traces: dict[bytes, list[trace_pb2.Span]] = {}
-        for scope in group.scope_spans:
-            for span in scope.spans:
-                if fault := _fault(span):
-                    export.rejected.add(fault)
-                else:
-                    traces.setdefault(span.trace_id, []).append(span)
-        for trace_id, spans in traces.items():
-            requests = tuple(_requests(spans))
-            export.chunks.append(Chunk(trace_id, resource, encode_spans(spans), requests))
+        for span in spans:
+            if fault := _fault(span):
+                export.rejected.add(fault)
+            else:
+                traces.setdefault(span.trace_id, []).append(span)
+        for trace_id, found in traces.items():
+            for first in range(0, len(found), CHUNK_MAX_SPANS):
+                part = found[first : first + CHUNK_MAX_SPANS]
+                outlines = tuple(map(outline, part))
+                export.chunks.append(Chunk(trace_id, resource, encode_spans(part), outlines))
     return export
 
 
@@ -140,21 +159,41 @@ def _fault(span: trace_pb2.Span) -> str | None:
         return "a span without a valid trace id"
     if len(span.span_id) != 8 or not any(span.span_id):
         return "a span without a valid span id"
-    if not 0 < span.start_time_unix_nano <= MAX_NS or span.end_time_unix_nano > MAX_NS:
+    if len(span.parent_span_id) not in (0, 8):
+        return "a span without a valid parent id"
+    start_ns, end_ns = span.start_time_unix_nano, span.end_time_unix_nano
+    if not 0 < start_ns <= MAX_NS or end_ns > MAX_NS or end_ns - start_ns > SPAN_MAX_S * 10**9:
         return "a span without a valid time"
+    if not trimmed(span):
+        return "a span that is too large"
     return None
 
 
-def _requests(spans: Iterable[trace_pb2.Span]) -> Iterator[Request]:
-    for span in spans:
-        if span.kind != trace_pb2.Span.SPAN_KIND_SERVER:
-            continue
-        attributes = attributes_of(each for each in span.attributes if each.key in _FILTERED)
-        if catalogue.ATTR_ROUTE in attributes:
-            error = is_error(_STATUS.get(span.status.code, "unset"), attributes)
-            duration_ns = max(0, span.end_time_unix_nano - span.start_time_unix_nano)
-            start_ns = span.start_time_unix_nano
-            yield Request(span.trace_id, span.span_id, start_ns, duration_ns, error)
+def outline(span: trace_pb2.Span) -> Span:
+    """A span without what no summary needs, which is most of it."""
+    is_told = span.kind == trace_pb2.Span.SPAN_KIND_SERVER or span.name == catalogue.SPAN_PROCESS
+    return Span(
+        trace_id=span.trace_id.hex(),
+        span_id=span.span_id.hex(),
+        parent_span_id=span.parent_span_id.hex() or None,
+        name=span.name if span.name in _NAMED else "",
+        kind=_KINDS.get(span.kind, "UNSPECIFIED"),
+        service="",
+        start_unix_ns=span.start_time_unix_nano,
+        duration_ms=max(0, span.end_time_unix_nano - span.start_time_unix_nano) / 1e6,
+        status=_STATUS.get(span.status.code, "unset"),
+        status_message=span.status.message if is_told else "",
+        attributes=attributes_of(each for each in span.attributes if each.key in _TOLD)
+        if is_told
+        else {},
+        events=tuple(
+            Event(event.name, event.time_unix_nano, attributes_of(event.attributes))
+            for event in span.events
+            if event.name == "exception"
+        )
+        if is_told
+        else (),
+    )
 
 
 def span_of(span: trace_pb2.Span, service: str) -> Span:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -18,6 +18,17 @@ from opentelemetry.proto.metrics.v1 import metrics_pb2 as pb
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from monitoring.stores.contract import HOST_ID, SERVICE_INSTANCE, SERVICE_NAME
+from monitoring.stores.embedded.limits import (
+    BUCKETS_MAX,
+    COUNT_MAX,
+    EXPORT_MAX_POINTS,
+    INSTANCE_MAX,
+    NAME_MAX,
+    SERIES_MAX_ATTRIBUTES,
+    SERIES_MAX_LABELS,
+    VALUE_MAX,
+    Room,
+)
 from monitoring.stores.embedded.otlp import (
     MAX_NS,
     MalformedTelemetry,
@@ -27,6 +38,7 @@ from monitoring.stores.embedded.otlp import (
     service_of,
     text_of,
 )
+from telemetry import catalogue
 
 #: `counter`: a sum that only grows. `gauge`: a level, be it an OTLP gauge or a sum
 #: that goes up and down.
@@ -34,8 +46,13 @@ Kind = Literal["counter", "histogram", "gauge"]
 
 _DELTA = pb.AGGREGATION_TEMPORALITY_DELTA
 _NO_VALUE = pb.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
-MAX_BUCKETS = 1000
-MAX_COUNT = 2**53
+#: What a kind of the catalogue is here.
+_KINDS: dict[str, Kind] = {
+    "counter": "counter",
+    "histogram": "histogram",
+    "gauge": "gauge",
+    "up-down counter": "gauge",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +74,7 @@ class Reading:
     bounds: tuple[float, ...] = ()
     counts: tuple[int, ...] = ()
     is_delta: bool = False
+    room: Room = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +92,16 @@ def decode_metrics(body: bytes) -> MetricsExport:
     except DecodeError as error:
         raise MalformedTelemetry(f"not an ExportMetricsServiceRequest: {error}") from error
     export = MetricsExport()
+    left = EXPORT_MAX_POINTS
     for group in message.resource_metrics:
         sender = _Sender.of(group.resource)
         for scope in group.scope_metrics:
             for metric in scope.metrics:
+                count = _count(metric)
+                if fault := _fault(metric, sender, count <= left):
+                    export.rejected.add(fault, count)
+                    continue
+                left -= count
                 export.readings.extend(_readings(metric, sender, export.rejected))
     return export
 
@@ -103,6 +127,22 @@ class _Sender:
             if self.host:
                 own[HOST_ID] = self.host
         return own
+
+
+def _count(metric: pb.Metric) -> int:
+    data = metric.WhichOneof("data")
+    return len(getattr(metric, data).data_points) if data else 0
+
+
+def _fault(metric: pb.Metric, sender: _Sender, is_room: bool) -> str | None:
+    if not is_room:
+        return f"more than {EXPORT_MAX_POINTS} data points in an export"
+    if not 0 < len(metric.name) <= NAME_MAX:
+        return f"a metric without a name, or with one of more than {NAME_MAX} characters"
+    identity = (sender.service, sender.instance, sender.host)
+    if any(len(text) > INSTANCE_MAX for text in identity):
+        return f"a resource whose identity has more than {INSTANCE_MAX} characters"
+    return None
 
 
 def _readings(metric: pb.Metric, sender: _Sender, rejected: Rejected) -> Iterator[Reading]:
@@ -134,19 +174,24 @@ def _numbers(
         if point.flags & _NO_VALUE:
             continue
         value = float(getattr(point, point.WhichOneof("value") or "as_double"))
-        if not math.isfinite(value) or not _has_time(point):
+        if not abs(value) <= VALUE_MAX or not _has_time(point):  # NaN is not
             rejected.add(f"{metric.name}: a point without a valid value or time")
+            continue
+        labels = _labels(point.attributes)
+        if labels is None:
+            rejected.add(f"{metric.name}: a point with too many attributes, or too long ones")
             continue
         yield Reading(
             metric=metric.name,
             kind=kind,
-            attributes=_labels(point.attributes, sender.labels(kind)),
+            attributes=_json({**labels, **sender.labels(kind)}),
             instance=sender.instance,
             # A level needs no start: a new reading replaces the one before.
             start_ns=0 if kind == "gauge" or is_delta else point.start_time_unix_nano,
             time_ns=point.time_unix_nano,
             value=value,
             is_delta=is_delta,
+            room=_room(metric.name, kind, labels),
         )
 
 
@@ -158,13 +203,17 @@ def _histograms(metric: pb.Metric, sender: _Sender, rejected: Rejected) -> Itera
         bounds = tuple(point.explicit_bounds)
         # A histogram may leave its buckets out: it is one bucket without bounds then.
         counts = tuple(point.bucket_counts) or (point.count,)
-        if not (_has_time(point) and math.isfinite(point.sum) and _is_histogram(bounds, counts)):
+        if not (_has_time(point) and abs(point.sum) <= VALUE_MAX and _is_histogram(bounds, counts)):
             rejected.add(f"{metric.name}: a point without valid buckets, sum or time")
+            continue
+        labels = _labels(point.attributes)
+        if labels is None:
+            rejected.add(f"{metric.name}: a point with too many attributes, or too long ones")
             continue
         yield Reading(
             metric=metric.name,
             kind="histogram",
-            attributes=_labels(point.attributes, sender.labels("histogram")),
+            attributes=_json({**labels, **sender.labels("histogram")}),
             instance=sender.instance,
             start_ns=0 if is_delta else point.start_time_unix_nano,
             time_ns=point.time_unix_nano,
@@ -172,15 +221,16 @@ def _histograms(metric: pb.Metric, sender: _Sender, rejected: Rejected) -> Itera
             bounds=bounds,
             counts=counts,
             is_delta=is_delta,
+            room=_room(metric.name, "histogram", labels),
         )
 
 
 def _is_histogram(bounds: tuple[float, ...], counts: tuple[int, ...]) -> bool:
     return (
-        len(counts) == len(bounds) + 1 <= MAX_BUCKETS
+        len(counts) == len(bounds) + 1 <= BUCKETS_MAX
         and all(map(math.isfinite, bounds))
         and all(low < high for low, high in pairwise(bounds))
-        and sum(counts) < MAX_COUNT
+        and sum(counts) < COUNT_MAX
     )
 
 
@@ -188,6 +238,26 @@ def _has_time(point: pb.NumberDataPoint | pb.HistogramDataPoint) -> bool:
     return 0 < point.time_unix_nano <= MAX_NS and point.start_time_unix_nano <= MAX_NS
 
 
-def _labels(items: Iterable[KeyValue], of_sender: Mapping[str, str]) -> str:
-    labels = {name: text_of(value) for name, value in attributes_of(items).items()}
-    return json.dumps({**labels, **of_sender}, sort_keys=True, separators=(",", ":"))
+def _labels(items: Sequence[KeyValue]) -> dict[str, str] | None:
+    """Attributes as texts; None where they are too many or too long."""
+    if len(items) > SERIES_MAX_ATTRIBUTES:
+        return None
+    if sum(item.ByteSize() for item in items) > SERIES_MAX_LABELS:
+        return None
+    return {name: text_of(value) for name, value in attributes_of(items).items()}
+
+
+def _room(name: str, kind: Kind, labels: Mapping[str, str]) -> Room:
+    """Whether a series is one that the catalogue has."""
+    known = catalogue.METRICS.get(name)
+    if known is None or _KINDS[known.kind] != kind:
+        return "foreign"
+    for label, value in labels.items():
+        values = known.attributes.get(label)
+        if values is None or (values and value not in values):
+            return "foreign"
+    return "own"
+
+
+def _json(labels: Mapping[str, str]) -> str:
+    return json.dumps(labels, sort_keys=True, separators=(",", ":"))

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from monitoring.stores.embedded.limits import (
+    LINES_SHARE,
+    SENDER_MAX,
+    SERIES_MAX,
+    STREAMS_MAX,
+    Room,
+)
 from monitoring.stores.embedded.lines import drop_lines
 from monitoring.stores.embedded.resolutions import DAY_S, LEVELS, SLACK_S
+from monitoring.stores.embedded.room import used
 from monitoring.stores.embedded.schema import WAL_MAX_BYTES
 
 #: Rows dropped in one transaction, so that other writers never wait long.
 STEP_ROWS = 2000
+#: Series, and streams, dropped at once.
+STEP_SERIES = 100
+STEP_STREAMS = 10_000
 #: Share of the size limit at which the oldest traces go: room for what arrives until
-#: the next look.
+#: the next look. The rooms of metrics as well.
 FULL = 0.9
+#: How far back traces go at least while there are metrics that are not the service's own.
+TRACES_LEAST_S = 3600.0
 #: Share of free pages in the file from which they are given back to the file system.
 FREE = 0.25
 #: How often metrics are gone through.
@@ -46,12 +59,18 @@ class Retention:
         if not 0 <= now - self._metrics_at < METRICS_EVERY_S:
             self._metrics_at = now
             drop_metrics(connection, now, self.days)
+        with _transaction(connection):
+            make_room(connection, now)
         while size_used(connection) > (self.max_bytes - WAL_MAX_BYTES) * FULL:
+            # Before less than this is left of traces, metrics that are not ours make way.
+            is_short = _oldest_chunk_s(connection) > now - TRACES_LEAST_S
+            if is_short and drop_series(connection, "foreign", STEP_SERIES):
+                continue
             if not drop_oldest_chunks(connection, STEP_ROWS):
                 break
             oldest = _oldest_chunk_s(connection)
         with _transaction(connection):
-            drop_lines(connection, oldest)
+            drop_lines(connection, oldest, int(self.max_bytes * LINES_SHARE))
         give_back_space(connection, self.max_bytes - WAL_MAX_BYTES)
 
 
@@ -71,6 +90,11 @@ def drop_oldest_chunks(
     if not old:
         return 0
     with _transaction(connection):
+        connection.execute(
+            "DELETE FROM trace WHERE chunk <= ?1"
+            " AND trace_id IN (SELECT trace_id FROM chunk WHERE id <= ?1)",
+            (old[-1],),
+        )
         connection.execute("DELETE FROM chunk WHERE id <= ?", (old[-1],))
         connection.execute("DELETE FROM request WHERE chunk <= ?", (old[-1],))
         connection.execute(
@@ -108,6 +132,64 @@ def drop_metrics(connection: sqlite3.Connection, now_s: float, days: float) -> N
         connection.execute(
             f"DELETE FROM series WHERE id NOT IN (SELECT series FROM stream) AND {left}"
         )
+
+
+def make_room(connection: sqlite3.Connection, now_s: float) -> None:
+    """Where a room is nearly full, let go of what has ended: what was silent longest first.
+
+    In the writer's rounds and not when room is wanted, so that a new series costs the same
+    whether there is room or not.
+    """
+    streams = used(connection, "stream")
+    is_sender_full = connection.execute(
+        "SELECT 1 FROM sender WHERE streams >= CASE room WHEN 'own' THEN ? ELSE ? END LIMIT 1",
+        (SENDER_MAX["own"], SENDER_MAX["foreign"]),
+    ).fetchone()
+    full = [room for room in SERIES_MAX if used(connection, room) > SERIES_MAX[room] * FULL]
+    if streams > STREAMS_MAX * FULL or is_sender_full or full:
+        connection.execute(
+            "DELETE FROM stream WHERE (series, instance, start_ns) IN ("
+            " SELECT series, instance, start_ns FROM stream WHERE until_s < ?"
+            " ORDER BY until_s LIMIT ?)",
+            (int(now_s), STEP_STREAMS),
+        )
+    for room in full:
+        _drop_ended(connection, room, STEP_STREAMS)
+
+
+def _drop_ended(connection: sqlite3.Connection, room: Room, count: int) -> None:
+    """Drop series of a room that no process reports any more.
+
+    Levels first, the oldest first: each process has its own. Of the others, which all processes
+    share and which may be reported again, those with the shortest history.
+    """
+    ended = connection.execute(
+        "SELECT id, kind FROM series WHERE room = ?"
+        " AND NOT EXISTS (SELECT 1 FROM stream WHERE stream.series = series.id)"
+        " ORDER BY kind <> 'gauge', CASE kind WHEN 'gauge' THEN id ELSE -id END LIMIT ?",
+        (room, count),
+    ).fetchall()
+    _delete_series(connection, ended)
+
+
+def drop_series(connection: sqlite3.Connection, room: Room, count: int) -> int:
+    """Drop the oldest series of a room, with all that is known of them; how many went."""
+    oldest = connection.execute(
+        "SELECT id, kind FROM series WHERE room = ? ORDER BY id LIMIT ?", (room, count)
+    ).fetchall()
+    with _transaction(connection):
+        _delete_series(connection, oldest)
+    return len(oldest)
+
+
+def _delete_series(connection: sqlite3.Connection, series: Iterable[tuple[int, str]]) -> None:
+    for id, kind in series:
+        for level, _ in LEVELS:
+            connection.execute(
+                f"DELETE FROM {kind}_point WHERE level = ? AND series = ?", (level, id)
+            )
+        connection.execute("DELETE FROM stream WHERE series = ?", (id,))
+        connection.execute("DELETE FROM series WHERE id = ?", (id,))
 
 
 def size_used(connection: sqlite3.Connection) -> int:

@@ -1,4 +1,4 @@
-"""The SQLite file: its tables, their versions, and how it is opened."""
+"""The SQLite file: how it is made, brought to this version, and opened."""
 
 from __future__ import annotations
 
@@ -8,118 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
+from monitoring.stores.embedded.migrations import MIGRATIONS
 from pipeline.errors import ConfigurationError, Unavailable
 
 #: How long a connection waits for another one's write to end.
 BUSY_TIMEOUT_S = 5.0
 #: What the write-ahead log, a file beside the database, is cut back to.
 WAL_MAX_BYTES = 4 * 2**20
-
-#: One script for each version; `PRAGMA user_version` says how many have run. A
-#: script that has been released is never edited: a change is a further script. A
-#: statement ends with its line.
-MIGRATIONS = (
-    """
-    -- The resource (service, host, process) of spans, encoded: one per process, so it
-    -- is kept once rather than with every trace. Its spans are alike: compressing them
-    -- against the first that came makes them a third as large.
-    CREATE TABLE resource (
-        id INTEGER PRIMARY KEY,
-        body BLOB NOT NULL UNIQUE,
-        dictionary BLOB NOT NULL,
-        seen_s INTEGER NOT NULL
-    );
-    -- The spans of one trace that came in one export: a compressed ScopeSpans.
-    CREATE TABLE chunk (
-        id INTEGER PRIMARY KEY,
-        trace_id BLOB NOT NULL,
-        resource INTEGER NOT NULL REFERENCES resource(id),
-        received_s INTEGER NOT NULL,
-        spans BLOB NOT NULL
-    );
-    CREATE INDEX chunk_trace ON chunk(trace_id);
-    -- What a search filters by, one row for each image request. The rest of a
-    -- summary is read from the chunks of the rows found.
-    CREATE TABLE request (
-        id INTEGER PRIMARY KEY,
-        trace_id BLOB NOT NULL,
-        span_id BLOB NOT NULL,
-        chunk INTEGER NOT NULL,
-        start_ns INTEGER NOT NULL,
-        duration_ns INTEGER NOT NULL,
-        error INTEGER NOT NULL,
-        UNIQUE (trace_id, span_id)
-    );
-    CREATE INDEX request_chunk ON request(chunk);
-    -- These hold every column that is filtered by, so a scan never visits the table.
-    CREATE INDEX request_start ON request(start_ns, duration_ns, error);
-    CREATE INDEX request_duration ON request(duration_ns, start_ns, error);
-    CREATE INDEX request_error ON request(start_ns, duration_ns) WHERE error = 1;
-
-    -- A metric with one set of attributes, as sorted JSON with service.name among
-    -- them; gauges keep service.instance.id too, the others are merged over processes.
-    CREATE TABLE series (
-        id INTEGER PRIMARY KEY,
-        metric TEXT NOT NULL,
-        kind TEXT NOT NULL,        -- counter | histogram | gauge
-        attributes TEXT NOT NULL,
-        bounds TEXT NOT NULL,      -- JSON; [] unless a histogram
-        UNIQUE (metric, kind, attributes, bounds)
-    );
-    -- The last reading of a series from one process: what the next one is compared with.
-    CREATE TABLE stream (
-        series INTEGER NOT NULL REFERENCES series(id),
-        instance TEXT NOT NULL,
-        start_ns INTEGER NOT NULL,
-        time_ns INTEGER NOT NULL,
-        value REAL NOT NULL,
-        counts BLOB NOT NULL,
-        PRIMARY KEY (series, instance, start_ns)
-    ) WITHOUT ROWID;
-    -- What was added in the bucket of `level` seconds that starts at time_s.
-    CREATE TABLE counter_point (
-        level INTEGER NOT NULL,
-        series INTEGER NOT NULL,
-        time_s INTEGER NOT NULL,
-        value REAL NOT NULL,
-        PRIMARY KEY (level, series, time_s)
-    ) WITHOUT ROWID;
-    CREATE TABLE histogram_point (
-        level INTEGER NOT NULL,
-        series INTEGER NOT NULL,
-        time_s INTEGER NOT NULL,
-        sum REAL NOT NULL,
-        counts BLOB NOT NULL,      -- int64 little-endian, one per bucket
-        PRIMARY KEY (level, series, time_s)
-    ) WITHOUT ROWID;
-    CREATE TABLE gauge_point (
-        level INTEGER NOT NULL,
-        series INTEGER NOT NULL,
-        time_s INTEGER NOT NULL,
-        total REAL NOT NULL,
-        readings INTEGER NOT NULL,
-        highest REAL NOT NULL,
-        PRIMARY KEY (level, series, time_s)
-    ) WITHOUT ROWID;
-    """,
-    """
-    -- What was logged within a trace.
-    CREATE TABLE line (
-        id INTEGER PRIMARY KEY,
-        trace_id BLOB NOT NULL,
-        span_id BLOB NOT NULL,
-        received_s INTEGER NOT NULL,
-        time_ns INTEGER NOT NULL,
-        level TEXT NOT NULL,
-        logger TEXT NOT NULL,
-        message TEXT NOT NULL,
-        service TEXT NOT NULL,
-        stack TEXT NOT NULL
-    );
-    CREATE INDEX line_trace ON line(trace_id);
-    CREATE INDEX line_received ON line(received_s);
-    """,
-)
 
 
 def prepare(path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from monitoring.stores.embedded.beyond import Beyond
 from monitoring.stores.embedded.lines import decode_logs, write_lines
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.otlp import Rejected, decode_traces
@@ -14,6 +15,7 @@ from monitoring.stores.embedded.otlp_metrics import decode_metrics
 from monitoring.stores.embedded.points import write_readings
 from monitoring.stores.embedded.retention import Retention
 from monitoring.stores.embedded.schema import Readers, prepare
+from monitoring.stores.embedded.summaries import Summaries
 from monitoring.stores.embedded.traces import EmbeddedTraces, write_chunks
 from monitoring.stores.embedded.writer import PENDING_MAX_BYTES, Writer
 from pipeline.errors import Unavailable
@@ -40,6 +42,8 @@ class EmbeddedStore:
         self._readers = Readers(path)
         self.retention = Retention(days, max_bytes, clock)
         self.writer = Writer(path, self.retention.run, pending_max_bytes=pending_max_bytes)
+        self._summaries = Summaries()
+        self.beyond = Beyond()
         self.traces = EmbeddedTraces(self._readers)
         self.metrics = EmbeddedMetrics(self._readers, clock)
 
@@ -53,7 +57,8 @@ class EmbeddedStore:
         if export.chunks:
 
             def write(connection: sqlite3.Connection) -> None:
-                write_chunks(connection, export.chunks, self._clock())
+                dropped = write_chunks(connection, export.chunks, self._clock(), self._summaries)
+                self.beyond.add("spans of traces that are too large", dropped)
 
             self._submit(write, len(body))
         return export.rejected
@@ -64,7 +69,8 @@ class EmbeddedStore:
         if export.readings:
 
             def write(connection: sqlite3.Connection) -> None:
-                write_readings(connection, export.readings, self._clock())
+                dropped = write_readings(connection, export.readings, self._clock())
+                self.beyond.add("readings of series that are too many", dropped)
 
             self._submit(write, len(body))
         return export.rejected

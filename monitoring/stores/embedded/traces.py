@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1 import trace_pb2
 
-from monitoring.stores.contract import LogLine, Order, RequestStatus, Span, TraceSummary, Window
+from monitoring.stores.contract import (
+    SERVICE_NAME,
+    LogLine,
+    Order,
+    RequestStatus,
+    Span,
+    TracePart,
+    TraceSummary,
+    Window,
+)
+from monitoring.stores.embedded import summaries
+from monitoring.stores.embedded.limits import (
+    NAME_MAX,
+    RESOURCES_MAX,
+    RESOURCES_SHARED,
+    TRACE_MAX_BYTES,
+    TRACE_MAX_SPANS,
+)
 from monitoring.stores.embedded.lines import read_lines
 from monitoring.stores.embedded.otlp import (
     WINDOW_BITS,
     Chunk,
     compress,
     decode_spans,
+    outline,
     service_of,
     span_of,
 )
+from monitoring.stores.embedded.room import used
 from monitoring.stores.embedded.schema import Readers
+from monitoring.stores.embedded.summaries import Summaries
 from monitoring.stores.summary import summarize
 
 #: How often a resource is marked as still in use.
 SEEN_EVERY_S = 3600
+#: Chunks that are read to sum up a request of an older version's row.
+OLD_CHUNKS = 16
 
 _SEARCH = """
-    SELECT trace_id, span_id FROM request INDEXED BY {index}
-    WHERE start_ns >= ? AND start_ns < ? AND duration_ns >= ? {status}
+    SELECT trace_id, span_id, start_ns, duration_ns, error, summary FROM request
+    INDEXED BY {index} WHERE start_ns >= ? AND start_ns < ? AND duration_ns >= ? {status}
     ORDER BY {order} DESC LIMIT ?
 """
 _ORDERS = {
@@ -33,57 +58,95 @@ _ORDERS = {
     "slowest": ("request_duration", "duration_ns"),
 }
 _STATUSES = {None: "", "ok": "AND error = 0", "error": "AND error = 1"}
-
+_CHUNKS = """
+    SELECT chunk.spans, resource.dictionary, resource.body FROM chunk JOIN resource
+    ON resource.id = chunk.resource WHERE chunk.trace_id = ? AND chunk.id < ?
+    ORDER BY chunk.id LIMIT ?
+"""
+_GROW = """
+    INSERT INTO trace (trace_id, spans, bytes, dropped, chunk) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET spans = spans + excluded.spans, bytes = bytes + excluded.bytes,
+        dropped = dropped + excluded.dropped, chunk = max(chunk, excluded.chunk)
+"""
 
 DICTIONARY_MAX_BYTES = 2**WINDOW_BITS
 
 
-def write_chunks(connection: sqlite3.Connection, chunks: Sequence[Chunk], now_s: float) -> None:
-    """Store spans, inside the caller's transaction. A request that came before is left as is."""
+def write_chunks(
+    connection: sqlite3.Connection, chunks: Sequence[Chunk], now_s: float, rows: Summaries
+) -> int:
+    """Store spans, inside the caller's transaction; how many were too many for their trace."""
     resources = {
         body: _resource(connection, body, chunks, int(now_s))
         for body in {chunk.resource for chunk in chunks}
     }
-    for chunk in chunks:
-        resource, dictionary = resources[chunk.resource]
-        row = (chunk.trace_id, resource, int(now_s), compress(chunk.spans, dictionary))
+    return sum(
+        _write_chunk(connection, chunk, *resources[chunk.resource], now_s, rows) for chunk in chunks
+    )
+
+
+def _write_chunk(
+    connection: sqlite3.Connection,
+    chunk: Chunk,
+    resource: int,
+    dictionary: bytes,
+    now_s: float,
+    rows: Summaries,
+) -> int:
+    count, size = len(chunk.outlines), len(chunk.spans)
+    found = connection.execute(
+        "SELECT spans, bytes, chunk FROM trace WHERE trace_id = ?", (chunk.trace_id,)
+    ).fetchone()
+    spans, bytes_, last = found or (0, 0, 0)
+    is_full = spans + count > TRACE_MAX_SPANS or bytes_ + size > TRACE_MAX_BYTES
+    if is_full:
+        connection.execute(_GROW, (chunk.trace_id, 0, 0, count, last))
+    else:
         cursor = connection.execute(
-            "INSERT INTO chunk (trace_id, resource, received_s, spans) VALUES (?, ?, ?, ?)", row
+            "INSERT INTO chunk (trace_id, resource, received_s, spans) VALUES (?, ?, ?, ?)",
+            (chunk.trace_id, resource, int(now_s), compress(chunk.spans, dictionary)),
         )
-        for request in chunk.requests:
-            connection.execute(
-                "INSERT INTO request (trace_id, span_id, chunk, start_ns, duration_ns, error)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (
-                    request.trace_id,
-                    request.span_id,
-                    cursor.lastrowid,
-                    request.start_ns,
-                    request.duration_ns,
-                    request.error,
-                ),
-            )
+        last = cursor.lastrowid
+        connection.execute(_GROW, (chunk.trace_id, count, size, 0, last))
+    # A request is listed even where its spans find no room any more.
+    rows.add(
+        connection, chunk.trace_id, chunk.outlines, before=TRACE_MAX_SPANS if is_full else spans,
+        chunk=last, now_s=now_s,
+        load=lambda: map(outline, _unpacked(connection, chunk.trace_id, before=last)),
+    )  # fmt: skip
+    return count if is_full else 0
 
 
 def _resource(
     connection: sqlite3.Connection, body: bytes, chunks: Iterable[Chunk], now_s: int
 ) -> tuple[int, bytes]:
     """Id and dictionary of a resource, which is made from the first export when it is new."""
-    found = connection.execute(
-        "SELECT id, dictionary, seen_s FROM resource WHERE body = ?", (body,)
-    ).fetchone()
-    if found is None:
-        longest = max((chunk.spans for chunk in chunks if chunk.resource == body), key=len)
-        dictionary = longest[:DICTIONARY_MAX_BYTES]
-        cursor = connection.execute(
-            "INSERT INTO resource (body, dictionary, seen_s) VALUES (?, ?, ?)",
-            (body, dictionary, now_s),
-        )
-        return int(cursor.lastrowid or 0), dictionary
-    id, dictionary, seen_s = found
-    if now_s - seen_s > SEEN_EVERY_S:
-        connection.execute("UPDATE resource SET seen_s = ? WHERE id = ?", (now_s, id))
-    return int(id), dictionary
+    longest = max((chunk.spans for chunk in chunks if chunk.resource == body), key=len)
+    taken = used(connection, "resource")
+    room = (body, _shared(service_of(Resource.FromString(body))), _shared("others"))
+    # Those beyond the limit tell no more than their service, and then not even that.
+    full = (taken >= RESOURCES_MAX) + (taken >= RESOURCES_MAX + RESOURCES_SHARED)
+    for each in (body, *room[1 : full + 1]):
+        found = connection.execute(
+            "SELECT id, dictionary, seen_s FROM resource WHERE body = ?", (each,)
+        ).fetchone()
+        if found is not None:
+            id, dictionary, seen_s = found
+            if now_s - seen_s > SEEN_EVERY_S:
+                connection.execute("UPDATE resource SET seen_s = ? WHERE id = ?", (now_s, id))
+            return int(id), dictionary
+    dictionary = longest[:DICTIONARY_MAX_BYTES]
+    cursor = connection.execute(
+        "INSERT INTO resource (body, dictionary, seen_s) VALUES (?, ?, ?)",
+        (room[full], dictionary, now_s),
+    )
+    return int(cursor.lastrowid or 0), dictionary
+
+
+def _shared(service: str) -> bytes:
+    name = KeyValue(key=SERVICE_NAME, value=AnyValue(string_value=service[:NAME_MAX]))
+    body: bytes = Resource(attributes=[name]).SerializeToString(deterministic=True)
+    return body
 
 
 class EmbeddedTraces:
@@ -109,21 +172,19 @@ class EmbeddedTraces:
         bounds = (int(first * 1e9), int(last * 1e9), int((min_duration_ms or 0) * 1e6))
         with self._readers.connection() as connection:
             rows = connection.execute(query, (*bounds, limit)).fetchall()
-            traces: dict[bytes, Mapping[str, TraceSummary]] = {}
-            for trace_id, _ in rows:
-                if trace_id not in traces:
-                    spans = _spans(connection, trace_id)
-                    traces[trace_id] = {each.span_id: each for each in summarize(spans)}
-        found = (traces[trace_id].get(span_id.hex()) for trace_id, span_id in rows)
+            found = [_summary(connection, *row) for row in rows]
         return [summary for summary in found if summary is not None]
 
     def get(self, trace_id: str) -> list[Span]:
+        return list(self.part(trace_id).spans)
+
+    def part(self, trace_id: str, offset: int = 0, limit: int | None = None) -> TracePart:
         try:
             key = bytes.fromhex(trace_id)
         except ValueError:
-            return []
+            return TracePart()
         with self._readers.connection() as connection:
-            return _spans(connection, key)
+            return _part(connection, key, offset, limit)
 
     def lines(self, trace_id: str) -> list[LogLine]:
         try:
@@ -134,16 +195,64 @@ class EmbeddedTraces:
             return read_lines(connection, key)
 
 
-def _spans(connection: sqlite3.Connection, trace_id: bytes) -> list[Span]:
-    """The spans of one trace by start, each once even if it was exported twice."""
-    rows = connection.execute(
-        "SELECT chunk.spans, resource.dictionary, resource.body FROM chunk JOIN resource"
-        " ON resource.id = chunk.resource WHERE chunk.trace_id = ?",
-        (trace_id,),
-    ).fetchall()
-    services = {body: service_of(Resource.FromString(body)) for _, _, body in rows}
-    spans: dict[bytes, Span] = {}
-    for encoded, dictionary, body in rows:
-        for span in decode_spans(encoded, dictionary).spans:
-            spans.setdefault(span.span_id, span_of(span, services[body]))
-    return sorted(spans.values(), key=lambda span: (span.start_unix_ns, -span.duration_ms))
+def _summary(
+    connection: sqlite3.Connection, trace_id: bytes, span_id: bytes, *row: Any
+) -> TraceSummary | None:
+    start_ns, duration_ns, error, summary = row
+    if summary:
+        return summaries.decode(trace_id, span_id, start_ns, duration_ns, error, summary)
+    # A row of an older version: from the first of its spans, as many as cost little.
+    spans = map(outline, _unpacked(connection, trace_id, limit=OLD_CHUNKS))
+    known = {span.span_id: span for span in spans}
+    found = (each for each in summarize(list(known.values())) if each.span_id == span_id.hex())
+    return next(found, None)
+
+
+def _part(
+    connection: sqlite3.Connection, trace_id: bytes, offset: int, limit: int | None
+) -> TracePart:
+    """Spans of one trace by start, each once even if it was exported twice."""
+    services: dict[bytes, str] = {}
+    spans: dict[bytes, tuple[trace_pb2.Span, str]] = {}
+    for body, chunk in _chunks(connection, trace_id):
+        if body not in services:
+            services[body] = service_of(Resource.FromString(body))
+        for span in chunk:
+            spans.setdefault(span.span_id, (span, services[body]))
+    ordered = sorted(
+        spans.values(), key=lambda each: (each[0].start_time_unix_nano, -_end_ns(each[0]))
+    )
+    shown = ordered[offset : None if limit is None else offset + limit]
+    found = connection.execute(
+        "SELECT dropped FROM trace WHERE trace_id = ?", (trace_id,)
+    ).fetchone()
+    return TracePart(
+        spans=tuple(span_of(*each) for each in shown),
+        total=len(ordered),
+        dropped=found[0] if found else 0,
+        start_unix_ns=ordered[0][0].start_time_unix_nano if ordered else 0,
+        end_unix_ns=max((_end_ns(span) for span, _ in ordered), default=0),
+    )
+
+
+def _end_ns(span: trace_pb2.Span) -> int:
+    return max(span.start_time_unix_nano, span.end_time_unix_nano)
+
+
+def _chunks(
+    connection: sqlite3.Connection,
+    trace_id: bytes,
+    *,
+    before: int = 2**63 - 1,
+    limit: int = -1,
+) -> Iterator[tuple[bytes, Sequence[trace_pb2.Span]]]:
+    """Resource and spans of each piece of a trace, in order of arrival."""
+    for packed, dictionary, body in connection.execute(_CHUNKS, (trace_id, before, limit)):
+        yield body, decode_spans(packed, dictionary).spans
+
+
+def _unpacked(
+    connection: sqlite3.Connection, trace_id: bytes, *, before: int = 2**63 - 1, limit: int = -1
+) -> Iterator[trace_pb2.Span]:
+    for _, spans in _chunks(connection, trace_id, before=before, limit=limit):
+        yield from spans

@@ -24,6 +24,18 @@ PENDING_MAX_BYTES = 64 * 2**20
 BATCH_MAX = 64
 #: How long to wait before a write that the file system or a lock refused is tried again.
 RETRY_S = 1.0
+#: What SQLite says when the same may succeed later: locked, the disk full or failing.
+_LATER = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+    )
+)
 #: A trouble that lasts is logged this often.
 LOG_EVERY_S = 60.0
 
@@ -138,7 +150,7 @@ class Writer:
                     self._connection.execute("ROLLBACK")
                 # Locked, or the disk is full: worth another try, while the queue
                 # fills up and senders are told to come back later.
-                if not isinstance(error, sqlite3.OperationalError) or self._closing:
+                if not _may_pass(error) or self._closing:
                     raise
                 self._log("telemetry waits to be stored (%d exports lost so far): %s", error)
                 time.sleep(RETRY_S)
@@ -159,3 +171,10 @@ class Writer:
                 logger.warning(message, self.refused)
             else:
                 logger.warning(message, self.failed, error)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a write may succeed later; what the write itself got wrong never does."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    return error.sqlite_errorcode & 0xFF in _LATER  # without what an extended code adds

@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from monitoring.stores.contract import LogLine, Span, by_span
-from monitoring.stores.embedded import lines, schema
+from monitoring.stores.embedded import limits, lines, schema
 from monitoring.stores.embedded.otlp import MalformedTelemetry
 from monitoring.stores.embedded.store import EmbeddedStore
 from monitoring.stores.selection import open_readers
@@ -82,7 +82,7 @@ def test_bounds(store: EmbeddedStore) -> None:
     store.flush()
     assert len(store.traces.lines(TRACE.hex())) == lines.TRACE_MAX_LINES
     (long,) = store.traces.lines((b"u" * 16).hex())
-    assert (len(long.message), len(long.stack)) == (lines.MESSAGE_MAX, lines.STACK_MAX)
+    assert (len(long.message), len(long.stack)) == (limits.TEXT_MAX, limits.STACK_MAX)
 
 
 def test_what_is_malformed(store: EmbeddedStore) -> None:

@@ -12,12 +12,13 @@ from monitoring.stores.contract import Window
 from monitoring.stores.embedded import schema
 from monitoring.stores.embedded.resolutions import LEVELS
 from monitoring.stores.embedded.store import EmbeddedStore
-from telemetry.definitions import Counter, Gauge
+from telemetry import catalogue
+from telemetry.definitions import Gauge
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
 
-C = Counter("c")
+C = catalogue.REQUESTS
 
 DAY = 86400
 
@@ -111,7 +112,7 @@ def test_series_that_are_not_sent_go(
     store.flush()
     clock.now_s = NOW_S + 35 * DAY
     store.retention.run(connection)
-    assert connection.execute("SELECT metric FROM series").fetchall() == [("c",)]
+    assert connection.execute("SELECT metric FROM series").fetchall() == [(C.name,)]
     store.receive_metrics(live.counter(C, clock.now_s, 40))
     store.flush()
     assert store.metrics.increase(C, Window(clock.now_s - 60, clock.now_s + 60)) == {(): 5}

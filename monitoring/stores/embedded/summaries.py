@@ -1,0 +1,165 @@
+"""The row of each image request: what lists filter by and show, written as its spans arrive.
+
+A list reads these rows only, so that it costs the same however large the traces are.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from monitoring.stores.contract import Span, TraceSummary
+from monitoring.stores.embedded.limits import START_AHEAD_S, SUMMARY_MAX_SPANS, TEXT_MAX
+from monitoring.stores.summary import summarize
+from telemetry import catalogue
+
+#: Traces whose spans are still arriving, and their spans: more are read again from the file.
+OPEN_MAX_TRACES = 1024
+OPEN_MAX_SPANS = 16_384
+
+_WRITE = """
+    INSERT INTO request (trace_id, span_id, chunk, start_ns, duration_ns, error, summary)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, span_id) DO {otherwise}
+"""
+_UPDATE = _WRITE.format(otherwise="UPDATE SET summary = excluded.summary")
+_KEEP = _WRITE.format(otherwise="NOTHING")
+
+
+@dataclass(slots=True)
+class _Open:
+    """Outlines of the spans of one trace, as many as the file has, and what was written of them."""
+
+    outlines: list[Span]
+    written: dict[str, TraceSummary] = field(default_factory=dict)
+
+
+class Summaries:
+    """Writes the rows; belongs to one connection that writes.
+
+    It remembers the spans of the latest traces, and trusts that only while the file has as many
+    of them: another process may have written some, or a transaction may have been undone.
+    """
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[bytes, _Open] = OrderedDict()
+        self._spans = 0
+
+    def add(
+        self,
+        connection: sqlite3.Connection,
+        trace_id: bytes,
+        new: Sequence[Span],
+        *,
+        before: int,
+        chunk: int,
+        now_s: float,
+        load: Callable[[], Iterable[Span]],
+    ) -> None:
+        """Sum up the requests of a trace that had `before` spans and now has `new` ones as well.
+
+        `load` reads the outlines of those that were there before.
+        """
+        if before + len(new) > SUMMARY_MAX_SPANS:
+            self._forget(trace_id)
+            for summary in summarize(_distinct(new)):
+                _write(connection, _KEEP, trace_id, summary, chunk, now_s)
+            return
+        known = self._open.pop(trace_id, None)
+        if known is not None:
+            self._spans -= len(known.outlines)
+        if known is None or len(known.outlines) != before:
+            known = _Open(list(load()) if before else [])
+        known.outlines += new
+        for summary in summarize(_distinct(known.outlines)):
+            if known.written.get(summary.span_id) != summary:
+                _write(connection, _UPDATE, trace_id, summary, chunk, now_s)
+                known.written[summary.span_id] = summary
+        self._open[trace_id] = known
+        self._spans += len(known.outlines)
+        while len(self._open) > OPEN_MAX_TRACES or self._spans > OPEN_MAX_SPANS:
+            self._forget(next(iter(self._open)))
+
+    def _forget(self, trace_id: bytes) -> None:
+        known = self._open.pop(trace_id, None)
+        if known is not None:
+            self._spans -= len(known.outlines)
+
+
+def _distinct(spans: Iterable[Span]) -> list[Span]:
+    """Each span once, the first of those that came twice."""
+    found: dict[str, Span] = {}
+    for span in spans:
+        found.setdefault(span.span_id, span)
+    return list(found.values())
+
+
+def _write(
+    connection: sqlite3.Connection,
+    statement: str,
+    trace_id: bytes,
+    summary: TraceSummary,
+    chunk: int,
+    now_s: float,
+) -> None:
+    start_ns = summary.start_unix_ns
+    if start_ns > (now_s + START_AHEAD_S) * 1e9:
+        # By a clock that is off, or a lie: it must not head the list until that day comes.
+        start_ns = int(now_s * 1e9)
+    connection.execute(
+        statement,
+        (
+            trace_id,
+            bytes.fromhex(summary.span_id),
+            chunk,
+            start_ns,
+            round(summary.duration_ms * 1e6),
+            summary.status == "error",
+            encode(summary),
+        ),
+    )
+
+
+def encode(summary: TraceSummary) -> str:
+    """What the row's other columns do not have."""
+    stages = [
+        round(summary.stages_ms[stage] * 1e6) if stage in summary.stages_ms else None
+        for stage in catalogue.STAGES
+    ]
+    texts = (
+        summary.outcome,
+        summary.route,
+        summary.job_id,
+        summary.error_type,
+        summary.error_message,
+    )
+    cut = [text and text[:TEXT_MAX] for text in texts]
+    return json.dumps([*cut, summary.detections, *stages], separators=(",", ":"))
+
+
+def decode(
+    trace_id: bytes, span_id: bytes, start_ns: int, duration_ns: int, error: int, summary: str
+) -> TraceSummary:
+    """A row as a summary."""
+    outcome, route, job_id, error_type, error_message, detections, *stages = json.loads(summary)
+    return TraceSummary(
+        trace_id=trace_id.hex(),
+        span_id=span_id.hex(),
+        start_unix_ns=start_ns,
+        duration_ms=duration_ns / 1e6,
+        status="error" if error else "ok",
+        outcome=outcome,
+        route=route,
+        detections=detections,
+        job_id=job_id,
+        error_type=error_type,
+        error_message=error_message,
+        # By name: a later version may know more stages.
+        stages_ms={
+            stage: took_ns / 1e6
+            for stage, took_ns in zip(catalogue.STAGES, stages, strict=False)
+            if took_ns is not None
+        },
+    )
