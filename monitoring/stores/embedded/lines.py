@@ -30,7 +30,7 @@ from monitoring.stores.embedded.room import used
 #: Lines of all traces: more are not kept, the oldest go.
 MAX_LINES = 100_000
 #: Lines dropped at once where they take too much.
-STEP_LINES = 2000
+STEP_LINES = 100
 _STACK = "exception.stacktrace"
 
 
