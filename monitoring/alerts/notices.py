@@ -10,6 +10,7 @@ from monitoring.alerts.ledger import Ledger
 from monitoring.alerts.rules import Rule
 from monitoring.alerts.schema import Episode
 from monitoring.alerts.units import shown
+from monitoring.markdown import escaped
 from monitoring.messages import Message, Severity
 from monitoring.notify.notice import Kind, Notice
 from pipeline.settings import Settings
@@ -95,27 +96,33 @@ def notice(
     rule: Rule | None = None,
     action: Message | None = None,
 ) -> Notice:
-    """An episode in words: title, what to do, figures, and where to look."""
+    """An episode in words: title, what to do, figures, and where to look.
+
+    Only what the rules themselves say to do may be Markdown; `action` and the message may come
+    from outside.
+    """
     name, message = episode.name, episode.message
+    said = Message(en=escaped(action.en), zh=escaped(action.zh)) if action else None
     if kind == "resolved":
         title = Message(en=f"{_RESOLVED.en}: {name}", zh=f"{_RESOLVED.zh}：{name}")
-        first = Message(en=_EN.was.format(message.en), zh=_ZH.was.format(message.zh))
+        first = Message(
+            en=_EN.was.format(escaped(message.en)), zh=_ZH.was.format(escaped(message.zh))
+        )
     else:
         word = _SEVERITY[episode.severity]
         title = Message(
             en=f"{word.en}: {name}: {message.en}", zh=f"{word.zh}：{name}：{message.zh}"
         )
         first = Message(en="", zh="")
-        if action is None and rule is not None:
-            action = rule.text(rule.action, episode.value)
-    action = action or Message(en="", zh="")
+        if rule is not None and rule.action is not None:
+            said = rule.text(rule.action, episode.value)
     return Notice(
         kind=kind,
         severity=episode.severity,
         title=title,
         body=Message(
-            en=_body(_EN, first.en, action.en, episode, settings, rule),
-            zh=_body(_ZH, first.zh, action.zh, episode, settings, rule),
+            en=_body(_EN, first.en, said.en if said else "", episode, settings, rule),
+            zh=_body(_ZH, first.zh, said.zh if said else "", episode, settings, rule),
         ),
     )
 

@@ -16,6 +16,9 @@ from monitoring.messages import Message, Severity
 from pipeline.errors import Unavailable
 
 TIMEOUT_S = 5.0
+#: Characters of one annotation, and of a name, that are kept.
+TEXT_MAX = 4096
+NAME_MAX = 255
 _RANK: dict[State, int] = {"inactive": 0, "pending": 1, "firing": 2}
 
 
@@ -59,10 +62,11 @@ def severity_of(text: str | None) -> Severity:
 
 def texts(annotations: Mapping[str, str]) -> tuple[Message, Message]:
     """Message and action of an alert; in English where there is no Chinese."""
-    message, action = annotations.get("summary", ""), annotations.get("action", "")
+    told = {name: text[:TEXT_MAX] for name, text in annotations.items()}
+    message, action = told.get("summary", ""), told.get("action", "")
     return (
-        Message(en=message, zh=annotations.get("summary_zh") or message),
-        Message(en=action, zh=annotations.get("action_zh") or action),
+        Message(en=message, zh=told.get("summary_zh") or message),
+        Message(en=action, zh=told.get("action_zh") or action),
     )
 
 

@@ -13,7 +13,7 @@ from redis.lock import Lock
 from monitoring.alerts import examples
 from monitoring.alerts.ledger import PREFIX, Ledger
 from monitoring.alerts.notices import Announcer
-from monitoring.alerts.prometheus import number, severity_of, texts
+from monitoring.alerts.prometheus import NAME_MAX, number, severity_of, texts
 from monitoring.alerts.rules import Rule, Rules
 from monitoring.alerts.schema import Episode
 from monitoring.messages import Message
@@ -126,7 +126,7 @@ class Intake:
     def _episode(
         self, alert: PostedAlert, rule: Rule | None, now_s: float, ended_s: float | None = None
     ) -> Episode:
-        name, fired_at = alert.labels.get("alertname", ""), _started(alert)
+        name, fired_at = alert.labels.get("alertname", "")[:NAME_MAX], _started(alert)
         value = number(alert.annotations.get("value"))
         message: Message = texts(alert.annotations)[0]
         if rule is not None and value is not None:

@@ -17,6 +17,7 @@ from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType
 from apprise.attachment.memory import AttachMemory
 from apprise.plugins import NotifyBase
 
+from monitoring.markdown import escaped
 from monitoring.notify import message
 from monitoring.notify.notice import Notice
 from monitoring.notify.redact import Redactor, silence_senders
@@ -96,6 +97,8 @@ class Channels:
         channel = self._channels[index]
         title, body = message.compose(notice, self._language, self._service_url)
         files = [AttachMemory(a.text, a.name, a.media_type) for a in notice.attachments]
+        if channel.service.title_maxlen <= 0:
+            title = escaped(title)  # becomes a part of the body, which is Markdown
         sender = Apprise(asset=self._asset)
         sender.add(channel.service)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from monitoring.markdown import escaped, plain
 from monitoring.messages import Language, Message
 from monitoring.notify.notice import Notice
 
@@ -25,7 +26,7 @@ def text(message: Message, language: Language) -> str:
 
 def compose(notice: Notice, language: Language, service_url: str) -> tuple[str, str]:
     """Title (one line) and body (Markdown without HTML, with a link back to the service)."""
-    title = " ".join(text(notice.title, language).split())
+    title = plain(text(notice.title, language))
     body = _HTML.sub("&lt;", text(notice.body, language)).strip()
     service = service_url.rstrip("/")
     if f"{service}/" in body:  # a link of the notice's own
@@ -53,7 +54,8 @@ def held_back(held: list[tuple[float, Message]], rate: str) -> Notice:
 
     def body(language: Language, intro: str, more: str) -> str:
         lines = [
-            f"- {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC · {text(title, language)}"
+            f"- {datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC · "
+            + escaped(text(title, language))
             for at, title in held[:LISTED]
         ]
         if count > LISTED:

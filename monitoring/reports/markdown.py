@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from unicodedata import east_asian_width
+from urllib.parse import quote
 
+from monitoring.markdown import escaped
 from monitoring.messages import Language
 from monitoring.reports import format as written
 from monitoring.reports.schema import Client, Image, Label, Report, Stage
@@ -66,13 +67,6 @@ def summary(report: Report, language: Language, link: str | None = None) -> str:
     if link:
         blocks.append(link)
     return "\n\n".join(blocks)
-
-
-def escaped(text: str) -> str:
-    """Untrusted text that is to be read as it is: no markup, no table cell of its own."""
-    text = re.sub(r"\s+", " ", text).strip()
-    text = re.sub(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|^[#+-]", r"\\\g<0>", text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
@@ -166,7 +160,7 @@ def _traffic(says: Sentences) -> Iterator[str]:
         [words["outcome"], words["requests"], words["share"], words["before"]],
         [
             [
-                says.outcome(outcome),
+                escaped(says.outcome(outcome)),
                 written.count(count),
                 written.share(count / says.total),
                 written.NONE if before is None else written.count(before.get(outcome, 0)),
@@ -187,7 +181,7 @@ def _latency(says: Sentences) -> Iterator[str]:
     def row(stage: Stage) -> list[str]:
         times = (stage.mean_ms, stage.p50_ms, stage.p95_ms, stage.p99_ms)
         return [
-            says.stage(stage.stage),
+            escaped(says.stage(stage.stage)),
             written.share(stage.share),
             *map(written.milliseconds, times),
             written.value(stage.p95_before_ms, "ms"),
@@ -211,7 +205,7 @@ def _failures(says: Sentences) -> Iterator[str]:
         [
             [
                 written.count(each.count),
-                says.outcome(each.outcome),
+                escaped(says.outcome(each.outcome)),
                 escaped(says.cause(each.error_type, each.message)),
                 says.moment(each.last_at),
                 _link(says, each.trace_ids[0]),
@@ -248,7 +242,7 @@ def _slowest(says: Sentences) -> Iterator[str]:
             [
                 says.moment(each.at, seconds=True),
                 written.milliseconds(each.duration_ms),
-                f"{says.stage(each.longest_stage)} {written.value(each.longest_ms, 'ms')}",
+                f"{escaped(says.stage(each.longest_stage))} {written.value(each.longest_ms, 'ms')}",
                 _link(says, each.trace_id),
             ]
             for each in says.report.slowest
@@ -337,4 +331,5 @@ def _more(says: Sentences, count: int) -> str:
 
 
 def _link(says: Sentences, trace_id: str) -> str:
-    return f"[{trace_id[:8]}](<{says.trace(trace_id)}>)"
+    address = says.trace(quote(trace_id, safe="")).replace("<", "%3C").replace(">", "%3E")
+    return f"[{escaped(trace_id[:8])}](<{address}>)"

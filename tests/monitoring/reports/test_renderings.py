@@ -199,7 +199,7 @@ def test_markdown_of_untrusted_text() -> None:
     assert "<script" not in text
     assert not re.search(r"(?<!\\)\]\(http://evil", text)
     assert "\n# title" not in text
-    assert r"\`x\` \*y\* \[z\](http://evil.example) # title" in text
+    assert r"\`x\` \*y\* \[z\](http\://evil.example) # title" in text
 
 
 @pytest.mark.parametrize("days", [1, 7])
