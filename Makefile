@@ -143,7 +143,9 @@ clean:
 # -- the full stack: in containers (up, down), or the same servers on this machine (stack) -----
 up:
 	$(PYTHON) -m run.stack.dotenv
-	docker compose up --detach --build --wait
+	docker compose build
+	docker compose run --rm --no-deps frontend damoscope keys add owner --role admin --first
+	docker compose up --detach --wait
 
 down:
 	docker compose down

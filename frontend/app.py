@@ -21,6 +21,10 @@ from frontend.api.problems import UnforeseenErrors
 from frontend.clients import Clients
 from frontend.detection import DetectionService
 from frontend.edge.layer import Edge
+from frontend.identity import login
+from frontend.identity.access import Access
+from frontend.identity.layer import Authenticator, Identity
+from frontend.identity.sessions import Sessions
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
 from frontend.replies import Replies
@@ -77,6 +81,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     status.observe(telemetry.instruments)
     detection.observe()
     alerting = alerts.Alerting(settings, stores)
+    authenticator = Authenticator(settings)
+    logins = login.Logins(telemetry.instruments)
     site = None
     if settings.pages:
         from frontend.pages.site import Site  # Gradio is large; the API alone has none of it
@@ -134,7 +140,13 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.status = status
     app.state.stores = stores
     app.state.alerts = alerting
+    app.state.authenticator = authenticator
     reference.install(app)
+    app.include_router(login.router(authenticator, logins))
+    if settings.oidc_issuer is not None:
+        from frontend.identity import oidc  # where it is used
+
+        app.include_router(oidc.router(settings, logins))
     for api in (detect, traces, stats, alerts, report):
         app.include_router(api.router)
     if stores.receiver is not None:
@@ -145,7 +157,10 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     return Frontend(
         app,
         [  # the first is the outermost
-            Middleware(Edge, settings),
+            Middleware(Edge, settings, lambda: not authenticator.needed),
+            Middleware(Sessions, settings),
+            Middleware(Identity, authenticator),
+            Middleware(Access, telemetry.instruments),
         ],
     )
 

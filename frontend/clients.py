@@ -1,4 +1,4 @@
-"""By which name a client is counted: its address, a hash of it, or not at all."""
+"""By which name a client is counted: that of its key, its address, a hash of it, or not at all."""
 
 from __future__ import annotations
 
@@ -38,16 +38,18 @@ class Clients:
             return
         self._salt = salt.encode() if isinstance(salt, str) else salt
 
-    def name(self, address: str) -> str | None:
-        """The name of a client; None when clients are not counted."""
+    def name(self, address: str, *, known: bool = False) -> str | None:
+        """The name of a client; None when clients are not counted. `known` clients have one of
+        their own in place of an address, which is not hidden."""
         if self._as == "off":
             return None
-        if not address or (self._as == "hashed" and self._salt is None):
+        hashed = self._as == "hashed" and not known
+        if not address or (hashed and self._salt is None):
             return UNKNOWN
         if address not in self._names:
             if len(self._names) >= CLIENTS_MAX:
                 return OTHER
-            self._names[address] = self._hashed(address) if self._as == "hashed" else address
+            self._names[address] = self._hashed(address) if hashed else address
         return self._names[address]
 
     def _hashed(self, address: str) -> str:

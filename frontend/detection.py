@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind, set_span_in_context
 from redis.exceptions import RedisError
 
 from frontend.clients import Clients
+from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
@@ -26,7 +27,7 @@ from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
 from pipeline.queue.keys import QUEUES
 from pipeline.queue.messages import Reply
-from pipeline.queue.producer import Producer
+from pipeline.queue.producer import Producer, no_job
 from pipeline.settings import Settings
 from telemetry import catalogue, logs, spans
 from telemetry.context import inject, trace_id
@@ -45,8 +46,10 @@ class ImageRequest:
     #: Reads the encoded image; raises DamoscopeError when it is too large or cut off.
     read: Callable[[], Awaitable[bytes]]
     options: DetectOptions
-    #: Address of the client, for the rate limit and the count by client.
+    #: By what the client is limited and counted: an address, or a name.
     client: str = ""
+    #: Who the client is, and whose the job will be.
+    who: Principal = ANONYMOUS
     priority: Priority = "normal"
     #: Seconds to wait for the result.
     timeout_s: float = 30.0
@@ -104,12 +107,16 @@ class DetectionService:
         with contextlib.suppress(errors.DamoscopeError):
             await self._counted(request, refused())
 
-    async def state(self, job_id: str) -> JobState:
-        """What has become of a job. Raises NotFound or Unavailable."""
+    async def state(self, job_id: str, who: Principal) -> JobState:
+        """What has become of a job, for its owner. Raises NotFound or Unavailable."""
         try:
-            return await self._producer.state(job_id)
+            state, owner = await self._producer.owned_state(job_id)
         except RedisError as error:
             raise errors.Unavailable(f"Redis does not answer: {error}") from error
+
+        if owner and owner != who.owner and not who.may("admin"):
+            raise no_job(job_id)
+        return state
 
     def observe(self) -> None:
         """Report how many requests are in flight."""
@@ -139,11 +146,12 @@ class DetectionService:
             request.span.set_attributes(
                 {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
                 | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
+                | ({catalogue.ATTR_ENDUSER_ID: request.who.name} if request.who.known else {})
             )
             duration_s = (time.time_ns() - request.received_ns) / 1e9
             self._active -= 1
             self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
-            if client := self._clients.name(request.client):
+            if client := self._clients.name(request.client, known=request.who.known):
                 self._instruments.add(
                     catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here
                 )
@@ -256,7 +264,11 @@ class DetectionService:
         )
         try:
             await self._producer.enqueue(
-                job_id, job, priority=request.priority, meta=_meta(span, here), reply_to=reply_to
+                job_id,
+                job,
+                priority=request.priority,
+                meta=_meta(span, here, request.who),
+                reply_to=reply_to,
             )
         except errors.DamoscopeError as error:
             spans.fail(span, error, record_exception=True)
@@ -269,9 +281,10 @@ class DetectionService:
             span.end()
 
 
-def _meta(span: Span, here: Context) -> dict[str, str]:
-    """The trace context that a job carries, and by what name its trace is asked for."""
-    return {"trace_id": trace_id(span)} | inject(set_span_in_context(span, here))
+def _meta(span: Span, here: Context, who: Principal) -> dict[str, str]:
+    """The trace context that a job carries, by what name its trace is asked for, and its owner."""
+    known = {"trace_id": trace_id(span)} | ({"owner": who.owner} if who.owner else {})
+    return known | inject(set_span_in_context(span, here))
 
 
 def _image_attributes(info: ImageInfo) -> dict[str, str | int]:

@@ -28,4 +28,4 @@ class Limiter:
         """Count one request of this client; each kind of request has the whole rate for itself.
         Raises RateLimited."""
         if self._rate and not await self._strategy.hit(self._item, what, client):
-            raise RateLimited(f"this address sends more than {self._rate}")
+            raise RateLimited(f"this client sends more than {self._rate}")

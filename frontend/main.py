@@ -10,8 +10,11 @@ import time
 from types import FrameType
 
 import uvicorn
+from pydantic import SecretStr
 
 from frontend.app import Frontend, build
+from frontend.identity.start import keys_needed
+from frontend.identity.tokens import new_token
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
@@ -66,14 +69,26 @@ def configuration(app: Frontend, settings: Settings) -> uvicorn.Config:
     )
 
 
+def _with_token(settings: Settings) -> Settings:
+    """With a token for the receiver, which nobody else knows unless `damoscope up` or the user
+    has told it to others."""
+    if settings.otlp_token is not None:
+        return settings
+    return settings.model_copy(update={"otlp_token": SecretStr(new_token())})
+
+
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
     if settings.prometheus_url is None:
         # The embedded store is fed like any other: over OTLP, by default by ourselves.
-        variables.send_to(os.environ, f"{settings.base_url}/otlp")
+        settings = _with_token(settings)
+        assert settings.otlp_token is not None
+        token = settings.otlp_token.get_secret_value()
+        variables.send_to(os.environ, f"{settings.base_url}/otlp", token)
     # Which conventions instrumentations follow. They look once, when the first of them starts,
     # and their own default are the old ones.
     os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
+    keys_needed(settings)  # says, before anything is opened, if it must not start like this
     stores = open_stores(settings)
     telemetry = setup.start(catalogue.SERVICE_FRONTEND)
     app = build(settings, telemetry, stores)

@@ -31,6 +31,8 @@ from pipeline.errors import ConfigurationError
 
 CONFIG_FILE: Final = "damoscope.toml"
 PREFIX: Final = "DAMOSCOPE_"
+#: Fewest characters of what signs cookies.
+SESSION_SECRET_MIN: Final = 32
 #: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
 _URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
@@ -65,6 +67,7 @@ UP, FRONTEND, WORKER, WATCHER = (
 )
 #: Those that read telemetry.
 READERS = ReadBy(("frontend", "watcher"))
+UP_AND_FRONTEND = ReadBy(("up", "frontend"))
 UP_AND_READERS = ReadBy(("up", "frontend", "watcher"))
 UP_AND_WORKER, FRONTEND_AND_WORKER = ReadBy(("up", "worker")), ReadBy(("frontend", "worker"))
 EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
@@ -72,6 +75,7 @@ EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
 #: The first setting of each section of the documentation, which ends where the next begins.
 SECTIONS = {
     "home": "Where things are",
+    "keys_file": "Who may do what",
     "model": "The model and who runs it",
     "max_upload_bytes": "What a request may ask for",
     "queue_max": "The queue",
@@ -127,6 +131,53 @@ class Settings(BaseSettings):
         # The first choice wins. Names of variables have no case: the second is REDIS_URL too.
         validation_alias=AliasChoices("DAMOSCOPE_REDIS_URL", "redis_url"),
         description="Redis to use (also read from REDIS_URL). Unset: `damoscope up` starts one.",
+    )
+
+    # who may do what
+    keys_file: Annotated[Path | None, UP_AND_FRONTEND] = Field(
+        None,
+        description="File of keys, which `damoscope keys` writes. Unset: `keys.json` in the data "
+        "folder. Once it is there, keys are needed.",
+    )
+    insecure: Annotated[bool, UP_AND_FRONTEND] = Field(
+        False,
+        description="Serve whoever reaches an address that is not loopback, though there are no "
+        "keys. Unset: the start is refused.",
+    )
+    session_secret: Annotated[SecretStr | None, FRONTEND] = Field(
+        None,
+        description="What signs the cookies of logins, 32 characters or more. Unset: "
+        "`session.secret` in the data folder, made when it is not there.",
+    )
+    trace_context: Annotated[Literal["all", "keys", "none"], FRONTEND] = Field(
+        "keys",
+        description="Whose incoming trace context is continued: everybody's, that of clients who "
+        "are known (on loopback without keys: everybody), or nobody's.",
+    )
+    otlp_token: Annotated[SecretStr | None, FRONTEND] = Field(
+        None,
+        description="What senders of telemetry to a frontend's own receiver must send as "
+        "`x-damoscope-token`. Unset: a new one at each start, for its own processes.",
+    )
+    oidc_issuer: Annotated[str | None, UP_AND_FRONTEND] = Field(
+        None,
+        description="Address of an OpenID Connect issuer, for logins by it beside those by key.",
+    )
+    oidc_client_id: Annotated[str | None, FRONTEND] = Field(
+        None, description="What the issuer knows this service as."
+    )
+    oidc_client_secret: Annotated[SecretStr | None, FRONTEND] = Field(
+        None, description="The secret that belongs to it. Unset: a public client."
+    )
+    oidc_roles_claim: Annotated[str, FRONTEND] = Field(
+        "roles",
+        description="Claim that says what somebody may do; dots lead into it, as in "
+        "`realm_access.roles`.",
+    )
+    oidc_roles: Annotated[str | None, FRONTEND] = Field(
+        None,
+        description="Which value of the claim gives which role, such as "
+        "`Exam board=admin, Invigilators=read`. Unset: values that are called as a role is.",
     )
 
     # the model and who runs it
@@ -255,7 +306,12 @@ class Settings(BaseSettings):
         "30/hour", description="Most notifications per channel."
     )
     webhook_token: Annotated[SecretStr | None, FRONTEND] = Field(
-        None, description="Bearer token that Alertmanager must send to the webhook. Unset: none."
+        None,
+        description="Bearer token that Alertmanager must send to the webhook. Unset, here and as "
+        "a file: nothing is taken there.",
+    )
+    webhook_token_file: Annotated[Path | None, FRONTEND] = Field(
+        None, description="File that holds the webhook's token, such as a mounted secret."
     )
     report_schedule: Annotated[str, WATCHER] = Field(
         "0 8 * * 1", description="When the report is sent: cron, in UTC. Default: Mondays at 8:00."
@@ -279,6 +335,13 @@ class Settings(BaseSettings):
                 parse_rate(value)
             except ValueError as error:
                 raise ValueError("write it like 100/minute or 5/second") from error
+        return value
+
+    @field_validator("session_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < SESSION_SECRET_MIN:
+            raise ValueError(f"use {SESSION_SECRET_MIN} random characters or more")
         return value
 
     @field_validator("trusted_proxies")

@@ -14,7 +14,7 @@ import typer
 
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
-from run import extras
+from run import extras, keys
 from run.processes import CannotStart
 from telemetry import logs, variables
 
@@ -35,6 +35,10 @@ Model = Annotated[Path | None, typer.Option(help="DAMO-YOLO ONNX file (DAMOSCOPE
 Provider = Annotated[
     str | None,
     typer.Option(help="auto, cuda, tensorrt or cpu (DAMOSCOPE_PROVIDER)."),
+]
+Insecure = Annotated[
+    bool | None,
+    typer.Option("--insecure", help="Serve whoever reaches it, without keys (DAMOSCOPE_INSECURE)."),
 ]
 Redis = Annotated[str | None, typer.Option("--redis-url", help="Redis to use (REDIS_URL).")]
 
@@ -66,12 +70,13 @@ def up(
     model: Model = None,
     provider: Provider = None,
     redis_url: Redis = None,
+    insecure: Insecure = None,
 ) -> None:
     """Run everything on this machine: Redis, workers and the frontend."""
     extras.require("frontend", "worker")
     settings = _start(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
-        redis_url=redis_url,
+        redis_url=redis_url, insecure=insecure,
     )  # fmt: skip
     from run.up import up as run
 
@@ -87,10 +92,13 @@ def frontend(
     pages: Annotated[
         bool | None, typer.Option(help="Serve the pages beside the API (DAMOSCOPE_PAGES).")
     ] = None,
+    insecure: Insecure = None,
 ) -> None:
     """Run the HTTP API and the pages."""
     extras.require("frontend")
-    settings = _start(home=home, host=host, port=port, redis_url=redis_url, pages=pages)
+    settings = _start(
+        home=home, host=host, port=port, redis_url=redis_url, pages=pages, insecure=insecure
+    )
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
     run(settings)
@@ -157,6 +165,7 @@ def report(
     run(_start(home=home, redis_url=redis_url), output=output, days=days, language=language)
 
 
+app.add_typer(keys.app, name="keys")
 alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")
 

@@ -7,9 +7,11 @@ import sys
 import time
 from collections.abc import Mapping
 
+from frontend.identity.start import keys_needed
+from frontend.identity.tokens import new_token
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
-from run import checks, health
+from run import addresses, checks, health
 from run.processes import CannotStart, NotReady, Program, Stopped, Supervisor, stop_on_signals
 from run.redis_server import RedisServer
 from telemetry import variables
@@ -35,9 +37,10 @@ def up(settings: Settings) -> None:
             for port in _ports(settings):
                 checks.port(settings.host, port)
             checks.model(settings.model)
+            needed = keys_needed(settings)
             try:
                 _start(supervisor, settings)
-                print(_ready_message(settings, time.monotonic() - began), flush=True)
+                print(_ready_message(settings, time.monotonic() - began, needed), flush=True)
                 supervisor.keep_running()
             finally:
                 supervisor.stop()
@@ -50,9 +53,13 @@ def up(settings: Settings) -> None:
 
 
 def _start(supervisor: Supervisor, settings: Settings) -> None:
-    environment = settings.environment()
+    environment, receiving = settings.environment(), {}
     if settings.prometheus_url is None:
-        variables.send_to(os.environ, f"{settings.base_url}/otlp")
+        # The first frontend receives what all of them send, and takes it from nobody else.
+        given = settings.otlp_token
+        token = given.get_secret_value() if given is not None else new_token()
+        receiving["DAMOSCOPE_OTLP_TOKEN"] = token
+        variables.send_to(os.environ, f"{settings.base_url}/otlp", token)
     if settings.redis_url is not None:
         checks.redis(settings.redis_url)
     else:
@@ -65,7 +72,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
             log_file = settings.home / "redis" / "redis.log"
             raise ConfigurationError(f"Redis does not start; {log_file} says why") from None
     print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
-    supervisor.start(*frontends(settings, environment), *workers(settings, environment))
+    supervisor.start(*frontends(settings, environment | receiving), *workers(settings, environment))
     try:
         supervisor.wait_until_ready(SLOW_START_S)
     except NotReady:
@@ -144,14 +151,17 @@ def _readyz(settings: Settings, port: int) -> health.Check:
     return health.http(f"{settings.model_copy(update={'port': port}).base_url}/readyz")
 
 
-def _ready_message(settings: Settings, after_s: float) -> str:
+def _ready_message(settings: Settings, after_s: float, keys: bool) -> str:
+    first, *others = addresses.reached(settings)
     return "\n".join(
         [
             f"damoscope: ready after {after_s:.1f} s",
-            f"  pages  {settings.base_url}/",
-            f"  API    {settings.base_url}/docs",
+            f"  pages  {first}/",
+            *(f"         {each}/" for each in others),
+            f"  API    {first}/docs",
             *(f"  API    port {port}, without pages" for port in _ports(settings)[1:]),
             f"  data   {settings.home.resolve()}",
+            f"  open   {addresses.who(settings, keys)}",
             "  Ctrl-C stops everything",
         ]
     )

@@ -49,7 +49,7 @@ REQUESTS = Counter(
 )  # fmt: skip
 CLIENT_REQUESTS = Counter(
     "damoscope.client.requests", "{request}",
-    "Requests by client: its address, a hash of it, or `other` beyond 300 of a process.",
+    "Requests by client: key's name, address, its hash, or `other` beyond 300 of a process.",
     {"client": ()},
     example="topk(10, sum by (client) (increase({}[1d])))",
 )  # fmt: skip
@@ -62,6 +62,12 @@ STAGE_DURATION = Histogram(
     "damoscope.stage.duration", "s", "Time that an image spent in one stage.",
     {"stage": STAGES}, good=-1, buckets=DURATION_BUCKETS_S,
     example="histogram_quantile(0.95, sum by (le, stage) (rate({}_bucket[5m])))",
+)  # fmt: skip
+REFUSALS = Counter(
+    "damoscope.refusals", "{request}",
+    "Requests that were refused for who sent them; they count as nothing else.",
+    {"reason": ("no_key", "bad_key", "role", "token", "login", "login_limit")},
+    example="sum by (reason) (rate({}[5m]))",
 )  # fmt: skip
 REQUESTS_ACTIVE = UpDownCounter(
     "damoscope.requests.active", "{request}", "Requests in flight, of each frontend.",
@@ -215,6 +221,9 @@ def _attribute(name: str, type: AttributeType, spans: tuple[str, ...], meaning: 
 ATTR_OUTCOME = _attribute("damoscope.outcome", "string", _REQUEST, ", ".join(OUTCOMES))
 ATTR_ROUTE = _attribute("damoscope.route", "string", _REQUEST, ", ".join(ROUTES))
 ATTR_JOB_ID = _attribute("damoscope.job.id", "string", _REQUEST, "once the job exists")
+ATTR_ENDUSER_ID = _attribute(
+    "enduser.id", "string", _REQUEST, "who sent it: the name of a key or of a login, if known"
+)
 ATTR_DETECTIONS = _attribute(
     "damoscope.detections", "int", (*_REQUEST, SPAN_PROCESS, SPAN_NMS), "boxes that were found"
 )

@@ -16,6 +16,8 @@ from telemetry import accepted
 from telemetry.accepted import Check
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+#: Field in which a frontend's own receiver wants its token.
+TOKEN_HEADER = "x-damoscope-token"
 SIGNALS = ("TRACES", "METRICS", "LOGS")
 
 
@@ -220,11 +222,21 @@ def check(environ: MutableMapping[str, str] = os.environ) -> None:
     _check_argument(environ)
 
 
-def send_to(environ: MutableMapping[str, str], endpoint: str) -> None:
-    """Send everything, log lines too, to an OTLP/HTTP receiver, unless the user names another."""
-    if ENDPOINT not in environ:
-        environ[ENDPOINT] = endpoint
-        environ.setdefault("OTEL_LOGS_EXPORTER", "otlp")
+def send_to(environ: MutableMapping[str, str], endpoint: str, token: str) -> None:
+    """Send everything, log lines too, to an OTLP/HTTP receiver of ours, unless the user names
+    another. The receiver's token goes to it alone, beside whatever headers the user has set:
+    where one signal has an endpoint of its own, that is not told."""
+    if ENDPOINT in environ:
+        return
+    environ[ENDPOINT] = endpoint
+    environ.setdefault("OTEL_LOGS_EXPORTER", "otlp")
+    of_all = environ.get("OTEL_EXPORTER_OTLP_HEADERS", "")
+    for signal in ("TRACES", "METRICS", "LOGS"):
+        if f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT" in environ:
+            continue
+        name = f"OTEL_EXPORTER_OTLP_{signal}_HEADERS"
+        others = environ.get(name) or of_all
+        environ[name] = ",".join(filter(None, [others, f"{TOKEN_HEADER}={token}"]))
 
 
 def _check(variable: Variable, name: str, environ: MutableMapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from frontend.api import problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import DetectionService, ImageRequest
+from frontend.identity.principal import principal
 from frontend.status import Status
 from pipeline import errors
 from pipeline.job import (
@@ -122,13 +123,15 @@ async def detect(
 
 
 def _asked(request: Request, query: DetectQuery) -> ImageRequest:
+    who = principal(request.scope)
     return ImageRequest(
         span=get_current_span(),
         route="api",
         received_ns=time.time_ns(),
         read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
         options=query.options(),
-        client=request.client.host if request.client else "",
+        client=who.name,
+        who=who,
         priority=query.priority,
         timeout_s=query.timeout,
     )
@@ -149,8 +152,8 @@ async def on_invalid_parameter(request: Request, error: RequestValidationError) 
     responses=responses(errors.NotFound, errors.Unavailable),
 )
 async def job(request: Request, job_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
-    """State of a job, with its result or error once it has one."""
-    state = await request.app.state.detection.state(job_id)
+    """State of a job, with its result or error once it has one. Jobs of others are not found."""
+    state = await request.app.state.detection.state(job_id, principal(request.scope))
     return _json(state, headers={"x-trace-id": state.trace_id} if state.trace_id else {})
 
 
@@ -163,20 +166,23 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="Images can be detected", responses=responses(errors.Unavailable))
 async def readyz(request: Request) -> Response:
     """200 when Redis answers and a worker is ready: its model loaded and warmed up on the
-    provider that was asked for."""
+    provider that was asked for. Probes need no key; the reason and the workers are for those who
+    have one, or for all where none is needed."""
     status: Status = request.app.state.status
+    details = bool(principal(request.scope).roles)
     if not status.snapshot.workers:
         await status.refresh()
     kind = errors.Unavailable
     if reason := status.snapshot.not_ready:
         retry = {"Retry-After": str(RETRY_AFTER_S)}
+        reason = reason if details else "not ready; whoever has a key is told why"
         return problem(kind.code, kind.title, kind.status, reason, retry)
-    return _json(Ready(workers=len(status.snapshot.workers)))
+    return _json(Ready(workers=len(status.snapshot.workers) if details else None))
 
 
 class Ready(BaseModel):
     status: str = "ready"
-    workers: int
+    workers: int | None = Field(None, exclude_if=lambda count: count is None)
 
 
 def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

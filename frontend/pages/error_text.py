@@ -34,7 +34,7 @@ _CHINESE = (
     (r"Redis does not answer.*", "Redis 无响应，请稍后再试"),
     (r"the service stops.*", "服务正在停止"),
     (r"no result within ([\d.]+) s.*", "{0} 秒内没有结果，图片仍在队列中"),
-    (r"this address sends more than (.*)", "此地址的请求超过了限额（{0}）"),
+    (r"this client sends more than (.*)", "此客户端的请求超过了限额（{0}）"),
     (r"this client has (\d+) images here; try again later", "您已上传 {0} 张图片，请稍后再试"),
     (
         r"this client's images here have more than ([\d,]+) bytes; .*",

@@ -1,12 +1,18 @@
 // Keeps the header's line about the service fresh while the page is seen.
 const line = element.querySelector(".ds-state");
+const who = element.querySelector(".ds-who");
 const zh = document.documentElement.dataset.lang === "zh";
 
 async function refresh() {
   if (document.hidden) return;
   try {
     const answer = await fetch("pages/status");
+    if (answer.status === 401) location.reload(); // the login has ended: the way to a new one
+    if (!answer.ok) throw new Error(answer.status);
     const state = await answer.json();
+    document.documentElement.dataset.roles = state.roles.join(" ");
+    who.hidden = !state.session;
+    who.firstChild.textContent = state.name;
     line.textContent = state.text;
     line.dataset.ready = state.ready;
   } catch {

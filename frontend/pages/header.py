@@ -8,11 +8,16 @@ import gradio as gr
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 
+from frontend.identity.principal import ROLES, Role, principal
 from frontend.pages.i18n import both, texts
 from frontend.pages.theme import script
 from frontend.status import Snapshot
 
 PAGES = {"detect": "./", "monitor": "monitor", "traces": "traces", "report": "report"}
+#: Whom a page is for; to others its link is not shown.
+FOR: dict[str, Role] = {
+    "detect": "detect", "monitor": "read", "traces": "read", "report": "read",
+}  # fmt: skip
 
 
 class State(BaseModel):
@@ -22,17 +27,30 @@ class State(BaseModel):
     text: str
 
 
+class Seen(State):
+    """The same, with who looks at it."""
+
+    #: Nothing where the service is open, and nobody has to say who they are.
+    name: str
+    roles: list[Role]
+    #: Whether it is a login, which one can end.
+    session: bool
+
+
 def header(page: str) -> None:
     """Add the header to the page that is being built."""
     links = "".join(
-        f'<a href="{address}"{" aria-current=page" if name == page else ""}>'
+        f'<a href="{address}" data-role="{FOR[name]}"'
+        f"{' aria-current=page' if name == page else ''}>"
         f"{both('nav.' + name)}</a>"
         for name, address in PAGES.items()
     )
     gr.HTML(
         '<header class="ds-header"><a class="ds-name" href="./"><i></i>damoscope</a>'
         f'<nav>{links}<a href="docs">{both("nav.api")}</a></nav>'
-        '<p class="ds-state" role="status">&nbsp;</p></header>',
+        '<p class="ds-state" role="status">&nbsp;</p>'
+        '<form class="ds-who" method="post" action="logout" hidden><span></span>'
+        f"<button>{both('logout')}</button></form></header>",
         js_on_load=script("header"),
         apply_default_css=False,
         elem_classes="ds-header-block",
@@ -46,8 +64,16 @@ def router() -> APIRouter:
     @routes.get("/status")
     async def status(
         request: Request, accept_language: Annotated[str | None, Header()] = None
-    ) -> State:
-        return state(request.app.state.status.snapshot, accept_language)
+    ) -> Seen:
+        who = principal(request.scope)
+        seen = state(request.app.state.status.snapshot, accept_language)
+        return Seen(
+            ready=seen.ready,
+            text=seen.text,
+            name=who.name if who.known else "",
+            roles=[role for role in ROLES if who.may(role)],
+            session=who.kind in ("session", "oidc"),
+        )
 
     return routes
 

@@ -127,15 +127,23 @@ class Producer:
 
     async def state(self, job_id: str) -> JobState:
         """What has become of a job. Raises NotFound."""
+        return (await self.owned_state(job_id))[0]
+
+    async def owned_state(self, job_id: str) -> tuple[JobState, str]:
+        """The same, and whose it is by `owner` in its metadata; empty for nobody's."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.hmget(Job.key_for(job_id), "status", "meta")
         pipe.xrevrange(Result.get_key(job_id), count=1)
         (status, meta), stream = await pipe.execute()
         if status is None:
-            raise errors.NotFound(
-                f"no job {job_id}: it never existed, or its result was kept no longer"
-            )
-        return _state(job_id, status.decode(), meta, stream[0][1] if stream else {})
+            raise no_job(job_id)
+        state = _state(job_id, status.decode(), meta, stream[0][1] if stream else {})
+        return state, read_meta(meta or b"").get("owner", "")
+
+
+def no_job(job_id: str) -> errors.NotFound:
+    """There is no such job, or it is none of the asker's, who cannot tell one from the other."""
+    return errors.NotFound(f"no job {job_id}: it never existed, or its result was kept no longer")
 
 
 def _state(job_id: str, status: str, meta: bytes | None, fields: dict[bytes, bytes]) -> JobState:

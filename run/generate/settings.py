@@ -23,6 +23,7 @@ FIXED: Final = (
 #: docker-compose.yml and .env.example.
 BY_HAND: Final = (
     "model", "provider", "workers", "jaeger_ui_url", "public_url", "notify_file",
+    "webhook_token_file",
 )  # fmt: skip
 #: Defaults that depend on the machine.
 SHOWN: Final = {"home": "see right", "model": "the bundled one", "workers": "one per core"}

@@ -36,6 +36,7 @@ def environment(at: Layout) -> dict[str, str]:
             "DAMOSCOPE_JAEGER_UI_URL", f"http://{HOST}:{ports.jaeger}"
         ),
         "DAMOSCOPE_PUBLIC_URL": given("DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"),
+        "DAMOSCOPE_WEBHOOK_TOKEN_FILE": str(at.webhook_token),
         "OTEL_EXPORTER_OTLP_ENDPOINT": given(
             "OTEL_EXPORTER_OTLP_ENDPOINT", f"http://{HOST}:{ports.otlp_grpc}"
         ),

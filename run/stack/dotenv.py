@@ -1,4 +1,5 @@
-"""`python -m run.stack.dotenv`: make .env from .env.example, with passwords filled in.
+"""`python -m run.stack.dotenv`: make .env from .env.example, with passwords filled in, and the
+token by which the frontend knows Alertmanager.
 
 Where Compose does not, it is read here. To make it the standard library is enough: who runs
 containers has no environment of ours.
@@ -14,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 NAME = re.compile(r"^#?([A-Z][A-Z0-9_]*)=", re.MULTILINE)
+TOKEN = Path(".secrets", "webhook-token")
 EMPTY_PASSWORD = re.compile(r"^([A-Z_]+_PASSWORD)=\s*$", re.MULTILINE)
 
 
@@ -31,6 +33,19 @@ def create(root: Path) -> bool:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     return True
+
+
+def create_token(path: Path) -> None:
+    """Make the webhook's token, unless there is one. Alertmanager and frontend read it, as users
+    of their own in containers, so that the folder is what keeps others away from it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w") as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the umask
+        file.write(secrets.token_hex(32))
 
 
 def load(root: Path) -> None:
@@ -62,6 +77,7 @@ def unknown(root: Path) -> list[str]:
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
     written = create(root)
+    create_token(root / TOKEN)
     print(".env written, with new passwords" if written else ".env is there: left as it is")
     for line in unknown(root):
         print(line, file=sys.stderr)

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from pipeline.errors import ConfigurationError
 from run.processes import Process, Program, Supervisor
-from run.stack import app, render
+from run.stack import app, dotenv, render
 from run.stack.binaries import locate
 from run.stack.ports import Ports
 from run.stack.servers import Layout, servers
@@ -105,7 +105,8 @@ class Stack:
 
     def _folders(self) -> None:
         shutil.rmtree(self.layout.config, ignore_errors=True)
-        render.render(ROOT, self.layout.config, self.ports)
+        render.render(ROOT, self.layout.config, self.ports, self.layout.webhook_token)
+        dotenv.create_token(self.layout.webhook_token)
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         for program in (*servers(self.layout), app.frontend(self.layout)):
             self.layout.data(program.name).mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,9 @@ from pathlib import Path
 from pipeline.errors import ConfigurationError
 from run.stack.ports import HOST, Ports
 
+#: Where Compose has the token of the frontend's webhook.
+TOKEN = "/run/secrets/webhook_token"
+
 
 def addresses(ports: Ports) -> dict[str, str]:
     """Addresses inside Compose -> addresses of the native stack."""
@@ -27,11 +30,12 @@ def addresses(ports: Ports) -> dict[str, str]:
     return {compose: f"{HOST}:{port}" for compose, port in local.items()}
 
 
-def render(root: Path, target: Path, ports: Ports) -> None:
-    """Write prometheus/ and alertmanager/ of `root`/deploy to `target`, made local."""
+def render(root: Path, target: Path, ports: Ports, token: Path) -> None:
+    """Write prometheus/ and alertmanager/ of `root`/deploy to `target`, made local. `token` is the
+    file with the token that Alertmanager shows to the frontend."""
     for folder in ("prometheus", "alertmanager"):
         shutil.copytree(root / "deploy" / folder, target / folder, dirs_exist_ok=True)
-    known = addresses(ports)
+    known = addresses(ports) | {TOKEN: str(token)}
     used = set()
     for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
         path = target / name

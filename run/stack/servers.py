@@ -34,6 +34,11 @@ class Layout:
         return self.home / "config"
 
     @property
+    def webhook_token(self) -> Path:
+        """File with the token by which the frontend knows Alertmanager."""
+        return self.home / "webhook-token"
+
+    @property
     def logs(self) -> Path:
         """Folder of the log files."""
         return self.home / "log"

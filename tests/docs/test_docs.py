@@ -64,10 +64,13 @@ def test_readme_damoscope_commands_parse() -> None:
         for line in _code(page.read_text()).splitlines():
             if found := re.search(r"(?:^|/|\s)damoscope ([a-z]+)(.*)", line):
                 assert found[1] in commands, line
-                given = [word for word in shlex.split(found[2]) if word.startswith("--")]
+                command, words = commands[found[1]], shlex.split(found[2])
+                for word in words[:1]:  # of a group, such as `keys add`
+                    command = getattr(command, "commands", {}).get(word, command)
+                given = [word for word in words if word.startswith("--")]
                 options = {
                     option
-                    for param in commands[found[1]].params
+                    for param in command.params
                     for option in (*param.opts, *param.secondary_opts)
                 }
                 assert {word.partition("=")[0] for word in given} <= options | {"--help"}, line

@@ -50,7 +50,8 @@ def test_only_what_the_pages_use_is_reached(site: Application) -> None:
     """Every other address of Gradio's is answered as one that does not exist."""
     every = gradio_addresses(site)
     assert ("POST", "/gradio_api/run/x") in every
-    ours = {address + "/" for address in USED} | {"/openapi.json"}
+    accounts = {"/login", "/login/", "/logout", "/logout/"}
+    ours = {address + "/" for address in USED} | {"/openapi.json"} | accounts
     closed = {
         (method, path)
         for method, path in every
@@ -68,7 +69,7 @@ def test_only_what_the_pages_use_is_reached(site: Application) -> None:
     [
         ("POST", "/gradio_api/run/arrived"), ("POST", "/gradio_api/api/predict"),
         ("POST", "/gradio_api/call/arrived"), ("GET", "/gradio_api/info"), ("GET", "/config"),
-        ("GET", "/monitoring"), ("GET", "/gradio_api/heartbeat/x"), ("POST", "/login"),
+        ("GET", "/monitoring"), ("GET", "/gradio_api/heartbeat/x"), ("POST", "/token"),
         ("GET", "/gradio_api/proxy=http://x.hf.space"), ("GET", "/gradio_api/openapi.json"),
     ],
 )  # fmt: skip

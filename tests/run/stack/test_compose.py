@@ -80,7 +80,9 @@ def test_every_setting_reaches_the_services_that_read_it(name: str) -> None:
         if name in settings.Settings.read_by(process)
     }
     if name == "notify_file":  # a file of the host, mounted
-        assert load_secret(found, name, value)
+        assert load_secret(name, "notify", ("frontend", "watcher"), value)
+    elif name == "webhook_token_file":
+        assert load_secret(name, "webhook_token", ("frontend", "alertmanager"), value)
     elif name == "provider":  # the CPU's image can do nothing else
         assert told == {"worker-gpu"}
     elif name in generated.FIXED:
@@ -89,11 +91,13 @@ def test_every_setting_reaches_the_services_that_read_it(name: str) -> None:
         assert told == readers
 
 
-def load_secret(services: dict[str, Any], name: str, value: str) -> bool:
-    """Whether both services that read it have the file as a secret."""
+def load_secret(name: str, secret: str, readers: tuple[str, ...], value: str) -> bool:
+    """Whether the services that read a file, and no others, have it as a secret."""
     project = compose.load({**SECRET, settings.variable(name): value})
-    mounted = all("notify" in services[each]["secrets"] for each in ("frontend", "watcher"))
-    return mounted and project["secrets"]["notify"]["file"] == value
+    mounted = {
+        each for each, given in project["services"].items() if secret in given.get("secrets", ())
+    }
+    return mounted == set(readers) and project["secrets"][secret]["file"] == value
 
 
 def test_what_containers_have_of_their_own(services: dict[str, Any]) -> None:

@@ -34,12 +34,13 @@ def layout(tmp_path: Path) -> servers.Layout:
 def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
     """Every address is local afterwards, and nothing but addresses has changed."""
     ports = Ports.free()
-    render.render(ROOT, tmp_path, ports)
+    render.render(ROOT, tmp_path, ports, tmp_path / "token")
     for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
         source, rendered = compose.text(f"deploy/{name}"), (tmp_path / name).read_text()
         assert not re.findall(r'["/](?:collector|jaeger|alertmanager|frontend):\d+', rendered)
         for compose_address, native in render.addresses(ports).items():
             source = source.replace(compose_address, native)
+        source = source.replace(render.TOKEN, str(tmp_path / "token"))
         assert rendered == source
     assert (tmp_path / "prometheus" / "rules" / "recording.yml").is_file()
 
