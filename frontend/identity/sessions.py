@@ -35,9 +35,15 @@ class Sessions:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         """Raises ConfigurationError when what signs it cannot be read or made."""
         secret = _secret(settings)
+
         def layer(https: bool) -> ASGIApp:
             return SessionMiddleware(
-                app, secret, COOKIE, max_age=SESSION_S, path=settings.public_path or "/", https_only=https
+                app,
+                secret,
+                COOKIE,
+                max_age=SESSION_S,
+                path=settings.public_path or "/",
+                https_only=https,
             )
 
         self._plain, self._secure = layer(False), layer(True)
