@@ -13,7 +13,7 @@ from frontend.api.problems import MEDIA_TYPE
 from tests.servers import Service
 
 #: Of the service that these tests share.
-UPLOADS_BYTES = 16 * 2**20
+UPLOADS_BYTES = 100 * 2**20
 RATE = "300/minute"
 
 PAGES = ("/", "/monitor", "/traces", "/report")
