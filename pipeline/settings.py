@@ -219,6 +219,13 @@ class Settings(BaseSettings):
     batch_wait_ms: Annotated[float, WORKER] = Field(
         0.0, ge=0, le=1000, description="How long a batch with one image waits for more."
     )
+    stage_limit_s: Annotated[float, WORKER] = Field(
+        20.0,
+        gt=0,
+        le=600,
+        description="Longest that a stage (decoding, inference) of one image may take, in seconds; "
+        "then the image fails, and is not tried again.",
+    )
 
     # what a request may ask for
     max_upload_bytes: Annotated[int, FRONTEND] = Field(

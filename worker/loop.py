@@ -34,6 +34,7 @@ from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.stages import Stages
 from worker.trace import WorkerTrace
+from worker.watchdog import Watchdog
 
 log = logging.getLogger("damoscope.worker")
 
@@ -67,29 +68,48 @@ class BatchWorker(BaseWorker):
         self._suspended = False
         self._in_hand: dict[str, TakenJob] = {}
         self._stages = Stages(detector, settings.inference_threads)
+        self._watchdog = Watchdog(detector)
+        self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
 
     def work(self, *_: object, **__: object) -> bool:
-        """Work until SIGTERM or SIGINT; what is in hand is finished first."""
+        """Work until SIGTERM or SIGINT; what is in hand is finished first.
+
+        Returns whether that came. If not, a decoder was left behind at work: the process is to
+        begin anew.
+        """
         self._install_signal_handlers()
         self._until_redis_answers(self._register)
         beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         beating.start()
+        self._watchdog.start()
         try:
             self._loop()
         finally:
             self._stopping.set()
             self._stages.close()
             beating.join(HEARTBEAT_S)
-            try:
-                self.register_death()
-            except LOST_REDIS:
-                log.warning("Redis is away: this worker's registration will expire by itself")
-        return True
+            self._watchdog.close()
+            # Back within seconds, it counts as ready meanwhile; its registration expires.
+            if self._asked_to_stop or not self._stages.stalled:
+                self._say_goodbye()
+        return self._asked_to_stop
+
+    def _say_goodbye(self) -> None:
+        try:
+            self.register_death()
+        except LOST_REDIS:
+            log.warning("Redis is away: this worker's registration will expire by itself")
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a decoder was left behind that may be at work still."""
+        return self._stages.stalled
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Finish what is in hand, then stop. (RQ calls this name on its signals.)"""
+        self._asked_to_stop = True
         self._stopping.set()
 
     def _install_signal_handlers(self) -> None:
@@ -175,6 +195,9 @@ class BatchWorker(BaseWorker):
         with ThreadPoolExecutor(1, "ahead") as pool:
             while True:
                 try:
+                    if self._stages.stalled and not self._stopping.is_set():
+                        log.warning("an image took too long to decode: this worker begins anew")
+                        self._stopping.set()
                     future, ahead = ahead, None
                     items = future.result() if future else []
                     if not items and self._stopping.is_set():
@@ -227,12 +250,14 @@ class BatchWorker(BaseWorker):
     def _run(self, items: list[BatchItem]) -> None:
         """Inference and NMS of one batch; then answers; then telemetry."""
         started = time.perf_counter()
+        self._watchdog.began_s = time.monotonic()
         ready = [item for item in items if item.error is None]
         if ready:
             self._stages.infer(ready)
         for item in ready:
             if item.error is None:
                 self._stages.nms(item)
+        self._watchdog.began_s = None
         stored = self._finish(items, time.perf_counter() - started)
         self._trace.batch(stored)
 

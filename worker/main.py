@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 
 import cv2
@@ -14,6 +15,7 @@ from telemetry import catalogue, gpu, setup
 from telemetry.setup import Telemetry
 from worker.loop import LOST_REDIS, BatchWorker, log
 from worker.model.session import Detector
+from worker.watchdog import begin_anew
 
 
 def run(settings: Settings) -> None:
@@ -28,6 +30,7 @@ def run(settings: Settings) -> None:
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
     detector = Detector(settings)
     telemetry = setup.start(catalogue.SERVICE_WORKER)
+    stopped = True
     gpu.observe(telemetry.instruments)
     try:
         worker = _worker(settings, detector, telemetry, connection)
@@ -41,10 +44,14 @@ def run(settings: Settings) -> None:
             settings.inference_threads,
             detector.batch_max,
         )
-        worker.work()
+        stopped = worker.work()
     finally:
         telemetry.shutdown()
         connection.close()
+    if not stopped:
+        begin_anew()
+    if worker.stalled:  # Python would wait for a thread that may take hours
+        os._exit(0)
 
 
 def _worker(

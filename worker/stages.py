@@ -6,16 +6,17 @@ A stage that fails on one image gives up that image only; the rest of the batch 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import orjson
 
-from pipeline.errors import DamoscopeError, InferenceFailed, JobExpired
+from pipeline.errors import DamoscopeError, ImageTooLarge, InferenceFailed, JobExpired
 from telemetry.catalogue import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
 from worker.batch import BatchItem, Call, Interval
+from worker.decoding import Decoders, Run
 from worker.model.nms import detections
-from worker.model.preprocess import preprocess
-from worker.model.session import Detector
+from worker.model.preprocess import Prepared, preprocess
+from worker.model.session import Detector, InferenceStopped
 
 
 class Stages:
@@ -23,12 +24,16 @@ class Stages:
 
     def __init__(self, detector: Detector, threads: int) -> None:
         self._detector = detector
-        self._threads = threads
-        self._decoders = ThreadPoolExecutor(threads, "decode")
+        self._decoders = Decoders(threads, detector.stage_limit_s)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a decoder was left behind that may be at work still."""
+        return self._decoders.stalled > 0
 
     def close(self) -> None:
         """End the decoding threads."""
-        self._decoders.shutdown()
+        self._decoders.close()
 
     def run(self, item: BatchItem) -> None:
         """All stages on one image. Raises the DamoscopeError that it failed with."""
@@ -42,28 +47,26 @@ class Stages:
 
     def preprocess(self, items: list[BatchItem]) -> None:
         """Decode and resize; jobs that are too old or not ours fail here."""
-        if self._threads == 1 or len(items) == 1:
-            for item in items:
-                self._preprocess(item)
-        else:
-            list(self._decoders.map(self._preprocess, items))
-
-    def _preprocess(self, item: BatchItem) -> None:
-        taken = item.taken
-        if taken.job is None:
-            item.fail(InferenceFailed(taken.refusal))
-            return
-        if taken.image is None or taken.expired:
-            item.fail(JobExpired("it waited in the queue for longer than jobs are kept"))
-            return
         spec = self._detector.spec
-        started = taken.now_ns()
-        try:
-            item.prepared = preprocess(taken.image, spec.height, spec.width)
-        except Exception as error:  # whatever one image does must not stop a worker
-            item.fail(_purposeful(error), SPAN_PREPROCESS)
-        item.stages[SPAN_PREPROCESS] = (started, taken.now_ns())
-        taken.image = None  # only the pixels are needed from here on
+        decodable = [item for item in items if _is_decodable(item)]
+        runs = self._decoders.run(
+            [partial(preprocess, item.taken.image or b"", spec.height, spec.width)
+             for item in decodable]
+        )  # fmt: skip
+        for item, run in zip(decodable, runs, strict=True):
+            self._prepared(item, run)
+
+    def _prepared(self, item: BatchItem, run: Run[Prepared]) -> None:
+        item.prepared = run.result
+        if isinstance(run.error, TimeoutError):
+            limit_s = self._detector.stage_limit_s
+            item.fail(ImageTooLarge(f"decoding takes longer than the {limit_s:g} s allowed"),
+                      SPAN_PREPROCESS)  # fmt: skip
+        elif run.error is not None:
+            item.fail(_purposeful(run.error), SPAN_PREPROCESS)
+        ended_ns = run.ended_ns or time.perf_counter_ns()
+        item.stages[SPAN_PREPROCESS] = _interval(item, run.began_ns, ended_ns)
+        item.taken.image = None  # only the pixels are needed from here on
 
     def infer(self, items: list[BatchItem]) -> None:
         """One call for all items; when it fails, one each, to find the image that it fails on."""
@@ -72,6 +75,11 @@ class Stages:
         try:
             alone = len(items) == 1 and items[0].taken.alone
             scores, boxes = self._detector.run(images, alone=alone)
+        except InferenceStopped as error:  # whichever image it was, the others waited long enough
+            for item in items:
+                item.fail(error, SPAN_INFERENCE)
+                item.stages[SPAN_INFERENCE] = _interval(item, started, time.perf_counter_ns())
+            return
         except InferenceFailed as error:
             if len(items) > 1:
                 for item in items:
@@ -145,6 +153,16 @@ class Stages:
                 "worker": worker,
             }
         )
+
+
+def _is_decodable(item: BatchItem) -> bool:
+    """Whether there is something to decode; else the item has failed."""
+    taken = item.taken
+    if taken.job is None:
+        item.fail(InferenceFailed(taken.refusal))
+    elif taken.image is None or taken.expired:
+        item.fail(JobExpired("it waited in the queue for longer than jobs are kept"))
+    return item.error is None
 
 
 def _interval(item: BatchItem, started: int, ended: int) -> Interval:

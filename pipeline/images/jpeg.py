@@ -11,9 +11,11 @@ from pipeline.errors import InvalidImage, UnsupportedImage
 from pipeline.images import directory
 from pipeline.images.header import Header, cut_short, damaged, parts_max, too_many
 
-#: Scans of one image. Progressive encoders write about ten, and a few dozen at most; each costs the
-#: decoder a pass over all pixels. (DALI and libjpeg-turbo's own fuzzers stop at 500.)
-SCANS_MAX = 100
+#: Scans of an image, and of one so large that so many passes over its pixels would take seconds.
+#: Progressive encoders write about ten. (DALI and libjpeg-turbo's own fuzzers stop at 500.)
+SCANS_MAX, SCANS_MAX_LARGE = 100, 25
+#: Pixels that all scans together pass over, from which on an image is that large.
+PASSES = 1_000_000_000
 #: Number of pictures in the index of a multi-picture file (CIPA DC-007).
 PICTURES = 0xB001
 #: Bytes that are searched for a marker at a time.
@@ -102,9 +104,10 @@ class _Frame:
         if not self._whole:
             raise damaged("JPEG", "a scan comes before the frame header")
         self.scans += 1
-        if self.scans > SCANS_MAX:
+        most = min(SCANS_MAX, max(SCANS_MAX_LARGE, PASSES // (self.width * self.height)))
+        if self.scans > most:
             raise InvalidImage(
-                f"the JPEG has more than {SCANS_MAX} scans, which only costs time; save it anew"
+                f"the JPEG has more than {most} scans, which only costs time; save it anew"
             )
         count = segment[0] if segment else 0
         if len(segment) < 4 + 2 * count:

@@ -12,6 +12,9 @@ SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION = 254, 256, 257, 258, 259
 STRIPS, SAMPLES, STRIP_BYTES = 273, 277, 279
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, SUBDIRECTORIES = 322, 323, 324, 325, 330
 DNG = 50706
+#: None, fax, LZW, JPEG, deflate, PackBits: what libtiff has been built with everywhere. Of another
+#: it makes up pixels.
+COMPRESSIONS = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946}
 #: Bytes of a pixel that a picture of the most pixels may have: 16 bits of red, green, blue, alpha.
 PIXEL_BYTES = 8
 
@@ -31,6 +34,10 @@ def read(data: bytes, max_pixels: int) -> Header:
     width, height = found.number(WIDTH, 0), found.number(HEIGHT, 0)
     if not (0 < width < 2**31 and 0 < height < 2**31):
         raise damaged("TIFF", f"it is {width} x {height} pixels")
+    if (compression := found.number(COMPRESSION, 1)) not in COMPRESSIONS:
+        raise UnsupportedImage(
+            f"a TIFF of compression {compression} is not supported; save it with LZW or deflate"
+        )
     # Each list of values is read into memory: they may not be the same bytes again and again.
     if sum(tag.bytes for tag in found.tags.values()) > len(data):
         raise damaged("TIFF", "its tags hold more than the file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.security.pages import RATE, UPLOADS_BYTES
@@ -17,3 +18,17 @@ def pages_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]
     limits = {"DAMOSCOPE_PAGE_UPLOADS_BYTES": str(UPLOADS_BYTES), "DAMOSCOPE_RATE_LIMIT": RATE}
     with Service(folder / "home", **limits) as running:
         yield running.wait_until_ready()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """`damoscope up` without pages, for tests that leave it as they found it."""
+    home = tmp_path_factory.mktemp("service") / "home"
+    with Service(home, DAMOSCOPE_PAGES="false") as running:
+        yield running.wait_until_ready()
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as opened:
+        yield opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline import images
 from pipeline.errors import InvalidImage
@@ -28,7 +30,7 @@ ONE_SAMPLE, TWO_SAMPLES = 1.25, 4.0
 UPRIGHT = {2: (False, 1), 3: (False, -1), 4: (False, 0), 5: (True, None), 6: (True, 1),
            7: (True, -1), 8: (True, 0)}  # fmt: skip
 #: What libjpeg says of a JPEG that lacks nothing. Anything else means that pixels are made up.
-HARMLESS = re.compile(r"Unknown Adobe|unknown JFIF|Inconsistent progression")
+HARMLESS = re.compile(r"Unknown Adobe|unknown JFIF")
 #: What it says when there is more before the end marker than the picture takes.
 STUFFED = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
@@ -113,7 +115,7 @@ def _decode_jpeg(data: bytes, header: Header, share: int) -> Pixels:
         return as_it_is
     if "remature end" in said:
         raise InvalidImage(f"the {header.kind} is cut short: its last rows are missing")
-    raise InvalidImage(f"the {header.kind} cannot be decoded: its data is damaged")
+    raise _undecodable(header.kind)
 
 
 def _strict(data: bytes, size: dict[str, int]) -> tuple[Pixels | None, str]:
@@ -126,14 +128,29 @@ def _strict(data: bytes, size: dict[str, int]) -> tuple[Pixels | None, str]:
 
 def _decode(data: bytes, header: Header) -> Pixels:
     """H x W x 3, RGB, as it is stored; a TIFF upright."""
+    if header.kind == "GIF":
+        return _decode_gif(data)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:  # an assertion in C++, of no use to who sent the image
         image = None
     if image is None:
-        raise InvalidImage(f"the {header.kind} cannot be decoded: its data is damaged or cut short")
+        raise _undecodable(header.kind)
     return image.astype(np.uint8, copy=False)
+
+
+def _decode_gif(data: bytes) -> Pixels:
+    """By Pillow: OpenCV's decoder fails on large even areas, where the table of codes is full."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["GIF"]) as image:
+            return np.asarray(image.convert("RGB"), np.uint8)
+    except Exception as error:  # Pillow's plugins raise what their parsers run into
+        raise _undecodable("GIF") from error
+
+
+def _undecodable(kind: str) -> InvalidImage:
+    return InvalidImage(f"the {kind} cannot be decoded: its data is damaged or cut short")
 
 
 def _upright(image: Pixels, header: Header) -> Pixels:

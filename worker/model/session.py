@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,12 +27,20 @@ BATCH_MAX_CPU, BATCH_MAX_GPU = 1, 16
 Floats = NDArray[np.float32]
 
 
+class InferenceStopped(InferenceFailed):
+    """Inference took longer than `stage_limit_s` and was stopped."""
+
+
 class Detector:
     """A loaded, warmed-up model. Make one per process, after the process was started."""
 
     def __init__(self, settings: Settings) -> None:
         """Load and warm up. Raises ModelError or ConfigurationError saying what to change."""
         graph = model.load(settings.model)
+        #: Seconds that a stage of one image may take.
+        self.stage_limit_s = settings.stage_limit_s
+        #: The call that runs now, and when it began by `time.monotonic`.
+        self._running: tuple[float, ort.RunOptions] | None = None
         self._session = _session(graph, settings, settings.inference_threads)
         outputs = self._warm_up(graph, 1)
         self.spec = model.describe(graph, outputs, settings.labels)
@@ -74,6 +83,12 @@ class Detector:
         scores, boxes = outputs[self.spec.scores_output], outputs[self.spec.boxes_output]
         return scores.astype(np.float32, copy=False), boxes.astype(np.float32, copy=False)
 
+    def stop_overdue(self) -> None:
+        """Stop the call that runs now if it has run for too long; any thread may say so."""
+        running = self._running
+        if running and time.monotonic() - running[0] > self.stage_limit_s:
+            running[1].terminate = True
+
     def _warm_up(self, graph: model.Graph, size: int) -> Sequence[NDArray[Any]]:
         """Outputs for a batch of blank images. Raises ModelError when it gets none."""
         try:
@@ -91,12 +106,20 @@ class Detector:
         self, images: Sequence[NDArray[np.uint8]], *, alone: bool = False
     ) -> Sequence[NDArray[Any]]:
         session = self._wide_session if alone else self._session
+        options = ort.RunOptions()
         try:
             batch = images[0][np.newaxis] if len(images) == 1 else np.stack(images)
-            outputs: list[NDArray[Any]] = session.run(None, {IMAGE_INPUT: batch})
+            self._running = time.monotonic(), options
+            outputs: list[NDArray[Any]] = session.run(None, {IMAGE_INPUT: batch}, options)
             return outputs
         except Exception as error:  # ONNX Runtime raises a family of its own
+            if options.terminate:
+                raise InferenceStopped(
+                    f"inference took longer than the {self.stage_limit_s:g} s allowed"
+                ) from error
             raise InferenceFailed(f"a batch of {len(images)} failed: {error}") from error
+        finally:
+            self._running = None
 
 
 def blank(graph: model.Graph, count: int) -> list[NDArray[np.uint8]]:
