@@ -147,8 +147,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         from frontend.identity import oidc  # where it is used
 
         app.include_router(oidc.router(settings, logins))
+    secured = reference.KEYS if authenticator.needed else []
     for api in (detect, traces, stats, alerts, report):
-        app.include_router(api.router)
+        app.include_router(api.router, dependencies=secured)
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))
     if site is not None:

@@ -29,6 +29,9 @@ from pipeline.job import (
 DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
 
+#: In OpenAPI an operation that can do without what the others need.
+NO_KEY: dict[str, Any] = {"security": [{}]}
+
 router = APIRouter()
 
 
@@ -157,13 +160,18 @@ async def job(request: Request, job_id: Annotated[str, Path(pattern="^[0-9a-f]{3
     return _json(state, headers={"x-trace-id": state.trace_id} if state.trace_id else {})
 
 
-@router.get("/healthz", summary="The process is up")
+@router.get("/healthz", summary="The process is up", openapi_extra=NO_KEY)
 async def healthz() -> dict[str, str]:
     """Answers as long as the process does."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Images can be detected", responses=responses(errors.Unavailable))
+@router.get(
+    "/readyz",
+    summary="Images can be detected",
+    responses=responses(errors.Unavailable),
+    openapi_extra=NO_KEY,
+)
 async def readyz(request: Request) -> Response:
     """200 when Redis answers and a worker is ready: its model loaded and warmed up on the
     provider that was asked for. Probes need no key; the reason and the workers are for those who

@@ -7,12 +7,19 @@ from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 ASSETS = "/docs/assets"
+#: How OpenAPI, and so *Try it out*, says in which ways a key is sent. They decide nothing:
+#: `frontend.identity` does, before any operation is reached.
+KEYS = [
+    Security(HTTPBearer(scheme_name="key", auto_error=False)),
+    Security(APIKeyHeader(name="x-api-key", scheme_name="key in a field", auto_error=False)),
+]
 #: Beyond this page's own script, Swagger UI needs styles in attributes and icons as `data:`.
 POLICY = (
     "default-src 'none'; script-src 'self' 'sha256-{digest}'; style-src 'self' 'unsafe-inline'; "

@@ -16,8 +16,10 @@ from frontend.identity.tokens import Tokens, Use, bearer
 from pipeline.settings import Settings
 
 KEY_HEADER: Final = "x-api-key"
-#: Header fields of Jaeger's baggage begin so; its propagator does not list them.
-_JAEGER_BAGGAGE: Final = b"uberctx-"
+#: What propagators read beside the fields that they list, which are those that they write: those
+#: of B3 read either of its forms, and Jaeger's takes baggage from all that begins so.
+_READ_TOO: Final = frozenset({b"traceparent", b"tracestate", b"baggage", b"b3", b"uber-trace-id"})
+_READ_TOO_PREFIXES: Final = (b"x-b3-", b"uberctx-")
 _USES: Final[tuple[Use, ...]] = ("otlp", "webhook")
 
 
@@ -73,7 +75,8 @@ class Identity:
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self.app, self._authenticator = app, authenticator
-        self._fields = {field.lower().encode() for field in get_global_textmap().fields}
+        listed = {field.lower().encode() for field in get_global_textmap().fields}
+        self._fields = listed | _READ_TOO
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -88,7 +91,7 @@ class Identity:
 
     def _of_trace(self, name: bytes) -> bool:
         name = name.lower()
-        return name in self._fields or name.startswith(_JAEGER_BAGGAGE)
+        return name in self._fields or name.startswith(_READ_TOO_PREFIXES)
 
 
 #: Where the scope says that a key was sent which does not stand.

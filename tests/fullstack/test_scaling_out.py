@@ -85,6 +85,7 @@ class Hosts:
             [sys.executable, "-m", "run", "frontend"],
             **self._environment,
             DAMOSCOPE_HOST=self.network.address["front"],
+            DAMOSCOPE_INSECURE="true",
             DAMOSCOPE_PORT=str(FRONTEND_PORT),
             DAMOSCOPE_HOME=str(self._folder / "home"),
         )

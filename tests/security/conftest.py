@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.security.guarded import Guarded
 from tests.security.pages import RATE, UPLOADS_BYTES
 from tests.servers import Service
 
@@ -32,3 +33,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def client(service: Service) -> Iterator[httpx.Client]:
     with service.client() as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """`damoscope up` with keys of each role."""
+    with Guarded(tmp_path_factory.mktemp("guarded") / "home") as running:
+        running.wait_until_ready()
+        yield running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import tempfile
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from benchmarks.throughput.options import Options
 from benchmarks.throughput.process import HOST, Program
 from benchmarks.throughput.servers import OURS, Place
 from run.redis_server import RedisServer
+from telemetry.variables import TOKEN_HEADER
 
 TITLE = "Workers whose model waits"
 WORKERS = (1, 2, 4, 8)
 WAIT_MS = 20.0
+#: By which the frontend's receiver knows the processes of this run.
+TOKEN = secrets.token_urlsafe(32)
 #: Clients for each worker: one image in work, one taken ahead, and some waiting.
 CLIENTS_EACH = 4
 
@@ -42,6 +46,8 @@ def programs(place: Place) -> list[Program]:
         "DAMOSCOPE_THREADS": "1",
         "DAMOSCOPE_REDIS_URL": server.url,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{HOST}:{place.port}/otlp",
+        "OTEL_EXPORTER_OTLP_HEADERS": f"{TOKEN_HEADER}={TOKEN}",
+        "DAMOSCOPE_OTLP_TOKEN": TOKEN,
         "BENCH_WAIT_MS": str(WAIT_MS),
     }
     python = sys.executable

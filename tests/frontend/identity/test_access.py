@@ -143,6 +143,16 @@ def test_tokens_open_their_own_address_alone(guarded: Application) -> None:
         assert guarded.ask("POST", address).status_code != 401
 
 
+def test_openapi_says_how_a_key_is_sent(guarded: Application, tmp_path: Path) -> None:
+    """*Try it out* asks for a key where one is needed, and only there."""
+    schema = guarded.app.openapi()
+    assert len(schema["components"]["securitySchemes"]) == 2
+    assert len(schema["paths"]["/api/v1/detect"]["post"]["security"]) == 2
+    assert {} in schema["paths"]["/healthz"]["get"]["security"]
+    with application(tmp_path) as open_to_all:
+        assert "securitySchemes" not in open_to_all.app.openapi()["components"]
+
+
 def test_a_browser_is_led_to_the_login(guarded: Application, secrets: dict[str, str]) -> None:
     """Whoever opens a page without a login comes back to it afterwards; programs, frames and
     scripts get the problem document."""
