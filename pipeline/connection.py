@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from redis import Redis
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
 from pipeline.errors import ConfigurationError
@@ -14,6 +15,10 @@ from pipeline.settings import Settings
 CONNECT_TIMEOUT_S = 5
 #: Seconds a reply may take; longer than any blocking wait of ours.
 REPLY_TIMEOUT_S = 15
+#: Connections of one frontend's event loop at most. A command takes one for well under a
+#: millisecond; without a bound each request in flight could have its own, and take the files that
+#: the process may open.
+FRONTEND_CONNECTIONS = 64
 _OPTIONS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": REPLY_TIMEOUT_S,
@@ -42,6 +47,12 @@ def connect(settings: Settings) -> Redis:
 def connect_async(settings: Settings) -> AsyncRedis:
     """A connection pool for the frontend's event loop; nothing is sent yet."""
     try:
-        return AsyncRedis.from_url(redis_url(settings), **_OPTIONS)
+        pool = BlockingConnectionPool.from_url(
+            redis_url(settings),
+            max_connections=FRONTEND_CONNECTIONS,
+            timeout=REPLY_TIMEOUT_S,
+            **_OPTIONS,
+        )
+        return AsyncRedis.from_pool(pool)
     except ValueError as error:
         raise ConfigurationError(f"REDIS_URL: {error}") from error
