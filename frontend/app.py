@@ -28,6 +28,9 @@ from frontend.identity.sessions import Sessions
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
 from frontend.replies import Replies
+from frontend.server.bodies import Bodies, BodyLimit
+from frontend.server.bounds import bounds
+from frontend.server.memory import Memory
 from frontend.status import Status
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
@@ -38,6 +41,15 @@ from telemetry.setup import Telemetry
 
 #: Only detections are traced: no pages, assets, polls, health checks or telemetry itself.
 UNTRACED = rf"^(?!.*{detect.DETECT_PATH}$)"
+
+
+def _bodies(settings: Settings) -> dict[str, BodyLimit]:
+    """What bodies may take, by the beginning of an address; others may be short JSON."""
+    return {
+        detect.DETECT_PATH: BodyLimit(settings.max_upload_bytes, refused_there=True),
+        "/otlp/": BodyLimit(otlp.MAX_BODY_BYTES, refused_there=True),
+        "/gradio_api/upload": BodyLimit(kept=False, refused_there=True),
+    }
 
 
 class Frontend:
@@ -66,6 +78,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     around the tracing, which say where a request comes from; in FastAPI's list those inside of
     it. One more goes into one of the two lists.
     """
+    within = bounds(settings)
+    memory = Memory(within.memory, within.memory_each)
     redis = connect_async(settings)
     producer = Producer(
         redis,
@@ -116,6 +130,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(TraceIdHeader),
             Middleware(HeadAsGet),
             Middleware(UnforeseenErrors),
+            Middleware(Bodies, memory, _bodies(settings)),
         ],
         # Inside of those comes Starlette's layer for what is raised on purpose.
         exception_handlers=problems.HANDLERS
@@ -136,6 +151,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     )
 
     app.state.settings = settings
+    app.state.bounds = within
+    app.state.memory = memory
     app.state.detection = detection
     app.state.status = status
     app.state.stores = stores

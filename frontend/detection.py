@@ -46,6 +46,8 @@ class ImageRequest:
     #: Reads the encoded image; raises DamoscopeError when it is too large or cut off.
     read: Callable[[], Awaitable[bytes]]
     options: DetectOptions
+    #: Called when the encoded image is no longer kept here.
+    stored: Callable[[], None] = lambda: None
     #: By what the client is limited and counted: an address, or a name.
     client: str = ""
     #: Who the client is, and whose the job will be.
@@ -220,6 +222,8 @@ class DetectionService:
             )
             attributes = _image_attributes(info)
             await self._producer.store_image(job_id, data)
+            del data
+            request.stored()
         except BaseException as error:
             failure = error
             raise

@@ -15,6 +15,9 @@ from pydantic import SecretStr
 from frontend.app import Frontend, build
 from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
+from frontend.server.bounds import KEEP_ALIVE_S
+from frontend.server.connections import Connections
+from frontend.server.protocol import BoundedProtocol
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
@@ -62,8 +65,11 @@ def configuration(app: Frontend, settings: Settings) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
-        # A camera may pause between frames for longer than uvicorn's default of 5 s.
-        timeout_keep_alive=75,
+        http=BoundedProtocol.within(
+            Connections(app.state.bounds, app.state.memory, settings.trusted_proxies)
+        ),
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_S,
         # By itself uvicorn believes whatever comes from this machine; `frontend.edge` does not.
         proxy_headers=False,
     )

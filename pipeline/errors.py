@@ -97,6 +97,51 @@ class UnsupportedImage(DamoscopeError):
     outcome = "invalid"
 
 
+class MalformedRequest(DamoscopeError):
+    """What came is no HTTP request, or one that two servers could understand differently."""
+
+    status = 400
+    code = "malformed_request"
+    title = "Malformed request"
+    outcome = "invalid"
+
+
+class RequestTimeout(DamoscopeError):
+    """The request came too slowly."""
+
+    status = 408
+    code = "request_timeout"
+    title = "Request not complete in time"
+    outcome = "invalid"
+
+
+class BodyTooLarge(DamoscopeError):
+    """The request's body is larger than this address takes."""
+
+    status = 413
+    code = "body_too_large"
+    title = "Request too large"
+    outcome = "invalid"
+
+
+class TargetTooLong(DamoscopeError):
+    """The address and its query are longer than any that we have."""
+
+    status = 414
+    code = "uri_too_long"
+    title = "Address too long"
+    outcome = "invalid"
+
+
+class HeaderTooLarge(DamoscopeError):
+    """The request's header has too many fields, or too many bytes."""
+
+    status = 431
+    code = "header_too_large"
+    title = "Header too large"
+    outcome = "invalid"
+
+
 class InvalidParameter(DamoscopeError):
     """A query parameter is missing, out of range or of the wrong kind."""
 

@@ -251,6 +251,20 @@ class Settings(BaseSettings):
         None, description="Requests per client address, such as `100/minute`. Unset: no limit."
     )
 
+    connections_max: Annotated[int, FRONTEND] = Field(
+        1000,
+        ge=16,
+        le=20_000,
+        description="Most connections at once of one frontend; one address may have half of them. "
+        "The limit of open files may lower it.",
+    )
+    upload_memory_mb: Annotated[int, FRONTEND] = Field(
+        256,
+        ge=16,
+        description="Memory that uploads may take at once in one frontend; one client may take a "
+        "quarter. Never less than three of the largest uploads.",
+    )
+
     # the queue
     queue_max: Annotated[int, FRONTEND] = Field(
         1000, ge=1, description="Most jobs that may wait; further requests are refused (503)."

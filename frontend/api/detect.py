@@ -15,6 +15,7 @@ from frontend.api.body import FIELD, read_image
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import DetectionService, ImageRequest
 from frontend.identity.principal import principal
+from frontend.server.bodies import free_memory
 from frontend.status import Status
 from pipeline import errors
 from pipeline.job import (
@@ -132,6 +133,7 @@ def _asked(request: Request, query: DetectQuery) -> ImageRequest:
         route="api",
         received_ns=time.time_ns(),
         read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
+        stored=lambda: free_memory(request.scope),
         options=query.options(),
         client=who.name,
         who=who,

@@ -1,4 +1,4 @@
-"""A running service for the tests of its pages that leave it as they found it."""
+"""Running services for the tests that leave them as they found them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from tests.security.connections import MEMORY_MB, Frontend, frontend
 from tests.security.guarded import Guarded
 from tests.security.pages import RATE, UPLOADS_BYTES
 from tests.servers import Service
@@ -40,4 +41,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """`damoscope up` with keys of each role."""
     with Guarded(tmp_path_factory.mktemp("guarded") / "home") as running:
         running.wait_until_ready()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Frontend]:
+    """`damoscope frontend` with little memory for uploads."""
+    folder = tmp_path_factory.mktemp("bounded")
+    with frontend(folder, DAMOSCOPE_UPLOAD_MEMORY_MB=str(MEMORY_MB)) as running:
         yield running
