@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 import tempfile
 import time
 import zipfile
@@ -28,7 +29,7 @@ from frontend.pages.browser import owner
 from frontend.pages.detect_one import Outcome
 from frontend.pages.uploads import Upload
 from pipeline.draw import draw
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, Unavailable
 from pipeline.job import DetectionResult
 
 #: Results and batches remembered by one process; an image takes its file's space on disk only.
@@ -48,6 +49,8 @@ PREVIEW = 480
 DECODING_MOST = 4
 ZIP_BLOCK = 2**20
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=600"}
+
+log = logging.getLogger("damoscope.frontend")
 
 T = TypeVar("T")
 
@@ -203,6 +206,10 @@ def _zip(found: Sequence[Found]) -> IO[bytes]:
                     archive.writestr(name, _with_boxes(each.file(), each.result))
             archive.writestr("results.json", _batch_json(found))
         packed.seek(0)
+    except OSError as error:
+        packed.close()
+        log.warning("a batch's images cannot be packed: %s", error)
+        raise Unavailable("the images cannot be packed now: is the disk full?") from error
     except BaseException:
         packed.close()
         raise

@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect, Request
 
 from frontend.pages.browser import client, owner
@@ -22,6 +23,7 @@ from pipeline.errors import (
     ImageTooLarge,
     InvalidImage,
     InvalidParameter,
+    Unavailable,
     UnsupportedImage,
 )
 from telemetry.context import extract
@@ -133,6 +135,9 @@ class _Files:
             await self._intake.check_rate(self._client)
         except DamoscopeError as error:
             self._intake.uploads.fail(upload, error)
+        except RedisError:
+            unavailable = Unavailable("Redis does not answer; try again shortly")
+            self._intake.uploads.fail(upload, unavailable)
 
     async def _data(self, data: bytes) -> None:
         upload, limit = self.taken[-1], self._intake.max_bytes

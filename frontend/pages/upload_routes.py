@@ -15,6 +15,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from frontend.pages.browser import client, owner
 from frontend.pages.slots import Slots
@@ -36,6 +37,13 @@ KINDS = (
     (b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n", "image/png"), (b"GIF8", "image/gif"),
     (b"RIFF", "image/webp"), (b"BM", "image/bmp"),
 )  # fmt: skip
+HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"}
+#: In place of a preview, of what no browser shows.
+NO_PREVIEW = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="480" height="320" viewBox="-16 -10 56 44" '
+    'fill="none" stroke="#94a3b8" stroke-linecap="round" stroke-linejoin="round">'
+    '<path d="M4 4h16v16H4zM4 16l5-5 4 4 2-2 5 5M15 8.5h.01M2 2l20 20"/></svg>'
+)
 
 
 class UploadRoutes:
@@ -63,33 +71,32 @@ class UploadRoutes:
         key = self._key(request)
         if key is None:
             raise InvalidParameter("upload_id: up to 40 letters and digits")
-        who = client(request.scope)
-        self._streams.take(who)  # given back when the stream ends, however it does
 
         async def messages() -> AsyncIterator[str]:
-            try:
-                async for message in self._messages(key):
-                    yield f"data: {json.dumps(message)}\n\n"
-            finally:
-                self._streams.free(who)
+            async for message in self._messages(key):
+                yield f"data: {json.dumps(message)}\n\n"
 
-        return StreamingResponse(
-            messages(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
+        return _Stream(messages(), self._streams, client(request.scope))
 
     async def file(self, request: Request) -> Response:
         """A stored image, for who has sent it."""
         upload = self._uploads.find(request.path_params["upload_id"], owner(request.scope))
-        if upload is None or upload.path is None or upload.error is not None:
+        if upload is None:
             raise NotFound("no such image: it is kept no longer, or is not yours")
+        path = None if upload.error is not None else upload.path
+        kind = await asyncio.to_thread(_kind, path) if path else None
+        if kind is None and request.headers.get("sec-fetch-dest") == "image":
+            # Where the page would show it; why there is nothing to see is said beside it.
+            return Response(NO_PREVIEW, media_type="image/svg+xml", headers=HEADERS)
+        if path is None:
+            raise NotFound("this image was not stored: its result says why")
         upload.used_s = time.monotonic()
-        kind = await asyncio.to_thread(_kind, upload.path)
         return FileResponse(
-            upload.path,
+            path,
             media_type=kind or "application/octet-stream",
             filename=upload.name,
             content_disposition_type="inline" if kind else "attachment",
-            headers={"X-Content-Type-Options": "nosniff", "Cache-Control": "private, no-store"},
+            headers=HEADERS,
         )
 
     def _key(self, request: Request) -> tuple[str, str] | None:
@@ -120,6 +127,19 @@ class UploadRoutes:
             await asyncio.sleep(TELL_EVERY_S)
         self._progress.pop(key, None)
         yield {"msg": "done"}
+
+
+class _Stream(StreamingResponse):
+    """An event stream that counts for as long as it is open, however it ends."""
+
+    def __init__(self, messages: AsyncIterator[str], slots: Slots, client: str) -> None:
+        headers = {"Cache-Control": "no-store"}
+        super().__init__(messages, media_type="text/event-stream", headers=headers)
+        self._slots, self._client = slots, client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._slots.one(self._client):
+            await super().__call__(scope, receive, send)
 
 
 class _Progress:

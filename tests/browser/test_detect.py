@@ -112,7 +112,7 @@ def test_an_example_is_one_click(open_page: OpenPage) -> None:
     ("name", "data", "message"),
     [
         ("report.jpg", b"%PDF-1.7\n" + bytes(2000), "This is a PDF, not a photograph."),
-        ("half.jpg", pictures.jpeg()[:3000], "The JPEG is cut short: no end of image."),
+        ("half.jpg", pictures.jpeg()[:3000], "The JPEG is cut short: its last rows are missing."),
         ("big.jpg", bytes(21 * 2**20), "The upload has more than the 20,971,520 bytes allowed."),
     ],
 )

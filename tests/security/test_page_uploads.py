@@ -6,10 +6,12 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from PIL import Image
 
+from frontend.pages.upload_routes import STREAMS_EACH
 from tests.integration import pictures
 from tests.security.pages import RATE, UPLOADS_BYTES, Browser, is_refused
 from tests.servers import Service, eventually
@@ -161,6 +163,21 @@ def test_an_uploads_kind(browser: Browser) -> None:
     other = browser.client.get(f"/gradio_api/file={page}").headers
     assert other["content-type"] == "application/octet-stream"
     assert other["content-disposition"].startswith("attachment")
+    preview = browser.client.get(f"/gradio_api/file={page}", headers={"sec-fetch-dest": "image"})
+    assert preview.headers["content-type"] == "image/svg+xml"
+    assert "script" not in preview.text
+
+
+def test_event_streams_are_counted(browser: Browser) -> None:
+    """So many of one client, and no more; one that has ended makes room again."""
+    address = "/gradio_api/upload_progress?upload_id=never"
+    with ExitStack() as opened:
+        answers = [
+            opened.enter_context(browser.client.stream("GET", address)).status_code
+            for _ in range(STREAMS_EACH + 1)
+        ]
+    assert answers == [200] * STREAMS_EACH + [429]
+    eventually(lambda: browser.client.get(address).status_code == 200, "a stream is free again")
 
 
 def test_several_images_on_their_way(browser: Browser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -29,11 +30,13 @@ class Sender:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.uploads = Uploads(folder, bytes_most=2_000_000, reserve_bytes=0)
-        self.rated = 0
+        self.rated, self.redis_is_away = 0, False
         self.rate_most = 10**6
         self.told: list[tuple[str, int]] = []
 
     async def _rate(self, client: str) -> None:
+        if self.redis_is_away:
+            raise RedisConnectionError("redis://:secret@example")
         self.rated += 1
         if self.rated > self.rate_most:
             raise RateLimited("this address sends more than 3/minute")
@@ -94,6 +97,14 @@ def test_a_file_that_cannot_be_used_is_told_of(sender: Sender) -> None:
     assert asyncio.run(good.read()) == b"good"
     assert "sends more than 3/minute" in str(fast.error)
     assert sender.left() == [good.path]
+
+
+def test_redis_is_away(sender: Sender) -> None:
+    """The rate cannot be counted: the file keeps its place with that for a reason."""
+    sender.redis_is_away = True
+    (upload,) = sender.send(part(b"x") + b"--B--\r\n")
+    assert str(upload.error) == "Redis does not answer; try again shortly"
+    assert sender.left() == []
 
 
 @pytest.mark.parametrize(
