@@ -33,7 +33,7 @@ EVIL = (
     "[c](http://evil.example/l) <http://evil.example/a> http://evil.example/b www.evil.example | "
     "**b** `c` ~~d~~ \x1b[2J\x1b]0;t\x07 \u202egpj.exe\n# heading\n- item\n\n---\n"
 )
-TOKEN = "a-token-of-this-test"
+OTLP_TOKEN, WEBHOOK_TOKEN = "a-token-for-telemetry-00", "a-token-for-alerts-000000"
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,17 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
 
 @pytest.fixture(scope="module")
 def client(redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A frontend that heard nothing but evil, asked with its tokens."""
+    """A frontend that heard nothing but evil, which knows the tokens that it was sent with."""
     port = free_port()
     env = {
-        "REDIS_URL": redis.url, "DAMOSCOPE_OTLP_TOKEN": TOKEN, "DAMOSCOPE_WEBHOOK_TOKEN": TOKEN,
+        "REDIS_URL": redis.url, "DAMOSCOPE_OTLP_TOKEN": OTLP_TOKEN,
+        "DAMOSCOPE_WEBHOOK_TOKEN": WEBHOOK_TOKEN,
         "DAMOSCOPE_PAGES": "false",
     }  # fmt: skip
     command = [sys.executable, "-m", "run", "frontend", "--port", str(port)]
-    given = {"authorization": f"Bearer {TOKEN}"}
     with (
         Process(command, tmp_path_factory.mktemp("frontend"), env) as running,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=given, timeout=60) as opened,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as opened,
     ):
 
         def is_up() -> bool:
@@ -98,7 +98,7 @@ def _tell(client: httpx.Client) -> None:
         spans.add(trace_id=secrets.token_bytes(16), span_id=secrets.token_bytes(8), name=EVIL,
                   kind=2, start_time_unix_nano=now - 10**9, end_time_unix_nano=now,
                   attributes=told)  # fmt: skip
-    headers = {"content-type": "application/x-protobuf"}
+    headers = {"content-type": "application/x-protobuf", "authorization": f"Bearer {OTLP_TOKEN}"}
     for kind, export in (("metrics", metrics), ("traces", traces)):
         body = export.SerializeToString()
         answer = client.post(f"/otlp/v1/{kind}", content=body, headers=headers)
@@ -109,7 +109,8 @@ def _tell(client: httpx.Client) -> None:
         "annotations": {"summary": EVIL, "summary_zh": EVIL, "action": EVIL, "value": EVIL},
         "startsAt": datetime.now(UTC).isoformat(), "endsAt": "0001-01-01T00:00:00Z",
     }  # fmt: skip
-    posted = client.post("/api/v1/alerts/webhook", json={"version": "4", "alerts": [alert]})
+    posted = client.post("/api/v1/alerts/webhook", json={"version": "4", "alerts": [alert]},
+                         headers={"authorization": f"Bearer {WEBHOOK_TOKEN}"})  # fmt: skip
     assert posted.status_code < 300, posted.text
 
     def is_stored() -> bool:
