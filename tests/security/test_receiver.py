@@ -48,8 +48,13 @@ def client(service: Service) -> Iterator[httpx.Client]:
     (frontend,) = service.children("frontend")
     given = frontend.environ().get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "")
     token = dict(pair.split("=", 1) for pair in given.split(",") if pair)
+
+    def with_token(request: httpx.Request) -> None:
+        if request.url.path.startswith("/otlp/"):
+            request.headers.update(token)
+
     with service.client() as opened:
-        opened.headers.update(token)
+        opened.event_hooks = {"request": [with_token]}
         yield opened
 
 
