@@ -87,14 +87,15 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         job_ttl_s=settings.job_ttl_s,
         result_ttl_s=settings.result_ttl_s,
         attempts_max=settings.attempts_max,
+        tally=telemetry.instruments.malformed,
     )
-    replies = Replies(redis, uuid4().hex, producer.state)
-    status = Status(redis)
-    limiter, clients = Limiter(settings), Clients(settings.clients, redis)
+    replies = Replies(redis, uuid4().hex, producer.state, telemetry.instruments.malformed)
+    status = Status(redis, telemetry.instruments.malformed)
+    limiter, clients = Limiter(settings, redis), Clients(settings.clients, redis)
     detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
     status.observe(telemetry.instruments)
     detection.observe()
-    alerting = alerts.Alerting(settings, stores)
+    alerting = alerts.Alerting(settings, stores, telemetry.instruments.malformed)
     authenticator = Authenticator(settings)
     logins = login.Logins(telemetry.instruments)
     site = None

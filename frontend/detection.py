@@ -15,7 +15,9 @@ import orjson
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from frontend.clients import Clients
 from frontend.identity.principal import ANONYMOUS, Principal
@@ -23,6 +25,7 @@ from frontend.limits import Limiter
 from frontend.replies import Replies
 from frontend.status import Status
 from pipeline import errors
+from pipeline.connection import explain
 from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
 from pipeline.queue.keys import QUEUES
@@ -114,7 +117,7 @@ class DetectionService:
         try:
             state, owner = await self._producer.owned_state(job_id)
         except RedisError as error:
-            raise errors.Unavailable(f"Redis does not answer: {error}") from error
+            raise self._away(error) from error
 
         if owner and owner != who.owner and not who.may("admin"):
             raise no_job(job_id)
@@ -127,6 +130,14 @@ class DetectionService:
             return [Observation(self._active)]
 
         self._instruments.observe(catalogue.REQUESTS_ACTIVE, active)
+
+    def _away(self, error: RedisError) -> errors.Unavailable:
+        """What clients are told of Redis. What it said itself is for the log."""
+        if not isinstance(
+            error, (RedisConnectionError, RedisTimeoutError)
+        ):  # of that status says it
+            log.warning("%s: %s", explain(error), error)
+        return errors.Unavailable(f"{explain(error)}; try again shortly")
 
     async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
@@ -203,7 +214,7 @@ class DetectionService:
             info, upload_ms = await self._upload(request, job_id, here)
             await self._enqueue(request, job_id, info, upload_ms, reply_to, here)
         except RedisError as error:
-            raise errors.Unavailable(f"Redis does not answer: {error}") from error
+            raise self._away(error) from error
         request.job_id = job_id
         return job_id
 
@@ -279,8 +290,10 @@ class DetectionService:
             await self._producer.discard_image(job_id)
             raise
         except RedisError as error:
-            spans.fail(span, error, record_exception=True)
-            raise
+            # In words of ours: Redis' own may hold keys and commands, and spans are shown to many.
+            away = self._away(error)
+            spans.fail(span, away, record_exception=True)
+            raise away from error
         finally:
             span.end()
 

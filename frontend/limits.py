@@ -5,8 +5,8 @@ from __future__ import annotations
 from limits import parse
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from redis.asyncio import Redis
 
-from pipeline.connection import redis_url
 from pipeline.errors import RateLimited
 from pipeline.settings import Settings
 
@@ -14,14 +14,17 @@ from pipeline.settings import Settings
 class Limiter:
     """Refuses clients that send faster than `DAMOSCOPE_RATE_LIMIT` allows; unset, nobody."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, redis: Redis) -> None:
         self._rate = settings.rate_limit
         if not self._rate:
             return
         self._item = parse(self._rate)
-        # `limits` chooses its Redis client by the scheme of the address.
-        address = redis_url(settings).replace("unix://", "redis+unix://", 1)
-        storage = RedisStorage(f"async+{address}", implementation="redispy")
+        # With the pool, of the address only the scheme counts: it gets to see no password.
+        storage = RedisStorage(
+            "async+redis://",
+            implementation="redispy",
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # it is passed on
+        )
         self._strategy = SlidingWindowCounterRateLimiter(storage)
 
     async def check(self, client: str, what: str = "detect") -> None:

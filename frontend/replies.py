@@ -14,8 +14,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipeline import errors
+from pipeline.connection import explain
 from pipeline.job import JobError, JobState
 from pipeline.queue.keys import REPLY_CHANNEL
+from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.messages import Reply, read_reply
 
 log = logging.getLogger("damoscope.frontend")
@@ -39,8 +41,13 @@ class Replies:
     """
 
     def __init__(
-        self, redis: Redis, instance: str, lookup: Callable[[str], Awaitable[JobState]]
+        self,
+        redis: Redis,
+        instance: str,
+        lookup: Callable[[str], Awaitable[JobState]],
+        tally: Tally = nobody,
     ) -> None:
+        self._tally = tally
         self.channel = REPLY_CHANNEL.format(instance)
         self._redis = redis
         self._lookup = lookup
@@ -97,13 +104,29 @@ class Replies:
                 while True:
                     message = await pubsub.get_message(timeout=None)
                     if message is not None:
-                        self._resolve(*read_reply(message["data"]))
+                        self._hear(message)
             except (RedisError, OSError) as error:
-                log.warning("the reply channel is interrupted (%s); subscribing again", error)
+                log.warning(
+                    "the reply channel is interrupted (%s: %s); subscribing again",
+                    explain(error), error,
+                )  # fmt: skip
+                await asyncio.sleep(1.0)
+            except Exception:  # whatever it is, replies must be heard
+                log.exception("the reply channel is interrupted; subscribing again")
                 await asyncio.sleep(1.0)
             finally:
                 with contextlib.suppress(RedisError, OSError):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    def _hear(self, message: dict[str, object]) -> None:
+        """Give a reply to who waits for it. One that cannot be read is none: the job is looked up
+        before long."""
+        try:
+            job_id, reply = read_reply(message["data"])  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            self._tally("reply", 1)
+        else:
+            self._resolve(job_id, reply)
 
     async def _sweep(self) -> None:
         while True:
@@ -118,6 +141,8 @@ class Replies:
                     self._resolve(job_id, Reply(error=gone))
                 except (RedisError, OSError):
                     break  # Redis is away; the listener says so
+                except Exception:  # of one job, which must not keep the others waiting
+                    log.exception("job %s cannot be looked up", job_id)
 
     def _settle(self, state: JobState) -> None:
         if state.result is not None:

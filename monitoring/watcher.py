@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq.cron import CronScheduler
 
 from monitoring.alerts.evaluator import Evaluator
@@ -25,10 +27,12 @@ from monitoring.notify.queue import enqueue
 from monitoring.notify.schedule import report_job, scheduler
 from monitoring.notify.worker import NoticeWorker
 from monitoring.stores.selection import open_readers
-from pipeline.connection import connect
+from pipeline.connection import connect, explain
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.watcher")
+
+LOST_REDIS = (RedisConnectionError, RedisTimeoutError, OSError)
 
 #: Seconds between two evaluations of the rules.
 EVALUATE_S = 5.0
@@ -77,14 +81,25 @@ class Watcher:
             try:
                 self._worker = self._worker or NoticeWorker(self._redis)
                 while not self.stopping.is_set():
-                    self._keep_schedule()
+                    self._attempt_schedule()
                     self._worker.step(WAIT_S)
-            except (RedisError, OSError) as error:
-                self._complain(f"Redis does not answer ({error}); trying until it does")
+            except LOST_REDIS as error:
+                self._complain(f"{explain(error)} ({error}); trying until it does")
                 self.stopping.wait(1.0)
             except Exception as error:  # a job that somebody damaged must not end the watcher
                 self._complain("a job cannot be read", error)
+                self._mend()
+                self.stopping.wait(1.0)
         self._leave()
+
+    def _attempt_schedule(self) -> None:
+        """Its record in Redis may be damaged: notices are sent all the same."""
+        try:
+            self._keep_schedule()
+        except LOST_REDIS:
+            raise
+        except Exception as error:
+            self._complain("the schedule cannot be kept", error)
 
     def _keep_schedule(self) -> None:
         if self._schedule is None:
@@ -99,6 +114,13 @@ class Watcher:
             return
         self._schedule.heartbeat()
         self._beat_at = now
+
+    def _mend(self) -> None:
+        try:
+            if self._worker is not None:
+                self._worker.run_maintenance_tasks()
+        except Exception as error:
+            self._complain("the queue of notices cannot be mended", error)
 
     def _complain(self, what: str, error: Exception | None = None) -> None:
         if time.monotonic() - self._complained_at >= COMPLAIN_S:

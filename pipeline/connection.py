@@ -1,10 +1,18 @@
-"""Connections to Redis, sync for workers and async for the frontend."""
+"""Connections to Redis, sync for workers and async for the frontend, and what is said of it.
+
+The address of Redis is a secret: it may hold a password. Neither it nor a text of Redis' own, which
+may repeat commands and keys, gets to a client. Log lines have such texts, without the password
+(telemetry.logs).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
+from redis import exceptions as refusals
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 
@@ -24,35 +32,99 @@ _OPTIONS: dict[str, Any] = {
     "socket_timeout": REPLY_TIMEOUT_S,
     "health_check_interval": 30,
 }
+_HOW = (
+    "write it like redis://USER:PASSWORD@HOST:PORT/0, with %2F for /, %3F for ?, %23 for #, %40 "
+    "for @ and %25 for % in a password (docs/redis.md)"
+)
+
+C = TypeVar("C")
+
+#: The first that fits. Sentences of ours, which clients may read.
+_SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    (
+        (refusals.AuthenticationError, refusals.AuthorizationError),
+        "Redis refuses our user or password",
+    ),
+    ((refusals.NoPermissionError,), "Redis does not let our user do this"),
+    ((refusals.OutOfMemoryError,), "Redis is full"),
+    ((refusals.ReadOnlyError,), "Redis takes no writes"),
+    ((refusals.BusyLoadingError,), "Redis is loading its data"),
+    ((refusals.ConnectionError, refusals.TimeoutError, OSError), "Redis does not answer"),
+)
+
+
+def explain(error: BaseException) -> str:
+    """What is the matter with Redis, in words of ours."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "Redis' certificate is not trusted"
+    if text.startswith(("NOAUTH", "WRONGPASS")):
+        error = refusals.AuthenticationError()
+    for kinds, sentence in _SENTENCES:
+        if isinstance(error, kinds):
+            return sentence
+    return "Redis refuses a command"
 
 
 def redis_url(settings: Settings) -> str:
-    """The address of Redis. Raises ConfigurationError when none is set."""
+    """The address of Redis. Raises ConfigurationError when none is set, or it cannot be read."""
     if settings.redis_url is None:
         raise ConfigurationError(
             "REDIS_URL is not set; set it (redis://HOST:PORT/0), or use `damoscope up`, which "
             "starts a Redis of its own"
         )
-    return settings.redis_url
+    url = settings.redis_url.get_secret_value()
+    check_url(url)
+    return url
+
+
+def check_url(url: str) -> None:
+    """Raises ConfigurationError, which repeats nothing of it, for an address that is none."""
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ConfigurationError(f"REDIS_URL: it begins with none of redis, rediss, unix; {_HOW}")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise ConfigurationError(f"REDIS_URL: its port is no number; {_HOW}") from None
+    # A password with a `/` would end the place where the server is: the rest, and with it the
+    # server, would be lost, and a part of the password be taken for a port.
+    if "@" not in parts.netloc and "@" in url and not url.startswith("unix://"):
+        raise ConfigurationError(f"REDIS_URL: an @ stands behind a /, ? or #; {_HOW}")
+
+
+def secrets(url: str) -> set[str]:
+    """The parts of an address of Redis that nobody may read, as written and decoded."""
+    scheme, _, rest = url.partition("://")
+    # Wider than the rules for addresses: those of a mistaken one count as well.
+    user, found, _ = rest.rpartition("@")
+    parts = {user, user.partition(":")[2]} if found and scheme != "unix" else set()
+    for field in ("password", "username", "ssl_password"):
+        parts.update(parse_qs(rest.partition("?")[2]).get(field, ()))
+        parts.update(piece[len(field) + 1 :] for piece in rest.partition("?")[2].split("&")
+                     if piece.startswith(f"{field}="))  # fmt: skip
+    parts |= {unquote(part) for part in parts}
+    return {part for part in parts if len(part) > 1}
 
 
 def connect(settings: Settings) -> Redis:
     """A connection pool for a worker; nothing is sent yet."""
-    try:
-        return Redis.from_url(redis_url(settings), **_OPTIONS)
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS_URL: {error}") from error
+    return _opened(Redis.from_url, redis_url(settings))
 
 
 def connect_async(settings: Settings) -> AsyncRedis:
     """A connection pool for the frontend's event loop; nothing is sent yet."""
+    pool = _opened(
+        BlockingConnectionPool.from_url,
+        redis_url(settings),
+        max_connections=FRONTEND_CONNECTIONS,
+        timeout=REPLY_TIMEOUT_S,
+    )
+    return AsyncRedis.from_pool(pool)
+
+
+def _opened(from_url: Callable[..., C], url: str, **options: Any) -> C:
     try:
-        pool = BlockingConnectionPool.from_url(
-            redis_url(settings),
-            max_connections=FRONTEND_CONNECTIONS,
-            timeout=REPLY_TIMEOUT_S,
-            **_OPTIONS,
-        )
-        return AsyncRedis.from_pool(pool)
-    except ValueError as error:
-        raise ConfigurationError(f"REDIS_URL: {error}") from error
+        return from_url(url, **_OPTIONS, **options)
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"REDIS_URL: it cannot be read; {_HOW}") from None

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 #: Upper bound on `max_detections`; DAMO-YOLO's own post-processing keeps 500 at most.
 MAX_DETECTIONS = 500
 
+Count = Annotated[int, Field(ge=0, lt=2**40)]
 Threshold = Annotated[float, Field(ge=0, le=1)]
 JobStatus = Literal["queued", "started", "finished", "failed", "expired"]
 Priority = Literal["high", "normal", "low"]
@@ -36,10 +37,10 @@ class ImageInfo(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    width: int
-    height: int
-    format: str
-    bytes: int
+    width: Count
+    height: Count
+    format: Annotated[str, Field(max_length=32)]
+    bytes: Count
 
 
 class DetectJob(BaseModel):
@@ -50,7 +51,7 @@ class DetectJob(BaseModel):
     options: DetectOptions
     image: ImageInfo
     #: How long the upload stage took; the worker copies it into the result.
-    upload_ms: float
+    upload_ms: Annotated[float, Field(ge=0, le=1e9)]
 
 
 @dataclass(slots=True)

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         description="Origins of other sites whose pages may use the API, such as "
         "`https://exams.example`, separated by commas. Unset: none.",
     )
-    redis_url: Annotated[str | None, EVERY] = Field(
+    redis_url: Annotated[SecretStr | None, EVERY] = Field(
         None,
         # The first choice wins. Names of variables have no case: the second is REDIS_URL too.
         validation_alias=AliasChoices("DAMOSCOPE_REDIS_URL", "redis_url"),
@@ -438,10 +438,13 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """These settings as environment variables, for the processes a command starts.
 
-        Secrets are not among them: those processes read them where this one did.
+        Secrets are not among them: those processes read them where this one did. Only the address
+        of Redis is, which may have been an option.
         """
         secret = {name for name in type(self).model_fields if self.is_secret(name)}
         values = self.model_dump(mode="json", exclude_none=True, exclude=secret)
+        if self.redis_url is not None:
+            values["redis_url"] = self.redis_url.get_secret_value()
         return {variable(name): str(value) for name, value in values.items()}
 
     @classmethod

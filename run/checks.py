@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
 
-from redis import Redis
 from redis.exceptions import RedisError
 
+from pipeline.connection import connect, explain
 from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
 
 
 @contextmanager
@@ -57,11 +57,11 @@ def model(path: Path) -> None:
         )
 
 
-def redis(url: str) -> None:
+def redis(settings: Settings) -> None:
     """It answers."""
-    parts = urlsplit(url)
-    shown = url.replace(f":{parts.password}@", ":***@") if parts.password else url
-    try:
-        Redis.from_url(url, socket_connect_timeout=5).ping()
-    except (RedisError, ValueError, OSError) as error:
-        raise ConfigurationError(f"REDIS_URL={shown}: does not answer: {error}") from error
+    with connect(settings) as client:
+        try:
+            client.ping()
+        except (RedisError, OSError) as error:
+            # Of which address is not said: it may hold a password.
+            raise ConfigurationError(f"REDIS_URL: {explain(error)}") from None

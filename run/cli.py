@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
 from run import extras, keys
@@ -207,7 +208,8 @@ def test() -> None:
 def _start(**options: object) -> Settings:
     variables.check()  # first: OpenTelemetry reads some of them when it is imported
     settings = load(**options)
-    logs.configure(settings.log_level, settings.log_format)
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    logs.configure(settings.log_level, settings.log_format, secrets(url))
     for name, line in list(unknown_variables(os.environ)):
         log.warning(line)
         del os.environ[name]  # said once: not again by the processes that this one starts

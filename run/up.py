@@ -61,7 +61,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         receiving["DAMOSCOPE_OTLP_TOKEN"] = token
         variables.send_to(os.environ, f"{settings.base_url}/otlp", token)
     if settings.redis_url is not None:
-        checks.redis(settings.redis_url)
+        checks.redis(settings)
     else:
         server = RedisServer(settings.home)
         environment["DAMOSCOPE_REDIS_URL"] = server.url

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pipeline.queue.malformed import KINDS as MALFORMED_KINDS
 from telemetry.definitions import (
     Attribute,
     AttributeType,
@@ -89,6 +90,12 @@ WORKERS_FALLBACK = Gauge(
     "damoscope.workers.fallback", "{worker}",
     "Workers on the CPU of a host whose GPU they were to use.",
     good=-1, example="max({})",
+)  # fmt: skip
+MALFORMED = Counter(
+    "damoscope.redis.malformed", "{entry}",
+    "Entries in Redis under our names that are none of ours: refused or removed.",
+    {"kind": MALFORMED_KINDS}, good=-1,
+    example="sum by (kind) (increase({}[1h]))",
 )  # fmt: skip
 BATCH_SIZE = Histogram(
     "damoscope.batch.size", "{image}", "Images of one inference.",

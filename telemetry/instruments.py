@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from telemetry.catalogue import METRICS
+from telemetry.catalogue import MALFORMED, METRICS
 from telemetry.definitions import Counter, Gauge, Histogram, Level
 
 #: What of a metric's attributes one value has.
@@ -49,6 +49,10 @@ class Instruments:
     ) -> None:
         """Count `value` more."""
         self._counters[counter].add(value, labels, context)
+
+    def malformed(self, kind: str, count: int) -> None:
+        """Count entries in Redis that were refused."""
+        self.add(MALFORMED, count, {"kind": kind})
 
     def record(
         self,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -22,10 +24,14 @@ QUIET = ("rq", "rq.worker", "httpx", "opentelemetry", "uvicorn", "onnx", "asynci
 Form = Literal["text", "json"]
 
 
-def configure(level: str, form: Form) -> None:
-    """Log to stderr from `level` on, such as `info`."""
+#: What stands in a log line in place of a secret.
+HIDDEN = "***"
+
+
+def configure(level: str, form: Form, secrets: Iterable[str] = ()) -> None:
+    """Log to stderr from `level` on, such as `info`; `secrets` are in no line, whoever logs it."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLine() if form == "json" else TextLine())
+    handler.setFormatter((JsonLine if form == "json" else TextLine)(secrets))
     handler.addFilter(OncePerMinute())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in QUIET:
@@ -57,16 +63,30 @@ def current_ids() -> tuple[str, str] | None:
     return format_trace_id(context.trace_id), format_span_id(context.span_id)
 
 
-class TextLine(logging.Formatter):
+class Line(logging.Formatter):
+    """A record as a line, without `secrets`: tracebacks and other libraries' lines included."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        super().__init__()
+        ordered = sorted(secrets, key=len, reverse=True)  # one may be the beginning of another
+        self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def clean(self, text: str) -> str:
+        """`text` without secrets."""
+        return self._secrets.sub(HIDDEN, text) if self._secrets else text
+
+
+class TextLine(Line):
     """`TIME LEVEL LOGGER [trace_id=... span_id=...] message`; the ids only inside of a span."""
 
     def format(self, record: logging.LogRecord) -> str:
         ids = current_ids()
         where = f" [trace_id={ids[0]} span_id={ids[1]}]" if ids else ""
-        return f"{_time(record)} {record.levelname} {record.name}{where}: {super().format(record)}"
+        text = self.clean(super().format(record))
+        return f"{_time(record)} {record.levelname} {record.name}{where}: {text}"
 
 
-class JsonLine(logging.Formatter):
+class JsonLine(Line):
     """The same as one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -74,12 +94,12 @@ class JsonLine(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self.clean(record.getMessage()),
         }
         if ids := current_ids():
             line["trace_id"], line["span_id"] = ids
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = self.clean(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
 
 

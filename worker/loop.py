@@ -20,14 +20,17 @@ from uuid import uuid4
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq.suspension import is_suspended
 from rq.worker import BaseWorker
-from rq.worker_registration import clean_worker_registry
 
+from pipeline.connection import explain
 from pipeline.errors import DamoscopeError
 from pipeline.queue.consumer import Consumer, TakenJob
 from pipeline.queue.keys import QUEUES, WORKERS_KEY
+from pipeline.queue.malformed import Kind
+from pipeline.queue.workers import facts
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem
@@ -47,6 +50,11 @@ IDLE_WAIT_S = 1.0
 #: Tries, one a second, to store a batch's outcomes while Redis is away.
 FINISH_TRIES = 30
 
+#: Seconds between two complaints about the same thing.
+COMPLAIN_S = 60.0
+#: Seconds that a worker waits after it could not take images, for no reason that it knows.
+PAUSE_S = 1.0
+
 LOST_REDIS = (RedisConnectionError, RedisTimeoutError)
 
 
@@ -59,13 +67,18 @@ class BatchWorker(BaseWorker):
         super().__init__(list(QUEUES.values()), name=name, connection=connection, serializer="json")
         self._settings = settings
         self._detector = detector
-        self._consumer = Consumer(connection, name, result_ttl_s=settings.result_ttl_s)
+        self._instruments = telemetry.instruments
+        self._consumer = Consumer(
+            connection, name, result_ttl_s=settings.result_ttl_s, tally=self._refused
+        )
         spec = detector.spec
         self._trace = WorkerTrace(
             telemetry, worker=name, model=spec.name, provider=detector.provider
         )
         self._stopping = threading.Event()
         self._suspended = False
+        #: When the heartbeat, the loop and the queue were last complained of.
+        self._complained_s: dict[str, float] = {}
         self._in_hand: dict[str, TakenJob] = {}
         self._stages = Stages(detector, settings.inference_threads)
         self._watchdog = Watchdog(detector)
@@ -99,7 +112,7 @@ class BatchWorker(BaseWorker):
     def _say_goodbye(self) -> None:
         try:
             self.register_death()
-        except LOST_REDIS:
+        except RedisError:
             log.warning("Redis is away: this worker's registration will expire by itself")
 
     @property
@@ -121,22 +134,22 @@ class BatchWorker(BaseWorker):
         pipe = self.connection.pipeline(transaction=False)
         pipe.hexists(self.key, "birth")
         pipe.sismember(WORKERS_KEY, self.key)
-        return all(pipe.execute())
+        # What is of another type is no registration, and an error that is not heeded here.
+        return list(pipe.execute(raise_on_error=False)) == [1, 1]
 
     def _register(self) -> None:
         self.connection.delete(self.key)  # RQ refuses to register over what is left of one
         self.register_birth()
         spec = self._detector.spec
-        facts: dict[str, str | float] = {
-            "state": "idle",
-            "damoscope_model": spec.name,
-            "damoscope_provider": self._detector.provider,
-            "damoscope_fallback": int(self._detector.fallback),
-            "damoscope_labels": "\n".join(spec.labels),
-            "damoscope_score_threshold": self._detector.score_threshold,
-            "damoscope_iou_threshold": self._detector.iou_threshold,
-        }
-        self.connection.hset(self.key, mapping=facts)  # type: ignore[arg-type]
+        said = facts(
+            model=spec.name,
+            provider=self._detector.provider,
+            fallback=self._detector.fallback,
+            labels=spec.labels,
+            score_threshold=self._detector.score_threshold,
+            iou_threshold=self._detector.iou_threshold,
+        )
+        self.connection.hset(self.key, mapping=said)  # type: ignore[arg-type]
         self.heartbeat(WORKER_TTL_S)
 
     def _until_redis_answers(self, action: Callable[[], object]) -> None:
@@ -145,9 +158,9 @@ class BatchWorker(BaseWorker):
             try:
                 action()
                 return
-            except LOST_REDIS as error:
+            except RedisError as error:
                 if not warned:
-                    log.warning("Redis does not answer (%s); trying until it does", error)
+                    log.warning("%s (%s); trying until it does", explain(error), error)
                 warned = True
                 self._stopping.wait(1.0)
 
@@ -157,22 +170,54 @@ class BatchWorker(BaseWorker):
         beats = 0
         while not self._stopping.wait(HEARTBEAT_S) or self._in_hand:
             beats += 1
-            try:
-                self._consumer.heartbeat(list(self._in_hand.values()))
-                if not self._registered():
-                    self._register()
-                self.heartbeat(WORKER_TTL_S)
-                self._recover()
-                self._suspended = is_suspended(self.connection)
-                if beats % 5 == 0:
-                    for queue in self.queues:
-                        clean_worker_registry(queue)
-                if beats % 30 == 0:
-                    self._clean_registries()
-            except LOST_REDIS:
-                pass  # the loop says so, once
+            self._attempt("heartbeat", self._keep_leases)
+            self._attempt("registration", self._keep_registered)
+            self._attempt("recovery", self._recover)
+            self._attempt("suspension", self._look_whether_suspended)
+            if beats % 5 == 0:
+                self._attempt("mending", self._consumer.mend)
+            if beats % 30 == 0:
+                self._attempt("cleaning", self._clean_registries)
             if self._stopping.is_set():
                 time.sleep(0.1)  # only until the batch in hand is done
+
+    def _attempt(self, what: str, step: Callable[[], object]) -> None:
+        """One step of the heartbeat; what happens in one must not keep the others from coming."""
+        try:
+            step()
+        except LOST_REDIS:
+            pass  # the loop says so, once
+        except Exception as error:
+            self._complain(what, error)
+
+    def _complain(self, what: str, error: Exception) -> None:
+        """Once a minute for each thing. Redis' refusals are one line."""
+        now_s = time.monotonic()
+        if now_s - self._complained_s.get(what, -COMPLAIN_S) >= COMPLAIN_S:
+            self._complained_s[what] = now_s
+            if isinstance(error, RedisError):
+                log.warning("%s: %s (%s)", what, explain(error), error)
+            else:
+                log.error("%s failed", what, exc_info=error)
+
+    def _refused(self, kind: Kind, count: int) -> None:
+        """Count what stands in Redis and is none of ours."""
+        self._instruments.malformed(kind, count)
+        now_s = time.monotonic()
+        if now_s - self._complained_s.get(kind, -COMPLAIN_S) >= COMPLAIN_S:
+            self._complained_s[kind] = now_s
+            log.warning("%d malformed entries (%s) in Redis are refused", count, kind)
+
+    def _keep_leases(self) -> None:
+        self._consumer.heartbeat(list(self._in_hand.values()))
+
+    def _keep_registered(self) -> None:
+        if not self._registered():
+            self._register()
+        self.heartbeat(WORKER_TTL_S)
+
+    def _look_whether_suspended(self) -> None:
+        self._suspended = is_suspended(self.connection)
 
     def _clean_registries(self) -> None:
         """As RQ does, but by Redis' clock: by another, what others keep would be too old."""
@@ -211,8 +256,12 @@ class BatchWorker(BaseWorker):
                             ahead = pool.submit(self._take, ahead=True)
                         self._run(items)
                 except LOST_REDIS as error:
-                    log.warning("Redis does not answer (%s); trying until it does", error)
+                    log.warning("%s (%s); trying until it does", explain(error), error)
                     self._until_redis_answers(self.connection.ping)
+                except Exception as error:  # whatever it is, the next image must be taken
+                    self._complain("taking images", error)
+                    self._attempt("mending", self._consumer.mend)
+                    self._stopping.wait(PAUSE_S)
 
     def _wait_for_batch(self) -> list[BatchItem]:
         if self._suspended:
@@ -233,8 +282,8 @@ class BatchWorker(BaseWorker):
         jobs = self._consumer.take(most, ahead=ahead)
         if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
             jobs += self._fill(most - len(jobs))
-        self._in_hand.update((job.execution_id, job) for job in jobs)
         items = [BatchItem(job) for job in jobs]
+        self._in_hand.update((job.execution_id, job) for job in jobs)
         self._stages.preprocess(items)
         return items
 
@@ -259,7 +308,10 @@ class BatchWorker(BaseWorker):
                 self._stages.nms(item)
         self._watchdog.began_s = None
         stored = self._finish(items, time.perf_counter() - started)
-        self._trace.batch(stored)
+        try:
+            self._trace.batch(stored)
+        except Exception as error:  # the images are answered
+            self._complain("telemetry", error)
 
     def _finish(self, items: list[BatchItem], work_s: float) -> list[BatchItem]:
         """Store the outcomes. Returns the items whose outcome stands."""

@@ -8,12 +8,13 @@ import time
 
 import cv2
 from redis import Redis
+from redis.exceptions import RedisError
 
-from pipeline.connection import connect
+from pipeline.connection import connect, explain
 from pipeline.settings import Settings
 from telemetry import catalogue, gpu, setup
 from telemetry.setup import Telemetry
-from worker.loop import LOST_REDIS, BatchWorker, log
+from worker.loop import BatchWorker, log
 from worker.model.session import Detector
 from worker.watchdog import begin_anew
 
@@ -62,8 +63,8 @@ def _worker(
     while True:
         try:
             return BatchWorker(settings, detector, telemetry, connection)
-        except LOST_REDIS as error:
+        except RedisError as error:
             if not warned:
-                log.warning("Redis does not answer (%s); trying until it does", error)
+                log.warning("%s (%s); trying until it does", explain(error), error)
             warned = True
             time.sleep(1.0)

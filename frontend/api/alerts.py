@@ -23,7 +23,8 @@ from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue
 from monitoring.stores.selection import Stores
 from pipeline import errors
-from pipeline.connection import connect
+from pipeline.connection import connect, explain
+from pipeline.queue.malformed import Tally, nobody
 from pipeline.settings import Settings
 
 T = TypeVar("T")
@@ -45,13 +46,13 @@ class Alerting:
     """The rules, what is known of them, and the channels. Its methods block: call them from a
     thread. They raise Unavailable when Redis is away."""
 
-    def __init__(self, settings: Settings, stores: Stores) -> None:
+    def __init__(self, settings: Settings, stores: Stores, tally: Tally = nobody) -> None:
         """Raises ConfigurationError when rules or channels cannot be used."""
         self._settings = settings
         self._rules = rules.read(settings.alerts)
         self._channels = Channels(settings)
         self._redis = connect(settings)
-        self.ledger = Ledger(self._redis)
+        self.ledger = Ledger(self._redis, tally)
         announcer = Announcer(
             self.ledger, self._rules.cooldown, lambda notice: enqueue(self._redis, notice), settings
         )
@@ -99,7 +100,7 @@ def _asked(ask: Callable[[], T]) -> T:
     try:
         return ask()
     except (RedisError, OSError) as error:
-        raise errors.Unavailable(f"Redis does not answer: {error}") from error
+        raise errors.Unavailable(explain(error)) from error
 
 
 class Wish(BaseModel):

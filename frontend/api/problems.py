@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from opentelemetry.trace import get_current_span
+from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.layers import TRACE_HEADER
 from pipeline import errors
+from pipeline.connection import explain
 from telemetry import catalogue, spans
 from telemetry.context import trace_id
 
@@ -129,6 +131,12 @@ async def on_http(request: Request, error: HTTPException) -> Response:
     return problem(code, status.phrase, status, detail, headers)
 
 
+async def on_redis(request: Request, error: RedisError) -> Response:
+    """Redis is away, or refuses. What it said itself is for the log."""
+    log.warning("%s: %s", explain(error), error)
+    return await on_error(request, errors.Unavailable(f"{explain(error)}; try again shortly"))
+
+
 async def on_unforeseen(_: Request, error: Exception) -> Response:
     """A mistake of ours. What it was is for the log, not for the client."""
     unknown = errors.DamoscopeError("something went wrong here; the service's log says what")
@@ -179,5 +187,6 @@ HANDLERS: dict[int | type[Exception], Handler] = {
     errors.DamoscopeError: on_error,
     RequestValidationError: on_validation,
     HTTPException: on_http,
+    RedisError: on_redis,
     Exception: on_unforeseen,
 }

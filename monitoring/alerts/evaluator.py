@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from uuid import uuid4
 
 from redis import Redis
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import LockError, RedisError, ResponseError
 
 from monitoring.alerts import examples
 from monitoring.alerts.ledger import PREFIX, Ledger
@@ -18,6 +18,7 @@ from monitoring.alerts.schema import Episode
 from monitoring.alerts.states import Standing, advance, after_gap
 from monitoring.notify.notice import Notice
 from monitoring.stores.contract import MetricsStore, TraceStore
+from pipeline.connection import explain
 from pipeline.errors import Unavailable
 from pipeline.settings import Settings
 
@@ -62,9 +63,13 @@ class Evaluator:
         try:
             if self._is_leader():
                 self._evaluate(now_s)
+        except ResponseError as error:
+            self._leads = False
+            self._complain(f"{explain(error)}: {error}")
+            self._mend()
         except (RedisError, OSError) as error:
             self._leads = False
-            self._complain(f"Redis does not answer: {error}")
+            self._complain(f"{explain(error)}: {error}")
         except Exception as error:  # whatever it is, the next evaluation must come
             self._complain(repr(error), exc_info=True)
 
@@ -84,7 +89,15 @@ class Evaluator:
             except LockError:  # another one took over while we were away
                 self._leads = False
         self._leads = self._leads or self._leader.acquire(blocking=False)
+        if not self._leads:
+            self._mend()
         return self._leads
+
+    def _mend(self) -> None:
+        try:
+            self._ledger.mend()
+        except (RedisError, OSError) as error:
+            self._complain(f"{explain(error)}: {error}")
 
     def _evaluate(self, now_s: float) -> None:
         standings = self._ledger.standings()

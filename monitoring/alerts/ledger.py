@@ -5,8 +5,10 @@ Redis keeps its data on disk, so states, history and silences outlive restarts.
 
 from __future__ import annotations
 
+import logging
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -15,12 +17,22 @@ from redis import Redis
 
 from monitoring.alerts.schema import Episode, Silence
 from monitoring.alerts.states import Standing
+from pipeline.queue.malformed import Tally, nobody
 
 PREFIX = "damoscope:alerts"
 #: Episodes kept; the oldest that are over go first.
 HISTORY_MAX = 500
 #: A silence that ended is kept for a day, then forgotten.
 FORGOTTEN_S = 86400.0
+
+#: What each of our keys must be.
+_TYPES = {
+    **dict.fromkeys(("states", "meta", "episodes", "open", "heard", "sent", "silences"), "hash"),
+    "history": "zset",
+    "leader": "string",
+}
+
+log = logging.getLogger("damoscope.alerts")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,8 +44,17 @@ class Ledger:
     that Alertmanager gives each alert.
     """
 
-    def __init__(self, redis: Redis) -> None:
-        self.redis = redis
+    def __init__(self, redis: Redis, tally: Tally = nobody) -> None:
+        self.redis, self._tally = redis, tally
+
+    def mend(self) -> None:
+        """Remove keys of another type than ours, and a leader's lock that would never end."""
+        for name, kind in _TYPES.items():
+            found = _text(self.redis.type(f"{PREFIX}:{name}"))
+            endless = kind == "string" and self.redis.pttl(f"{PREFIX}:{name}") == -1
+            if found != "none" and (found != kind or endless):
+                self.redis.delete(f"{PREFIX}:{name}")
+                self._refuse(1, name)
 
     # -- states ---------------------------------------------------------------------------
 
@@ -44,7 +65,7 @@ class Ledger:
     def evaluated(self) -> tuple[float | None, str]:
         """When the rules were last evaluated, and why they could not be since."""
         at, problem = self._hash("meta", "evaluated_at", "problem")
-        return (float(at) if at else None), problem or ""
+        return _seconds(at), problem or ""
 
     def save(self, standings: Mapping[str, Standing], now_s: float) -> None:
         """Keep the outcome of an evaluation, at once and in place of the one before."""
@@ -73,7 +94,7 @@ class Ledger:
     def episode(self, id: str) -> Episode | None:
         """One episode."""
         (text,) = self._hash("episodes", id)
-        return Episode.model_validate_json(text) if text else None
+        return self._read(Episode, text) if text else None
 
     def begin(self, key: str, episode: Episode) -> None:
         """Open an episode."""
@@ -103,7 +124,8 @@ class Ledger:
 
     def heard(self) -> dict[str, float]:
         """When each open episode was last heard of, by key."""
-        return {key: float(at) for key, at in self._texts("heard").items()}
+        found = {key: _seconds(at) for key, at in self._texts("heard").items()}
+        return {key: at for key, at in found.items() if at is not None}
 
     def history(self, limit: int = 50, since_s: float | None = None) -> list[Episode]:
         """Episodes, newest first: the last `limit`, of those that fired since `since_s`."""
@@ -112,7 +134,8 @@ class Ledger:
         if not ids:
             return []
         texts = self.redis.hmget(f"{PREFIX}:episodes", cast("list[str]", ids))
-        return [Episode.model_validate_json(text) for text in cast("list[bytes]", texts) if text]
+        found = [self._read(Episode, text) for text in cast("list[bytes]", texts) if text]
+        return [episode for episode in found if episode is not None]
 
     def _trim(self) -> None:
         surplus = self.redis.zcard(f"{PREFIX}:history") - HISTORY_MAX
@@ -129,7 +152,7 @@ class Ledger:
     def sent_at(self, key: str) -> float | None:
         """When an alert of this key was last sent to the channels."""
         (at,) = self._hash("sent", key)
-        return float(at) if at else None
+        return _seconds(at)
 
     def sent(self, key: str, episode: Episode, now_s: float) -> Episode:
         """Note that an episode was sent; returns it so marked."""
@@ -176,8 +199,22 @@ class Ledger:
         return {_text(field): _text(value) for field, value in found.items()}
 
     def _all(self, key: str, kind: type[M]) -> dict[str, M]:
-        read: Callable[[str], M] = kind.model_validate_json
-        return {field: read(value) for field, value in self._texts(key).items()}
+        found = {field: self._read(kind, value) for field, value in self._texts(key).items()}
+        if bad := [field for field, value in found.items() if value is None]:
+            self.redis.hdel(f"{PREFIX}:{key}", *bad)
+        return {field: value for field, value in found.items() if value is not None}
+
+    def _read(self, kind: type[M], text: str | bytes) -> M | None:
+        """What was kept; None for what cannot be read, which costs nothing else anything."""
+        try:
+            return kind.model_validate_json(text)
+        except ValueError:
+            self._refuse(1, kind.__name__)
+            return None
+
+    def _refuse(self, count: int, what: str) -> None:
+        self._tally("alert", count)
+        log.warning("%d malformed entries of the alerts are refused: %s", count, what)
 
     def _hash(self, key: str, *fields: str) -> list[str | None]:
         found = cast("list[bytes | None]", self.redis.hmget(f"{PREFIX}:{key}", list(fields)))
@@ -190,4 +227,13 @@ def silenced_until(silences: Iterable[Silence], name: str) -> float | None:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _seconds(text: str | None) -> float | None:
+    """A moment that was kept; None where none was, or no number."""
+    try:
+        moment = float(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is not None and math.isfinite(moment) else None

@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import threading
+from typing import cast
 from uuid import uuid4
 
 from redis import Redis
 from redis.exceptions import RedisError
-from rq.exceptions import DequeueTimeout
+from rq.exceptions import DequeueTimeout, NoSuchJobError
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.queue import Queue
@@ -28,6 +29,8 @@ from rq.worker_registration import clean_worker_registry
 
 from monitoring.notify.queue import NoticeJob, notices
 from monitoring.notify.task import NotDelivered
+from pipeline.queue.keys import script
+from pipeline.queue.mend import mended
 
 log = logging.getLogger("damoscope.watcher")
 
@@ -74,6 +77,7 @@ class NoticeWorker(SimpleWorker):
         self._queue = self.queues[0]
         self._scheduled = ScheduledJobRegistry(queue=self._queue)
         self._due = redis.register_script(_DUE)
+        self._mend = redis.register_script(script("mend"))
 
     def step(self, wait_s: int) -> bool:
         """Run one job; wait up to `wait_s` for it. Returns whether there was one."""
@@ -111,9 +115,40 @@ class NoticeWorker(SimpleWorker):
         """Take up what killed watchers held. Two watchers that do so at once do no harm."""
         # First, so that one job that cannot be read does not keep the others waiting.
         self.last_cleaned_at = now()  # type: ignore[assignment]
+        self._refuse(self._mend(*mended(self.key, [self._queue.name])))
+        self._refuse_unreadable()
         clean_registries(self._queue)
         clean_worker_registry(self._queue)
         self._queue.intermediate_queue.cleanup(self, self._queue)
+
+    def _refuse_unreadable(self) -> None:
+        """Remove jobs whose record is none: RQ ends at the first, and those behind would wait."""
+        intermediate = self._queue.intermediate_queue
+        wip = self._queue.started_job_registry
+        executions = cast("list[bytes]", self.connection.zrange(wip.key, 0, -1))
+        waiting = dict.fromkeys(intermediate.get_job_ids())
+        running = {wip.parse_job_id(each.decode()): each for each in executions}
+        for job_id in waiting | running:
+            try:
+                NoticeJob.fetch(job_id, connection=self.connection, serializer=self.serializer)
+            except NoSuchJobError:
+                continue
+            except RedisError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+            except Exception:
+                log.debug("job %s cannot be read", job_id, exc_info=True)
+            else:
+                continue
+            intermediate.remove(job_id)
+            if job_id in running:
+                self.connection.zrem(wip.key, running[job_id])
+            self.connection.delete(Job.key_for(job_id))
+            self._refuse(1)
+
+    def _refuse(self, count: int) -> None:
+        if count:
+            log.warning("%d malformed entries of the queue of notices are refused", count)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job under a lease that lasts as long as this process lives."""

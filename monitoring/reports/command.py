@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from redis import Redis
 
 from monitoring.alerts.ledger import Ledger
@@ -71,4 +72,4 @@ def _redis(settings: Settings) -> Redis | None:
     socket = settings.home.resolve() / SOCKET
     if not socket.exists():
         return None
-    return connect(settings.model_copy(update={"redis_url": f"unix://{socket}"}))
+    return connect(settings.model_copy(update={"redis_url": SecretStr(f"unix://{socket}")}))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import orjson
 from redis import Redis
 from redis.exceptions import NoScriptError
 from rq.defaults import RQ_KEY_PREFIX
@@ -21,17 +22,34 @@ from pipeline.job import DetectJob, JobError
 from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import (
     DOORBELL,
-    IMAGE_KEYS,
     LEASE_S,
     QUEUE_KEYS,
-    TAKEN_KEY,
+    QUEUES,
+    REPLY_CHANNEL,
     WORKERS_KEY,
     image_key,
     iso,
     script,
 )
+from pipeline.queue.malformed import Kind, Tally, nobody
+from pipeline.queue.mend import mended
 from pipeline.queue.messages import LOST, exc_string, pack_exc, reply
-from pipeline.queue.payload import read_iso_ns, read_job, read_meta, read_ns
+from pipeline.queue.payload import (
+    RECORD_BYTES_MAX,
+    not_ours,
+    read_channel,
+    read_iso_ns,
+    read_job,
+    read_meta,
+    read_ns,
+)
+
+#: Tries of a job at most, whatever its record says: what the setting allows.
+TRIES_MAX = 10
+#: Nanoseconds that a job can have waited: longer than any is kept. What says otherwise is wrong.
+WAITED_MAX_NS = 7 * 86_400 * 10**9
+#: Times of spans are whole numbers of 64 bits.
+_TIME_MAX_NS = 2**63
 
 
 @dataclass(slots=True)
@@ -42,7 +60,7 @@ class TakenJob:
     execution_id: str
     #: Name of the queue that it came from.
     queue: str
-    meta: dict[str, Any]
+    meta: dict[str, str]
     #: Unix nanoseconds on the clock of the frontend that enqueued it; the time between them is
     #: by Redis' clock.
     enqueued_ns: int
@@ -79,16 +97,18 @@ class Consumer:
     Methods block. Any thread may call them, but only one at a time may take.
     """
 
-    def __init__(self, redis: Redis, worker_name: str, *, result_ttl_s: int) -> None:
+    def __init__(self, redis: Redis, worker_name: str, *, result_ttl_s: int,
+                 tally: Tally = nobody) -> None:  # fmt: skip
         self._redis = redis
         self._worker = worker_name
+        self._tally = tally
         self._worker_key = f"{RQ_KEY_PREFIX}:worker:{worker_name}"
-        self._taken_key = TAKEN_KEY.format(worker_name)
         self._result_ttl_s = result_ttl_s
         self._take = redis.register_script(script("take"))
         self._finish = redis.register_script(script("finish"))
         self._heartbeat = redis.register_script(script("heartbeat"))
         self._recover = redis.register_script(script("recover"))
+        self._mend = redis.register_script(script("mend"))
         #: Of `perf_counter_ns`: this host's own idea of the time of day takes no part.
         self._clock = RedisClock()
 
@@ -98,17 +118,33 @@ class Consumer:
 
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
-        keys = [DOORBELL, self._worker_key, WORKERS_KEY, self._taken_key, *QUEUE_KEYS]
-        args = [RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
-                *(uuid4().hex for _ in range(most))]  # fmt: skip
+        keys = [DOORBELL, self._worker_key, WORKERS_KEY, *QUEUE_KEYS]
+        args: list[Any] = [
+            RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
+            RECORD_BYTES_MAX, *(uuid4().hex for _ in range(most)),
+        ]  # fmt: skip
         sent_ns = time.perf_counter_ns()
-        try:
-            (redis_us, entries), images = self._take_with_images(keys, args)
-        except NoScriptError:  # Redis was restarted
-            self._redis.script_load(self._take.script)
-            (redis_us, entries), images = self._take_with_images(keys, args)
+        redis_us, entries, malformed = self._take(keys, args)
         moment = _Moment.of(self._clock, sent_ns, redis_us * 1000)
-        return [_taken(*pair, moment) for pair in zip(entries, images, strict=True)]
+        jobs = [_taken(entry, moment) for entry in entries]
+        self._count("job", malformed + sum(job.job is None for job in jobs))
+        if jobs:
+            # Not in the script: Redis' Lua reads every byte of a text one by one, to hash it, which
+            # is 0.4 ms for a photo of 250 kB.
+            for job, image in zip(
+                jobs, self._redis.mget([image_key(job.job_id) for job in jobs]), strict=True
+            ):
+                job.image = image  # type: ignore[assignment]  # bytes: nothing is decoded
+        return jobs
+
+    def mend(self) -> None:
+        """Remove what is none of ours from under the names of the keys that workers share, and of
+        this one's, and the names of workers that are gone."""
+        self._count("key", self._mend(*mended(self._worker_key, QUEUES.values())))
+
+    def _count(self, kind: Kind, malformed: int) -> None:
+        if malformed:
+            self._tally(kind, malformed)
 
     def redis_ns(self) -> int:
         """This moment in Unix nanoseconds by Redis' clock."""
@@ -116,29 +152,24 @@ class Consumer:
             _Moment.asked(self._redis, self._clock)
         return time.perf_counter_ns() - (self._clock.ahead_ns or 0)
 
-    def _take_with_images(self, keys: list[str], args: list[Any]) -> list[list[Any]]:
-        # The images do not pass through the script: Redis' Lua reads every byte of a text one by
-        # one, to hash it, which is 0.4 ms for a photo of 250 kB.
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.evalsha(self._take.sha, len(keys), *keys, *args)
-        pipe.sort(self._taken_key, by="nosort", get=[f"{IMAGE_KEYS}*"])
-        return pipe.execute()
-
     def heartbeat(self, jobs: Iterable[TakenJob]) -> None:
         """Extend the lease of the jobs in hand."""
         held = [part for job in jobs for part in (job.queue, job.job_id, job.execution_id)]
         if held:
-            self._heartbeat(args=[RQ_KEY_PREFIX, LEASE_S, *held])
+            _, malformed = self._heartbeat(args=[RQ_KEY_PREFIX, LEASE_S, *held])
+            self._count("key", malformed)
 
     def recover(self) -> tuple[int, int]:
         """Put back, or fail, what dead workers held. Returns (put back, failed)."""
         error = JobError(code=LOST.code, message=str(LOST))
         message = b'{"error":' + error.model_dump_json().encode() + b"}"
         now = iso(self.redis_ns())
-        back, failed = self._recover(
+        back, failed, malformed = self._recover(
             keys=[DOORBELL, *QUEUE_KEYS],
-            args=[RQ_KEY_PREFIX, now, self._result_ttl_s, pack_exc(exc_string(LOST)), message],
-        )
+            args=[RQ_KEY_PREFIX, now, self._result_ttl_s, pack_exc(exc_string(LOST)), message,
+                  TRIES_MAX, REPLY_CHANNEL.format("")],
+        )  # fmt: skip
+        self._count("key", malformed)
         return int(back), int(failed)
 
     def finish(self, outcomes: Sequence[tuple[TakenJob, bytes | errors.DamoscopeError]],
@@ -150,19 +181,22 @@ class Consumer:
         """
         calls = [self._call(job, outcome, work_s / len(outcomes)) for job, outcome in outcomes]
         if len(calls) == 1:
-            return [self._finish(*calls[0]) == 1]
-        try:
-            return self._finish_all(calls)
-        except NoScriptError:  # Redis was restarted; all were refused
-            self._redis.script_load(self._finish.script)
-            return self._finish_all(calls)
+            answers = [self._finish(*calls[0])]
+        else:
+            try:
+                answers = self._finish_all(calls)
+            except NoScriptError:  # Redis was restarted; all were refused
+                self._redis.script_load(self._finish.script)
+                answers = self._finish_all(calls)
+        self._count("key", sum(malformed for _, malformed in answers))
+        return [stored == 1 for stored, _ in answers]
 
-    def _finish_all(self, calls: Sequence[Call]) -> list[bool]:
+    def _finish_all(self, calls: Sequence[Call]) -> list[list[int]]:
         # Not through the Script object: it would ask each time whether Redis has the script.
         pipe = self._redis.pipeline(transaction=False)
         for keys, args in calls:
             pipe.evalsha(self._finish.sha, len(keys), *keys, *args)
-        return [stored == 1 for stored in pipe.execute()]
+        return pipe.execute()
 
     def _call(self, job: TakenJob, outcome: bytes | errors.DamoscopeError, work_s: float) -> Call:
         """Keys and arguments of the script that stores this outcome."""
@@ -219,9 +253,13 @@ class _Moment:
               frontend: bytes) -> dict[str, Any]:  # fmt: skip
         """Those fields of a TakenJob that are times, from those of the job's hash."""
         enqueued_ns = read_ns(enqueued) or read_iso_ns(iso_time) or self.redis_ns
+        if enqueued_ns < self.redis_ns - WAITED_MAX_NS:
+            enqueued_ns = self.redis_ns
         deadline_ns = read_ns(deadline)
         # By how much the frontend's clock is ahead of Redis': nothing where it does not say.
         frontend_ns = read_ns(frontend) or 0
+        if not WAITED_MAX_NS <= self.redis_ns + frontend_ns < _TIME_MAX_NS:
+            frontend_ns = 0
         return {
             "enqueued_ns": min(enqueued_ns, self.redis_ns) + frontend_ns,
             "taken_ns": self.redis_ns + frontend_ns,
@@ -231,7 +269,7 @@ class _Moment:
         }
 
 
-def _taken(entry: list[Any], image: bytes | None, moment: _Moment) -> TakenJob:
+def _taken(entry: list[Any], moment: _Moment) -> TakenJob:
     job_id, execution_id, queue_key, data, meta, before, reply_to, *times, alone = entry
     job, refusal = read_job(data)
     return TakenJob(
@@ -241,8 +279,7 @@ def _taken(entry: list[Any], image: bytes | None, moment: _Moment) -> TakenJob:
         meta=read_meta(meta),
         attempt=int(before) + 1,
         alone=alone == 1,
-        image=image,
-        reply_to=reply_to.decode(),
+        reply_to=read_channel(reply_to),
         job=job,
         refusal=refusal,
         **moment.times(*times),
@@ -254,7 +291,7 @@ def taken_from_rq(job: Job, payload: Any) -> TakenJob:
     try:
         detect_job, refusal = DetectJob.model_validate(payload), ""
     except ValueError as error:
-        detect_job, refusal = None, f"not a job of ours: {error}"
+        detect_job, refusal = None, not_ours(error)
     moment = _Moment.asked(job.connection, RedisClock())
     pipe = job.connection.pipeline(transaction=False)
     pipe.get(image_key(job.id))
@@ -265,9 +302,9 @@ def taken_from_rq(job: Job, payload: Any) -> TakenJob:
         job_id=job.id,
         execution_id="",
         queue=job.origin,
-        meta=job.meta,
+        meta=read_meta(orjson.dumps(job.meta)),
         attempt=(job.number_of_retries or 0) + 1,
-        reply_to=(reply_to or b"").decode(),
+        reply_to=read_channel(reply_to or b""),
         job=detect_job,
         refusal=refusal,
         image=image,

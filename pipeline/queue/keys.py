@@ -27,8 +27,6 @@ REPLY_CHANNEL = "damoscope:replies:{}"
 DOORBELL = "damoscope:doorbell"
 #: Every encoded image has a key that begins so.
 IMAGE_KEYS = "damoscope:image:"
-#: What a worker took last, as a list of job ids.
-TAKEN_KEY = "damoscope:taken:{}"
 
 QUEUE_KEYS = tuple(f"{Queue.redis_queue_namespace_prefix}{name}" for name in QUEUES.values())
 #: The workers that take images. `rq:workers` has those of other queues, too: the watcher's.
@@ -37,8 +35,9 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 
 def script(name: str) -> str:
-    """Source of one of the Lua scripts in pipeline/queue/scripts/."""
-    return (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+    """Source of one of the Lua scripts in pipeline/queue/scripts/, with what all have in common."""
+    texts = [(_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("ours", name)]
+    return "\n".join(texts)
 
 
 def image_key(job_id: str) -> str:

@@ -15,6 +15,9 @@ from pipeline.job import JobError
 #: What is said of a job that nobody can say anything about any more.
 LOST = errors.WorkerLost("every worker that took this image died over it")
 
+#: Bytes of a failure's record, once unpacked, that are read.
+EXC_BYTES_MAX = 2**20
+
 
 def exc_string(error: BaseException) -> str:
     """An error as RQ stores it: like the last line of its traceback."""
@@ -61,7 +64,7 @@ class Reply:
 
 
 def read_reply(message: bytes) -> tuple[str, Reply]:
-    """Job id and content of what `reply` made.
+    """Job id and content of what `reply` made. Raises ValueError for anything else.
 
     The frontend passes a result on: its detections, hundreds perhaps, stay the JSON that they are.
     """
@@ -69,10 +72,15 @@ def read_reply(message: bytes) -> tuple[str, Reply]:
     start, end = body.find(_BEFORE) + len(_BEFORE), body.rfind(_AFTER)
     apart = len(_BEFORE) <= start <= end
     content = orjson.loads(body[:start] + body[end:] if apart else body)
+    if not isinstance(content, dict):
+        raise ValueError("no reply")
     if "error" in content:
-        return job_id.decode(), Reply(error=JobError(**content["error"]))
-    result = content["result"]
-    count = len(result["detections"])
+        return job_id.decode(), Reply(error=JobError.model_validate(content["error"]))
+    match content:
+        case {"result": {"detections": list(found), "timings_ms": dict()} as result}:
+            count = len(found)
+        case _:
+            raise ValueError("neither a result nor an error")
     if apart:
         count = body.count(_EACH, start, end)
         result["detections"] = orjson.Fragment(b"[%b]" % body[start:end])
@@ -85,5 +93,6 @@ def pack_exc(text: str) -> str:
 
 
 def unpack_exc(packed: bytes) -> str:
-    """The reverse of `pack_exc`."""
-    return zlib.decompress(base64.b64decode(packed)).decode()
+    """The reverse of `pack_exc`, up to `EXC_BYTES_MAX`. Raises ValueError or zlib.error."""
+    text = zlib.decompressobj().decompress(base64.b64decode(packed), EXC_BYTES_MAX)
+    return text.decode(errors="replace")

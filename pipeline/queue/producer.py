@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import base64
+import logging
 import time
+import zlib
 from typing import Any
 
 import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 from rq.job import Job, JobStatus, Retry
 from rq.queue import Queue
 from rq.results import Result
 from rq.serializers import JSONSerializer
 
 from pipeline import errors
-from pipeline.job import DetectJob, JobState, Priority
+from pipeline.job import DetectJob, JobError, JobState, Priority
 from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso, script
+from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.messages import error_from_exc_string, unpack_exc
-from pipeline.queue.payload import read_meta
+from pipeline.queue.payload import read_meta, read_trace_id
 from pipeline.queue.round_trips import RoundTrips
+
+log = logging.getLogger("damoscope.queue")
 
 
 class Producer:
     """Stores images, enqueues jobs, reads their state. All methods are coroutines."""
 
     def __init__(self, redis: AsyncRedis, *, queue_max: int, job_ttl_s: int, result_ttl_s: int,
-                 attempts_max: int) -> None:  # fmt: skip
+                 attempts_max: int, tally: Tally = nobody) -> None:  # fmt: skip
         self._redis = redis
+        self._tally = tally
         self._together = RoundTrips(redis)
         self._queue_max = queue_max
         self._job_ttl_s = job_ttl_s
@@ -75,7 +81,9 @@ class Producer:
             answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
         except NoScriptError:  # Redis was restarted
             answer = await self._together.run("EVAL", self._enqueue.script, *call)
-        waiting, redis_us = answer
+        waiting, redis_us, malformed = answer
+        if malformed:
+            self._tally("key", malformed)
         clock.seen(sent_ns, redis_us * 1000, time.time_ns())
         if waiting < 0:
             raise errors.Unavailable(
@@ -134,11 +142,22 @@ class Producer:
         pipe = self._redis.pipeline(transaction=False)
         pipe.hmget(Job.key_for(job_id), "status", "meta")
         pipe.xrevrange(Result.get_key(job_id), count=1)
-        (status, meta), stream = await pipe.execute()
-        if status is None:
+        answers = await pipe.execute(raise_on_error=False)
+        for error in answers:
+            if isinstance(error, Exception) and not _wrong_type(error):
+                raise error
+        record, stream = answers
+        if isinstance(record, Exception) or record[0] is None:
             raise no_job(job_id)
-        state = _state(job_id, status.decode(), meta, stream[0][1] if stream else {})
-        return state, read_meta(meta or b"").get("owner", "")
+        owner = read_meta(record[1] or b"").get("owner", "")
+        try:
+            if isinstance(stream, Exception):
+                raise ValueError("its results are of another type")
+            return _state(job_id, record[0], record[1], stream[0][1] if stream else {}), owner
+        except (ValueError, LookupError, TypeError, zlib.error) as error:
+            log.warning("job %s: what Redis says of it cannot be read: %s", job_id, error)
+            self._tally("job", 1)
+            return JobState(job_id=job_id, status="failed", error=_UNREADABLE), owner
 
 
 def no_job(job_id: str) -> errors.NotFound:
@@ -146,16 +165,27 @@ def no_job(job_id: str) -> errors.NotFound:
     return errors.NotFound(f"no job {job_id}: it never existed, or its result was kept no longer")
 
 
-def _state(job_id: str, status: str, meta: bytes | None, fields: dict[bytes, bytes]) -> JobState:
-    trace_id = read_meta(meta or b"").get("trace_id") or None
-    if status == JobStatus.FINISHED and b"return_value" in fields:
+def _wrong_type(error: Exception) -> bool:
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+
+
+_UNREADABLE = JobError(
+    code=errors.DamoscopeError.code,
+    message="what is kept of this job cannot be read; the service's log says why",
+)
+
+
+def _state(job_id: str, status: bytes, meta: bytes | None, fields: dict[bytes, bytes]) -> JobState:
+    trace_id = read_trace_id(meta or b"")
+    kind = status.decode(errors="replace")
+    if kind == JobStatus.FINISHED and b"return_value" in fields:
         result = orjson.loads(base64.b64decode(fields[b"return_value"]))
         return JobState(job_id=job_id, status="finished", trace_id=trace_id, result=result)
-    if status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+    if kind in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
         packed = fields.get(b"exc_string")
-        text = unpack_exc(packed) if packed else status
+        text = unpack_exc(packed) if packed else kind
         error = error_from_exc_string(text)
-        kind = "expired" if error.code == errors.JobExpired.code else "failed"
-        return JobState(job_id=job_id, status=kind, trace_id=trace_id, error=error)
-    running = "started" if status == JobStatus.STARTED else "queued"
+        ended = "expired" if error.code == errors.JobExpired.code else "failed"
+        return JobState(job_id=job_id, status=ended, trace_id=trace_id, error=error)
+    running = "started" if kind == JobStatus.STARTED else "queued"
     return JobState(job_id=job_id, status=running, trace_id=trace_id)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from pipeline.errors import ConfigurationError
 from pipeline.settings import (
@@ -71,16 +72,16 @@ def test_options_that_are_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_redis_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """REDIS_URL is read too; damoscope's own variable and option win over it."""
     monkeypatch.setenv("REDIS_URL", "redis://one")
-    assert load().redis_url == "redis://one"
+    assert load().redis_url == SecretStr("redis://one")
     monkeypatch.setenv("DAMOSCOPE_REDIS_URL", "redis://two")
-    assert load().redis_url == "redis://two"
-    assert load(redis_url="redis://three").redis_url == "redis://three"
+    assert load().redis_url == SecretStr("redis://two")
+    assert load(redis_url="redis://three").redis_url == SecretStr("redis://three")
 
 
 def test_redis_url_in_the_file() -> None:
     """The file names it as it names all others."""
     configure('redis_url = "redis://file"')
-    assert load().redis_url == "redis://file"
+    assert load().redis_url == SecretStr("redis://file")
 
 
 def test_empty_variables(monkeypatch: pytest.MonkeyPatch) -> None:

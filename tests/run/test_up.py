@@ -55,7 +55,7 @@ def test_a_file_that_is_no_model(tmp_path: Path) -> None:
     [
         ("DAMOSCOPE_PORT", "http"), ("DAMOSCOPE_WORKERS", "0"), ("DAMOSCOPE_PROVIDER", "abacus"),
         ("DAMOSCOPE_SCORE_THRESHOLD", "2"), ("DAMOSCOPE_HOST", "no.such.host.invalid"),
-        ("DAMOSCOPE_RATE_LIMIT", "often"), ("REDIS_URL", "http://localhost"),
+        ("DAMOSCOPE_RATE_LIMIT", "often"),
     ],
 )  # fmt: skip
 def test_a_setting_that_cannot_be(tmp_path: Path, name: str, value: str) -> None:
@@ -89,12 +89,19 @@ def test_a_redis_that_does_not_answer(tmp_path: Path, kind: str) -> None:
     assert "secret" not in answer.stderr
 
 
+def test_an_address_of_redis_that_cannot_be(tmp_path: Path) -> None:
+    """It is named without its value, which may hold a password, and how to write it is said."""
+    answer = up(tmp_path, REDIS_URL="http://:geheim@localhost")
+    assert_refused(answer, tmp_path, "REDIS_URL", "write it like redis://")
+    assert "geheim" not in answer.stderr
+
+
 def test_something_else_listens_at_redis_url(tmp_path: Path) -> None:
     """A server at REDIS_URL that is no Redis does not hold the start up forever."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         answer = up(tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}/0")
-    assert_refused(answer, tmp_path, "REDIS_URL=")
+    assert_refused(answer, tmp_path, "REDIS_URL: Redis does not answer")
 
 
 def test_stopping_before_it_is_ready(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 -- Extend the lease of executions that are still in hand.
 -- ARGV: key prefix, lease in seconds, then queue name, job id, execution id of each
+-- Returns {how many are; malformed entries that were removed}.
 local prefix, lease = ARGV[1], tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
@@ -7,13 +8,13 @@ local kept = 0
 for i = 3, #ARGV, 3 do
   local queue, id, execution = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local composite = id .. ':' .. execution
-  if redis.call('ZSCORE', prefix .. ':wip:' .. queue, composite) then
-    redis.call('ZADD', prefix .. ':wip:' .. queue, now + lease, composite)
-    redis.call('HSET', prefix .. ':execution:' .. composite, 'last_heartbeat', now)
+  if ours('ZSCORE', prefix .. ':wip:' .. queue, composite) then
+    ours('ZADD', prefix .. ':wip:' .. queue, now + lease, composite)
+    ours('HSET', prefix .. ':execution:' .. composite, 'last_heartbeat', now)
     redis.call('EXPIRE', prefix .. ':execution:' .. composite, lease + 60)
-    redis.call('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
+    ours('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
     redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
     kept = kept + 1
   end
 end
-return kept
+return {kept, malformed}

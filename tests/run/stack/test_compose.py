@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from pipeline import settings
 from run import cli
@@ -222,7 +223,7 @@ def test_settings_accept_the_environment(
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     loaded = settings.load()
-    assert loaded.redis_url == "redis://:secret@redis:6379/0"
+    assert loaded.redis_url == SecretStr("redis://:secret@redis:6379/0")
 
 
 def test_the_watcher_knows_what_the_frontend_knows(services: dict[str, Any]) -> None:

@@ -1,0 +1,152 @@
+"""What workers say of themselves in Redis beside RQ's own record, and what waits for them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+from rq.defaults import RQ_KEY_PREFIX
+
+from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
+from pipeline.queue.malformed import Tally, nobody
+
+#: Workers that are looked at; more than that are not registered in earnest.
+WORKERS_MAX = 1024
+#: Bytes of a model's labels together.
+LABELS_BYTES_MAX = 2**20
+
+_KEY = re.compile(rb"%b:worker:[A-Za-z0-9._-]{1,300}" % RQ_KEY_PREFIX.encode())
+_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+_FIELDS = (
+    "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
+    "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WorkerState:
+    name: str
+    busy: bool
+    provider: str
+    model: str
+    labels: tuple[str, ...]
+    score_threshold: float | None
+    iou_threshold: float | None
+    #: It runs on another provider than it was asked to, or on the CPU of a host with a GPU.
+    fallback: bool
+
+
+@dataclass(frozen=True)
+class Census:
+    """One look at queues and workers."""
+
+    #: Jobs waiting, by queue name.
+    depth: dict[str, int] = field(default_factory=dict)
+    #: Seconds that the first job of each queue has waited.
+    oldest_age_s: dict[str, float] = field(default_factory=dict)
+    workers: tuple[WorkerState, ...] = ()
+
+
+def facts(*, model: str, provider: str, fallback: bool, labels: Sequence[str],
+          score_threshold: float, iou_threshold: float) -> dict[str, str | float]:  # fmt: skip
+    """What a worker adds to its registration."""
+    return {
+        "state": "idle",
+        "damoscope_model": model,
+        "damoscope_provider": provider,
+        "damoscope_fallback": int(fallback),
+        "damoscope_labels": "\n".join(labels),
+        "damoscope_score_threshold": score_threshold,
+        "damoscope_iou_threshold": iou_threshold,
+    }
+
+
+async def look(redis: Redis, tally: Tally = nobody) -> Census:
+    """Look at queues and workers. Raises RedisError.
+
+    What was not written by a worker of ours counts as no worker, and costs nobody else anything.
+    """
+    pipe = redis.pipeline(transaction=False)
+    for key in QUEUE_KEYS:
+        pipe.llen(key)
+        pipe.lindex(key, 0)
+    pipe.srandmember(WORKERS_KEY, WORKERS_MAX)  # all, where there are no more
+    pipe.time()
+    *queues, members, (seconds, microseconds) = _settled(await pipe.execute(raise_on_error=False))
+    keys = sorted(key for key in members or () if _KEY.fullmatch(key))
+    refused = len(members or ()) - len(keys)
+    for job_id in queues[1::2]:
+        known = job_id is not None and _ID.fullmatch(job_id)
+        pipe.hget(f"{RQ_KEY_PREFIX}:job:{job_id.decode() if known else ''}", "damoscope_enqueued")
+    for key in keys:
+        pipe.hmget(key, *_FIELDS)
+    found = _settled(await pipe.execute(raise_on_error=False))
+    now_s = seconds + microseconds / 1e6
+    workers = []
+    for key, row in zip(keys, found[len(QUEUES) :], strict=True):
+        if row is not None and (not row[0] or row[1]):
+            continue  # it is gone, or about to go
+        if (worker := _worker(key, row)) is not None:
+            workers.append(worker)
+        else:
+            refused += 1
+    if refused:
+        tally("worker", refused)
+    return Census(
+        depth={name: depth or 0 for name, depth in zip(QUEUES.values(), queues[0::2], strict=True)},
+        oldest_age_s={
+            name: _waited_s(at, now_s)
+            for name, at in zip(QUEUES.values(), found[: len(QUEUES)], strict=True)
+        },
+        workers=tuple(workers),
+    )
+
+
+def _settled(answers: list[Any]) -> list[Any]:
+    """Answers, with None for what is of a type that is not ours. Raises other errors."""
+    for number, answer in enumerate(answers):
+        if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
+            answers[number] = None
+        elif isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
+def _waited_s(enqueued_us: bytes | None, now_s: float) -> float:
+    try:
+        return max(0.0, now_s - int(enqueued_us or b"") / 1e6)
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | None:
+    """A registration as the worker wrote it; None when it is not one."""
+    try:
+        state, _, *texts = row or ()
+        provider, model, labels, score, iou, fallback = ((text or b"").decode() for text in texts)
+        if len(labels) > LABELS_BYTES_MAX:
+            return None
+        return WorkerState(
+            name=key.decode().removeprefix(f"{RQ_KEY_PREFIX}:worker:"),
+            busy=state == b"busy",
+            provider=provider,
+            model=model,
+            labels=tuple(labels.split("\n")) if labels else (),
+            score_threshold=_threshold(score),
+            iou_threshold=_threshold(iou),
+            fallback=fallback == "1",
+        )
+    except ValueError:
+        return None
+
+
+def _threshold(text: str) -> float | None:
+    value = float(text) if text else None
+    if value is not None and not (math.isfinite(value) and 0 <= value <= 1):
+        raise ValueError("thresholds are between 0 and 1")
+    return value
