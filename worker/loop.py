@@ -30,7 +30,7 @@ from pipeline.errors import DamoscopeError
 from pipeline.queue.consumer import Consumer, TakenJob
 from pipeline.queue.keys import QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Kind
-from pipeline.queue.workers import facts
+from pipeline.queue.workers import LAST_FACT, facts
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem
@@ -132,7 +132,7 @@ class BatchWorker(BaseWorker):
     def _registered(self) -> bool:
         """Whether Redis has this worker's registration: it may have lost it, or cut us off."""
         pipe = self.connection.pipeline(transaction=False)
-        pipe.hexists(self.key, "birth")
+        pipe.hexists(self.key, LAST_FACT)
         pipe.sismember(WORKERS_KEY, self.key)
         # What is of another type is no registration, and an error that is not heeded here.
         return list(pipe.execute(raise_on_error=False)) == [1, 1]
@@ -213,6 +213,7 @@ class BatchWorker(BaseWorker):
 
     def _keep_registered(self) -> None:
         if not self._registered():
+            self._consumer.mend()  # what stands in its way
             self._register()
         self.heartbeat(WORKER_TTL_S)
 

@@ -20,6 +20,7 @@ from onnx import TensorProto
 
 from pipeline.errors import ConfigurationError, ModelError
 from worker.model.coco import COCO
+from worker.model.files import read
 from worker.model.graph import with_uint8_input
 from worker.model.graph.nodes import dims
 
@@ -65,10 +66,13 @@ class ModelSpec:
 def load(path: Path) -> Graph:
     """Read a model and check its input. Raises ModelError saying what is wrong with it."""
     if not path.is_file():
-        raise ModelError(f"{path}: no such model file; set DAMOSCOPE_MODEL to an ONNX file")
+        what = "no file, but a folder, pipe or device" if path.exists() else "no such model file"
+        raise ModelError(f"{path}: {what}; set DAMOSCOPE_MODEL to an ONNX file")
     try:
-        model = onnx.load(str(path))
+        model = read(path)
         onnx.checker.check_model(model)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     except Exception as error:  # onnx raises protobuf's, its own and OS errors
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable ONNX model: {first}") from error

@@ -209,7 +209,7 @@ def test_missing_file(path: Path) -> None:
 
 def test_folder(tmp_path: Path) -> None:
     """A folder is not a model file."""
-    with pytest.raises(ModelError, match="no such model file"):
+    with pytest.raises(ModelError, match="no file, but a folder"):
         model.load(tmp_path)
 
 
