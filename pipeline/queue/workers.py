@@ -22,6 +22,8 @@ LABELS_BYTES_MAX = 2**20
 
 _KEY = re.compile(rb"%b:worker:[A-Za-z0-9._-]{1,300}" % RQ_KEY_PREFIX.encode())
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
+#: Of what a worker writes when it registers, the last: where it is, the registration is whole.
+LAST_FACT = "damoscope_iou_threshold"
 _FIELDS = (
     "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
     "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
@@ -62,7 +64,7 @@ def facts(*, model: str, provider: str, fallback: bool, labels: Sequence[str],
         "damoscope_fallback": int(fallback),
         "damoscope_labels": "\n".join(labels),
         "damoscope_score_threshold": score_threshold,
-        "damoscope_iou_threshold": iou_threshold,
+        LAST_FACT: iou_threshold,
     }
 
 

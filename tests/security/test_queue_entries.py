@@ -250,7 +250,7 @@ def test_keys_of_another_type(service: Service, redis: Redis, kind: str) -> None
         return not any(redis.type(key).decode() == WRONG_TYPES[kind] for key in keys)
 
     eventually(mended, "every key to be of its type")
-    answered(service)
+    eventually(lambda: detect(service).status_code == 200, "the worker to be known again")
 
 
 WRONG_TYPES = {"text": "string", "hash": "hash", "stream": "stream"}

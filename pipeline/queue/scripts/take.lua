@@ -52,7 +52,10 @@ local function take(queue)
   -- An image over which a worker may have died runs alone, and is not taken while another
   -- batch is in hand: it costs no other image a try.
   if before > 0 and (#taken > 0 or ARGV[6] == '1') then most = #taken return false end
-  if not job[1] then return drop(queue) end  -- the job outlived its time to live
+  if not job[1] then  -- the job outlived its time to live, or never was one
+    malformed = malformed + redis.call('DEL', key)
+    return drop(queue)
+  end
   redis.call('LPOP', queue)
   local execution = ARGV[ids + #taken + 1]
   local composite = id .. ':' .. execution
