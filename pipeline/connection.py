@@ -7,6 +7,7 @@ may repeat commands and keys, gets to a client. Log lines have such texts, witho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -36,6 +37,9 @@ _HOW = (
     "write it like redis://USER:PASSWORD@HOST:PORT/0, with %2F for /, %3F for ?, %23 for #, %40 "
     "for @ and %25 for % in a password (docs/redis.md)"
 )
+
+#: Pieces of a password that are shorter are words like any other.
+PIECE_MIN = 6
 
 C = TypeVar("C")
 
@@ -95,16 +99,24 @@ def check_url(url: str) -> None:
 
 def secrets(url: str) -> set[str]:
     """The parts of an address of Redis that nobody may read, as written and decoded."""
-    scheme, _, rest = url.partition("://")
-    # Wider than the rules for addresses: those of a mistaken one count as well.
+    scheme, found, rest = url.partition("://")
+    rest = rest if found else url
+    # Wider than the rules for addresses: those of a mistaken one count as well. A user's name is no
+    # secret, unless it stands where a password should.
     user, found, _ = rest.rpartition("@")
-    parts = {user, user.partition(":")[2]} if found and scheme != "unix" else set()
-    for field in ("password", "username", "ssl_password"):
-        parts.update(parse_qs(rest.partition("?")[2]).get(field, ()))
-        parts.update(piece[len(field) + 1 :] for piece in rest.partition("?")[2].split("&")
-                     if piece.startswith(f"{field}="))  # fmt: skip
+    parts = {user.partition(":")[2] or user} if found and scheme != "unix" else set()
+    query = rest.partition("?")[2]
+    for name in ("password", "ssl_password"):
+        parts.update(parse_qs(query).get(name, ()))
+        parts.update(
+            piece[len(name) + 1 :] for piece in query.split("&") if piece.startswith(f"{name}=")
+        )
     parts |= {unquote(part) for part in parts}
-    return {part for part in parts if len(part) > 1}
+    # What takes a mistaken address apart may say a piece of it.
+    pieces = {piece for part in parts for piece in re.split(r"[:/?#@&=%\[\]]", part)}
+    return {part for part in parts if len(part) > 1} | {
+        piece for piece in pieces if len(piece) >= PIECE_MIN
+    }
 
 
 def connect(settings: Settings) -> Redis:

@@ -15,7 +15,7 @@ import typer
 from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
-from run import extras, keys
+from run import extras, keys, private_files
 from run.processes import CannotStart
 from telemetry import logs, variables
 
@@ -75,7 +75,7 @@ def up(
 ) -> None:
     """Run everything on this machine: Redis, workers and the frontend."""
     extras.require("frontend", "worker")
-    settings = _start(
+    settings = _serve(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
         redis_url=redis_url, insecure=insecure,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def frontend(
 ) -> None:
     """Run the HTTP API and the pages."""
     extras.require("frontend")
-    settings = _start(
+    settings = _serve(
         home=home, host=host, port=port, redis_url=redis_url, pages=pages, insecure=insecure
     )
     from frontend.main import run  # imported here: a worker's host needs no Gradio
@@ -111,7 +111,7 @@ def worker(
 ) -> None:
     """Run one worker process. Start as many as you like, on any host that reaches Redis."""
     extras.require("worker")
-    settings = _start(model=model, provider=provider, redis_url=redis_url, workers=workers)
+    settings = _serve(model=model, provider=provider, redis_url=redis_url, workers=workers)
     from worker.main import run  # imported here: a frontend's host needs no ONNX Runtime
 
     run(settings)
@@ -143,7 +143,7 @@ def detect(
 def watcher(home: Home = None, redis_url: Redis = None) -> None:
     """Watch the metrics: raise alerts, send notifications and scheduled reports."""
     extras.require("frontend")
-    settings = _start(home=home, redis_url=redis_url)
+    settings = _serve(home=home, redis_url=redis_url)
     from monitoring.watcher import run
 
     run(settings)
@@ -203,6 +203,14 @@ def test() -> None:
 
     if not run(_start()):
         raise typer.Exit(1)
+
+
+def _serve(**options: object) -> Settings:
+    """The start of a process that stays, and whose files hold images."""
+    private_files.keep_private()
+    settings = _start(**options)
+    private_files.tighten(settings.home)
+    return settings
 
 
 def _start(**options: object) -> Settings:

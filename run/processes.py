@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
+from run.environment import of_server
 from run.health import Check, always
 
 log = logging.getLogger("damoscope")
@@ -55,8 +56,8 @@ class Program:
 
     name: str
     command: Sequence[str]
-    #: What its environment has beside ours.
-    environment: Mapping[str, str] = field(default_factory=dict)
+    #: All that is in its environment: nothing of ours is passed on.
+    environment: Mapping[str, str] = field(default_factory=of_server)
     #: Asked again and again while it starts.
     ready: Check = always
     #: Programs stop in this order, those of one number together.
@@ -118,7 +119,7 @@ class Process:
         try:
             self._popen = subprocess.Popen(
                 list(self.program.command),
-                env={**os.environ, **self.program.environment},
+                env=dict(self.program.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,

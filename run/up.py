@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Mapping
 
+from pydantic import SecretStr
+
 from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from run import addresses, checks, health
+from run.environment import with_settings
 from run.processes import CannotStart, NotReady, Program, Stopped, Supervisor, stop_on_signals
 from run.redis_server import RedisServer
 from telemetry import variables
@@ -53,18 +56,17 @@ def up(settings: Settings) -> None:
 
 
 def _start(supervisor: Supervisor, settings: Settings) -> None:
-    environment, receiving = settings.environment(), {}
     if settings.prometheus_url is None:
         # The first frontend receives what all of them send, and takes it from nobody else.
         given = settings.otlp_token
         token = given.get_secret_value() if given is not None else new_token()
-        receiving["DAMOSCOPE_OTLP_TOKEN"] = token
+        settings = settings.model_copy(update={"otlp_token": SecretStr(token)})
         variables.send_to(os.environ, f"{settings.base_url}/otlp", token)
     if settings.redis_url is not None:
         checks.redis(settings)
     else:
         server = RedisServer(settings.home)
-        environment["DAMOSCOPE_REDIS_URL"] = server.url
+        settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
         supervisor.start(redis(server))
         try:
             supervisor.wait_until_ready(REDIS_START_S)
@@ -72,14 +74,14 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
             log_file = settings.home / "redis" / "redis.log"
             raise ConfigurationError(f"Redis does not start; {log_file} says why") from None
     print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
-    supervisor.start(*frontends(settings, environment | receiving), *workers(settings, environment))
+    supervisor.start(*frontends(settings), *workers(settings))
     try:
         supervisor.wait_until_ready(SLOW_START_S)
     except NotReady:
         print("damoscope: still waiting for the first worker ...", flush=True)
         supervisor.wait_until_ready()
     # Not before: images can be detected without it, and starting costs cores.
-    supervisor.start(watcher(environment))
+    supervisor.start(watcher(settings))
 
 
 # -- what runs -----------------------------------------------------------------------------------
@@ -98,13 +100,14 @@ def redis(server: RedisServer) -> Program:
     )
 
 
-def frontends(settings: Settings, environment: Mapping[str, str]) -> list[Program]:
+def frontends(settings: Settings) -> list[Program]:
     """The frontend with the pages and those without, each on a port of its own.
 
     They are ready when a worker is.
     """
     first, *others = _ports(settings)
     command = [*OWN, "frontend"]
+    environment = with_settings("frontend", settings)
     return [
         _own("frontend", command, environment, _readyz(settings, first), 2, 3.0),
         *(
@@ -117,17 +120,18 @@ def frontends(settings: Settings, environment: Mapping[str, str]) -> list[Progra
     ]  # fmt: skip
 
 
-def workers(settings: Settings, environment: Mapping[str, str]) -> list[Program]:
+def workers(settings: Settings) -> list[Program]:
     """As many as the settings say."""
+    environment = with_settings("worker", settings)
     return [
         _own(f"worker {number}", [*OWN, "worker"], environment)
         for number in range(1, settings.workers + 1)
     ]
 
 
-def watcher(environment: Mapping[str, str]) -> Program:
+def watcher(settings: Settings) -> Program:
     """Alerts, notifications and reports."""
-    return _own("watcher", [*OWN, "watcher"], environment)
+    return _own("watcher", [*OWN, "watcher"], with_settings("watcher", settings))
 
 
 def _own(

@@ -36,8 +36,9 @@ def main() -> int:
     try:
         redis = Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3)
         workers = Worker.all(connection=redis)
-    except RedisError as error:
-        print(f"Redis cannot be asked, worker taken for healthy: {error}")
+    except (RedisError, ValueError, OSError) as error:
+        # Its kind alone: the text may hold parts of the address, and so of the password.
+        print(f"Redis cannot be asked, worker taken for healthy: {type(error).__name__}")
         return 0
     now = datetime.now(UTC)
     if any(is_fresh(worker, hostname, now) for worker in workers):

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError, DamoscopeError
+from run import private_files
 from run.processes import CannotStart
 from run.stack import commands, dotenv
 from run.stack.binaries import locate
@@ -23,6 +24,7 @@ OVERLAYS = (OVERLAY_NONE, "deploy/otel-collector.tail-sampling.yaml")
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 2 with one line on standard error when it cannot be done."""
     options = _parser().parse_args(arguments)
+    private_files.keep_private()
     try:
         return int(options.run(options) or 0)
     except (DamoscopeError, CannotStart) as error:

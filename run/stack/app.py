@@ -9,16 +9,18 @@ import os
 import sys
 from pathlib import Path
 
+from pipeline.settings import Process, Settings, variable
 from run import health
+from run.environment import of
 from run.processes import Program
 from run.stack.ports import HOST
 from run.stack.servers import Layout
 
 
-def environment(at: Layout) -> dict[str, str]:
-    """What docker-compose.yml sets for them, with native addresses.
+def environment(at: Layout, process: Process) -> dict[str, str]:
+    """What docker-compose.yml sets for them, with native addresses, of what each reads.
 
-    What it passes on from .env they inherit: run.stack.dotenv reads it.
+    That is also what it passes on from .env: run.stack.dotenv reads it.
     """
     ports = at.ports
 
@@ -47,7 +49,13 @@ def environment(at: Layout) -> dict[str, str]:
         if (path := os.environ.get(name, "")).startswith("/models/"):
             models = Path(given("MODELS_DIR", "models"))
             found[name] = str(at.root / models / path.removeprefix("/models/"))
-    return found
+    read = {variable(name) for name in Settings.read_by(process)}
+    ours = {
+        name: value
+        for name, value in found.items()
+        if name in read or not name.startswith("DAMOSCOPE_")
+    }
+    return of(process) | ours
 
 
 def _damoscope() -> str:
@@ -60,7 +68,7 @@ def frontend(at: Layout, probe: str = "/healthz") -> Program:
     return Program(
         name="frontend",
         command=[_damoscope(), "frontend"],
-        environment=environment(at),
+        environment=environment(at, "frontend"),
         ready=health.http(f"http://{HOST}:{at.ports.frontend}{probe}"),
         stop_timeout_s=40.0,
     )
@@ -71,7 +79,7 @@ def worker(at: Layout, number: int) -> Program:
     return Program(
         name=f"worker-{number}",
         command=[_damoscope(), "worker"],
-        environment=environment(at),
+        environment=environment(at, "worker"),
         stop_order=1,
         stop_timeout_s=60.0,
     )
@@ -82,6 +90,6 @@ def watcher(at: Layout) -> Program:
     return Program(
         name="watcher",
         command=[_damoscope(), "watcher"],
-        environment=environment(at),
+        environment=environment(at, "watcher"),
         stop_order=2,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from pipeline.errors import ConfigurationError
+from run import private_files
 from run.processes import Process, Program, Supervisor
 from run.stack import app, dotenv, render
 from run.stack.binaries import locate
@@ -104,6 +105,7 @@ class Stack:
         self.supervisor.stop()
 
     def _folders(self) -> None:
+        private_files.tighten(self.layout.home, private_files.OF_STACK)
         shutil.rmtree(self.layout.config, ignore_errors=True)
         render.render(ROOT, self.layout.config, self.ports, self.layout.webhook_token)
         dotenv.create_token(self.layout.webhook_token)

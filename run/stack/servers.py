@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from run import health
+from run.environment import of_server
 from run.processes import Program
 from run.stack.ports import HOST, Ports
 
@@ -58,7 +59,9 @@ def redis(at: Layout) -> Program:
     return Program(
         name="redis",
         command=["/bin/sh", str(at.root / "deploy" / "docker" / "redis-start.sh")],
-        environment={
+        environment=of_server()
+        | _passed("REDIS_MAXMEMORY")
+        | {
             "PATH": f"{Path(at.binaries['redis']).parent}:/usr/bin:/bin",
             "REDIS_CONF": str(at.root / "deploy" / "docker" / "redis.conf"),
             "REDIS_BIND": HOST,
@@ -81,7 +84,9 @@ def collector(at: Layout) -> Program:
             f"--config={at.root / 'otel-collector.yaml'}",
             f"--config={at.root / at.overlay}",
         ],
-        environment={
+        environment=of_server()
+        | _passed("COLLECTOR_", "SAMPLING_", "LOGS_OTLP_URL")
+        | {
             "COLLECTOR_OTLP_GRPC": f"{HOST}:{ports.otlp_grpc}",
             "COLLECTOR_OTLP_HTTP": f"{HOST}:{ports.otlp_http}",
             "COLLECTOR_HEALTH": f"{HOST}:{ports.collector_health}",
@@ -102,7 +107,9 @@ def jaeger(at: Layout) -> Program:
     return Program(
         name="jaeger",
         command=[at.binaries["jaeger"], f"--config={at.root / 'jaeger' / 'config.yaml'}"],
-        environment={
+        environment=of_server()
+        | _passed("JAEGER_")
+        | {
             "JAEGER_OTLP_GRPC": f"{HOST}:{ports.jaeger_otlp_grpc}",
             "JAEGER_OTLP_HTTP": f"{HOST}:{ports.jaeger_otlp_http}",
             "JAEGER_QUERY_HTTP": f"{HOST}:{ports.jaeger}",
@@ -163,3 +170,8 @@ def servers(at: Layout) -> list[Program]:
 def _given(name: str, default: str) -> str:
     """A variable of .env, which run.stack.dotenv has put into the environment."""
     return os.environ.get(name) or default
+
+
+def _passed(*prefixes: str) -> dict[str, str]:
+    """Those variables of .env that a server's configuration reads."""
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}
