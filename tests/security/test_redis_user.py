@@ -1,0 +1,214 @@
+"""The whole service on a Redis where each kind of process has a user of its own.
+
+The users are those of deploy/redis/users.conf. Redis itself keeps a log of what it has refused: it
+must be empty.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from monitoring.notify.message import test_notice as notice
+from monitoring.notify.queue import enqueue
+from pipeline.queue.keys import IMAGE_KEYS
+from tests.integration import pictures
+from tests.paths import ROOT
+from tests.servers import Process, eventually, free_port, run, worker
+
+USERS = ("admin", "frontend", "worker", "watcher", "reader")
+
+
+class Site:
+    """Redis with users, a frontend, two workers and a watcher, each with its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.redis_port, self.port = free_port(), free_port()
+        self.passwords = {name: uuid4().hex for name in USERS}
+        text = (ROOT / "deploy" / "redis" / "users.conf").read_text()
+        for name, password in self.passwords.items():
+            text = text.replace(f">{name.upper()}-PASSWORD", f">{password}")
+        assert "-PASSWORD " not in re.sub(r"^#.*", "", text, flags=re.MULTILINE)
+        (folder / "users.conf").write_text(text)
+        (folder / "redis.conf").write_text(
+            f"port {self.redis_port}\nbind 127.0.0.1\ndir {folder}\nappendonly yes\n"
+            f"include {folder / 'users.conf'}\n"
+        )
+        self.processes: list[Process] = []
+        binary = shutil.which("redis-server") or "redis-server"
+        self.start(Process([binary, str(folder / "redis.conf")], folder / "redis"))
+        self.admin = self.redis("admin")
+        eventually(self._answers, "Redis")
+        self.frontend = self.start(
+            Process(
+                [sys.executable, "-m", "run", "frontend"],
+                folder / "frontend",
+                {"REDIS_URL": self.url("frontend"), "DAMOSCOPE_PORT": str(self.port),
+                 "DAMOSCOPE_RATE_LIMIT": "1000/minute", "DAMOSCOPE_CLIENTS": "hashed"},
+            )
+        )  # fmt: skip
+        self.workers = [
+            self.start(
+                worker(self.url("worker"), folder / f"worker{number}", DAMOSCOPE_WORKERS="2")
+            )
+            for number in range(2)
+        ]
+        self.watcher = self.start(
+            Process(
+                [sys.executable, "-m", "run", "watcher"],
+                folder / "watcher",
+                {"REDIS_URL": self.url("watcher"), "DAMOSCOPE_NOTIFY": "json://127.0.0.1:1",
+                 "DAMOSCOPE_NOTIFY_RATE": "1/hour", "DAMOSCOPE_REPORT_SCHEDULE": "* * * * *",
+                 "DAMOSCOPE_HOME": str(folder / "frontend" / "var")},
+            )
+        )  # fmt: skip
+
+    def start(self, process: Process) -> Process:
+        self.processes.append(process)
+        return process
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.admin.ping())
+        except RedisError:
+            return False
+
+    def url(self, user: str) -> str:
+        return f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.redis_port}/0"
+
+    def redis(self, user: str) -> Redis:
+        return Redis.from_url(self.url(user))
+
+    def ready(self) -> None:
+        with self.client() as client:
+
+            def ready() -> bool:
+                try:
+                    return client.get("/readyz").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            eventually(ready, "the frontend and a worker")
+        for each in self.workers:
+            each.wait_for("ready: ")
+        self.watcher.wait_for("watching;")
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=120, trust_env=False)
+
+    def refused(self) -> list[str]:
+        return [f"{each['username']}: {each['reason']} {each['object']} ({each['context']})"
+                for each in self.admin.acl_log()]  # fmt: skip
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    found = Site(tmp_path_factory.mktemp("users"))
+    try:
+        found.ready()
+        yield found
+    finally:
+        found.stop()
+
+
+def test_everything_works_and_nothing_is_refused(site: Site) -> None:
+    """Images, results to be fetched, statistics, pages, alerts, silences, notices; a worker that is
+    killed in the midst of an image, whose image another one answers."""
+    image = {"content": pictures.jpeg(), "headers": {"content-type": "image/jpeg"}}
+    with site.client() as client:
+        answer = client.post("/api/v1/detect", **image)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text + site.frontend.output
+        headers = image["headers"] | {"prefer": "respond-async"}  # type: ignore[operator]
+        later = client.post("/api/v1/detect", content=image["content"], headers=headers)  # type: ignore[arg-type]
+        assert later.status_code == 202
+        eventually(
+            lambda: client.get(later.headers["location"]).json()["status"] == "finished", "a result"
+        )
+        for path in ("/", "/api/v1/stats", "/api/v1/alerts", "/api/v1/report", "/monitor"):
+            assert client.get(path, follow_redirects=True).status_code == 200, path
+        silence = client.post(
+            "/api/v1/alerts/silences", json={"name": "*", "minutes": 1, "comment": ""}
+        )
+        assert silence.status_code in (200, 201), silence.text
+        assert client.delete(f"/api/v1/alerts/silences/{silence.json()['id']}").is_success
+
+        posted = [
+            client.post("/api/v1/detect", content=pictures.slow(), headers=headers)  # type: ignore[arg-type]
+            for _ in range(6)
+        ]
+        places = [each.headers["location"] for each in posted]
+        first = site.workers[0]
+        eventually(
+            lambda: site.admin.zcard("rq:wip:detections") >= 2, "both workers to have an image"
+        )
+        first.send(signal.SIGKILL)
+        eventually(
+            lambda: all(client.get(place).json()["status"] == "finished" for place in places),
+            "every image to be answered",
+        )
+    # A notice that is sent, one that is over the rate and summed up, the report of this minute.
+    for _ in range(3):
+        enqueue(site.admin, notice().model_copy(update={"kind": "firing", "severity": "warning"}))
+    site.watcher.wait_for("json (channel 1)")
+    eventually(lambda: site.admin.hexists("damoscope:alerts:meta", "evaluated_at"), "evaluations")
+    eventually(lambda: list(site.admin.scan_iter("rq:job:damoscope-report-*")), "the report's turn")
+    assert site.refused() == []
+
+
+def test_rq_info(site: Site) -> None:
+    """RQ's own view, by a user who can only read."""
+    said = run(
+        [sys.executable, "-m", "rq.cli", "info", "--url", site.url("reader"), "--raw"], site.folder
+    )
+    assert said.returncode == 0, said.stderr
+    assert "queue detections " in said.stdout
+    assert site.refused() == []
+
+
+FORBIDDEN = {
+    "frontend": [
+        ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("ACL", "LIST"), ("MONITOR",),
+        ("GET", "other"), ("SORT", "rq:queues", "BY", "nosort", "GET", "*"), ("DEBUG", "JMAP"),
+        ("DEL", "rq:worker:x"), ("PUBLISH", "rq:pubsub:x", "y"), ("SHUTDOWN",),
+    ],
+    "worker": [
+        ("FLUSHDB",), ("KEYS", "*"), ("SCAN", "0"), ("HGETALL", "damoscope:alerts:silences"),
+        ("RPUSH", "rq:queue:damoscope-notices", "x"), ("GET", "damoscope:clients:salt"),
+        ("SET", "damoscope:image:x", "y"), ("SUBSCRIBE", "damoscope:replies:x"),
+        ("MODULE", "LIST"), ("REPLICAOF", "127.0.0.1", "1"),
+    ],
+    "watcher": [
+        ("GET", f"{IMAGE_KEYS}x"), ("RPUSH", "rq:queue:detections", "x"), ("KEYS", "*"),
+        ("GET", "damoscope:clients:salt"), ("FLUSHALL",), ("SLAVEOF", "NO", "ONE"),
+    ],
+    "reader": [
+        ("SET", "rq:x", "y"), ("DEL", "rq:queues"), ("GET", f"{IMAGE_KEYS}x"),
+        ("HGETALL", "damoscope:alerts:states"), ("EVAL", "return 1", "0"), ("PUBLISH", "x", "y"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("user", FORBIDDEN)
+def test_what_a_user_may_not(site: Site, user: str) -> None:
+    """Each of them: other keys, other channels, and whatever an administrator does."""
+    with site.redis(user) as client:
+        for command in FORBIDDEN[user]:
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command)
+    with pytest.raises(RedisError, match="NOAUTH"):
+        Redis(port=site.redis_port).get("x")
