@@ -3,6 +3,7 @@
 #   make shell   a shell that knows `damoscope`         make lint   ruff, mypy, import-linter
 #   make wheel   the package, in dist/                  make test-wheel   it, installed elsewhere
 #   make lock    resolve the lock files anew            make test-locks   on what they install
+#   make audit   vulnerabilities, licences, SBOM
 #   make generate   what says again what the code says: tables of docs, rules for Prometheus
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
@@ -20,7 +21,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help run shell install install-dev hooks wheel test coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -97,12 +98,22 @@ lock: $(VENV)/.installed-dev
 	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
 	for extra in gpu frontend worker-cpu worker-gpu; do \
 	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
-	for group in build dev; do \
+	for group in build dev audit; do \
 	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done
 
 # Each lock for each Python and machine that it is meant for.
 test-locks: $(VENV)/.installed-dev
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python deploy/check_locks.py
+
+# Known vulnerabilities, licences, and an SBOM of each lock in dist/sbom. The first asks PyPI, or with
+# AUDIT="--service osv" OSV: where it gets no answer it says so, and fails.
+AUDIT_ENV := .venv-audit
+audit: $(VENV)/.installed $(AUDIT_ENV)/.installed
+	$(BIN)/python deploy/audit.py --tools $(AUDIT_ENV)/bin $(AUDIT)
+
+$(AUDIT_ENV)/.installed: requirements/audit.txt
+	@$(PYTHON) deploy/install.py $(AUDIT_ENV) requirements/audit.txt
+	@touch $@
 
 # How the bundled model is made: hours on a CPU. PHOTOGRAPHS=FOLDER adds real photographs.
 TRAINING := .venv-training
