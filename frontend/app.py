@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
@@ -17,6 +17,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.api import alerts, detect, otlp, problems, reference, report, stats, traces
+from frontend.api.parameters import single_values
 from frontend.api.problems import UnforeseenErrors
 from frontend.clients import Clients
 from frontend.detection import DetectionService
@@ -167,7 +168,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         app.include_router(oidc.router(settings, logins))
     secured = reference.KEYS if authenticator.needed else []
     for api in (detect, traces, stats, alerts, report):
-        app.include_router(api.router, dependencies=secured)
+        app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))
     if site is not None:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
@@ -69,6 +70,8 @@ class ImageRequest:
 
 
 T = TypeVar("T")
+#: Files above this are inspected in a thread.
+LARGE_BYTES = 256 * 1024
 
 log = logging.getLogger("damoscope.frontend")
 
@@ -226,11 +229,7 @@ class DetectionService:
         failure: BaseException | None = None
         try:
             data = await request.read()
-            info = inspect(
-                data,
-                max_bytes=self._settings.max_upload_bytes,
-                max_pixels=self._settings.max_pixels,
-            )
+            info = await self._inspect(data)
             attributes = _image_attributes(info)
             await self._producer.store_image(job_id, data)
             del data
@@ -257,6 +256,16 @@ class DetectionService:
             catalogue.IMAGE_SIZE, info.bytes, {"format": info.format}, context=here
         )
         return info, round(duration_ms, 3)
+
+    async def _inspect(self, data: bytes) -> ImageInfo:
+        """What the image is; of a large file off the event loop, since it takes milliseconds."""
+        look = partial(
+            inspect,
+            data,
+            max_bytes=self._settings.max_upload_bytes,
+            max_pixels=self._settings.max_pixels,
+        )
+        return await asyncio.to_thread(look) if len(data) > LARGE_BYTES else look()
 
     async def _enqueue(self, request: ImageRequest, job_id: str, info: ImageInfo, upload_ms: float,
                        reply_to: str, here: Context) -> None:  # fmt: skip

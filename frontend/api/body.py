@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import zlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,9 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
+from frontend.server.bodies import take_memory
 from pipeline.errors import ImageTooLarge, InvalidImage, InvalidParameter, UnsupportedImage
 from pipeline.images import check_bytes
 
@@ -20,6 +25,10 @@ if TYPE_CHECKING:
 FIELD = "image"
 #: What a multipart body may hold besides the image: boundaries, headers, small fields.
 MULTIPART_EXTRA_BYTES = 64 * 1024
+#: How zlib is told of a body's `Content-Encoding`.
+ENCODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+#: Bytes that are unpacked before others have a turn.
+STEP_BYTES = 256 * 1024
 
 
 async def read_image(request: Request, max_bytes: int) -> bytes:
@@ -41,8 +50,11 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
     if declared.isdecimal() and int(declared) > most:
         check_bytes(int(declared), max_bytes)
         raise ImageTooLarge(f"the upload has more than the {max_bytes:,} bytes allowed")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
     try:
         chunks = _bounded(request.stream(), most, max_bytes)
+        if encoding not in ("", "identity"):
+            chunks = _bounded(_unpacked(chunks, encoding, request.scope), most, max_bytes)
         if not multipart:
             return b"".join([chunk async for chunk in chunks])
         return await _multipart(chunks, options.get(b"boundary", b""))
@@ -59,17 +71,64 @@ async def _bounded(stream: AsyncIterator[bytes], most: int, max_bytes: int) -> A
         yield chunk
 
 
+async def _unpacked(
+    stream: AsyncIterator[bytes], encoding: str, scope: Scope
+) -> AsyncIterator[bytes]:
+    """A body without its `Content-Encoding`, a little at a time, however much is packed in it."""
+    if encoding not in ENCODINGS:
+        refused = UnsupportedImage(
+            f"Content-Encoding {encoding} is not supported; send gzip, deflate, or none"
+        )
+        refused.headers = {"Accept-Encoding": "gzip, deflate"}
+        raise refused
+    unpacker = zlib.decompressobj(ENCODINGS[encoding])
+    try:
+        async for packed in stream:
+            rest = packed
+            while rest and not unpacker.eof:
+                piece = unpacker.decompress(rest, STEP_BYTES)
+                rest = unpacker.unconsumed_tail
+                await take_memory(scope, len(piece))
+                yield piece
+                await asyncio.sleep(0)
+    except zlib.error as error:
+        raise InvalidImage(f"the body is not {encoding}, as its Content-Encoding says") from error
+    if not unpacker.eof:
+        raise InvalidImage(f"the {encoding} body ends early")
+
+
+async def _without_preamble(chunks: AsyncIterator[bytes], boundary: bytes) -> AsyncIterator[bytes]:
+    """A multipart body from its first boundary on, without what may stand before and behind it:
+    a text for nobody, and blanks."""
+    first = re.compile(rb"(?:\A|\n)(--%b)[ \t]*(?=[^ \t])" % re.escape(boundary))
+    start, found = b"", False
+    async for chunk in chunks:
+        if found:
+            yield chunk
+            continue
+        start += chunk
+        if match := first.search(start):
+            found = True
+            yield match[1] + start[match.end() :]
+        elif len(start) > MULTIPART_EXTRA_BYTES:
+            raise InvalidImage("the multipart body does not begin with its boundary")
+    if not found:
+        yield start
+
+
 async def _multipart(chunks: AsyncIterator[bytes], boundary: bytes) -> bytes:
     if not boundary:
         raise InvalidParameter("multipart/form-data without a boundary")
     part = _ImagePart()
     try:
         parser = MultipartParser(boundary, part.callbacks())
-        async for chunk in chunks:
+        async for chunk in _without_preamble(chunks, boundary):
             parser.write(chunk)
         parser.finalize()
     except FormParserError as error:
-        raise InvalidImage(f"the multipart body is damaged: {error}") from error
+        raise InvalidImage(
+            "the multipart body is damaged: it does not keep to its boundary, or a header is none"
+        ) from error
     if not part.ended:
         raise InvalidImage("the multipart body ends before its last boundary")
     if part.data is None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from frontend.api import problems
 from frontend.api.body import FIELD, read_image
+from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import DetectionService, ImageRequest
 from frontend.identity.principal import principal
@@ -29,6 +30,8 @@ from pipeline.job import (
 
 DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
+#: Values of `labels` in one request; no model knows more.
+MAX_LABELS = 1000
 
 #: In OpenAPI an operation that can do without what the others need.
 NO_KEY: dict[str, Any] = {"security": [{}]}
@@ -56,7 +59,10 @@ class DetectQuery(BaseModel):
         100, ge=1, le=MAX_DETECTIONS, description="Keep so many of the best boxes."
     )
     labels: list[str] | None = Field(
-        None, description="Keep only these labels; repeat the parameter, or separate by commas."
+        None,
+        max_length=MAX_LABELS,
+        description="Keep only these labels, in any case; repeat the parameter, or separate by "
+        "commas. Empty: all.",
     )
     timeout: float = Field(30.0, gt=0, le=600, description="Seconds to wait for the result.")
     priority: Priority = Field("normal", description="Queue to wait in.")
@@ -65,7 +71,7 @@ class DetectQuery(BaseModel):
         labels = None
         if self.labels is not None:
             parts = [part.strip() for item in self.labels for part in item.split(",")]
-            labels = tuple(part for part in parts if part)
+            labels = tuple(part for part in parts if part) or None
         return DetectOptions(
             score_threshold=self.score_threshold,
             iou_threshold=self.iou_threshold,
@@ -114,6 +120,7 @@ async def detect(
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
     detection: DetectionService = request.app.state.detection
     asked = _asked(request, query)
+    await _check_labels(request, asked)
     try:
         if prefer and "respond-async" in prefer:
             job_id = await detection.submit(asked)
@@ -140,6 +147,20 @@ def _asked(request: Request, query: DetectQuery) -> ImageRequest:
         priority=query.priority,
         timeout_s=query.timeout,
     )
+
+
+async def _check_labels(request: Request, asked: ImageRequest) -> None:
+    """Give the labels the names that workers' models have for them. Raises InvalidParameter."""
+    wanted = asked.options.labels
+    if wanted is None:
+        return
+    workers = request.app.state.status.snapshot.workers
+    try:
+        names = known_labels(wanted, {name for worker in workers for name in worker.labels})
+    except errors.InvalidParameter as error:
+        await request.app.state.detection.refuse(asked, error)
+        raise
+    asked.options = asked.options.model_copy(update={"labels": names})
 
 
 async def on_invalid_parameter(request: Request, error: RequestValidationError) -> Response:

@@ -38,7 +38,11 @@ async def series(
     window: Annotated[int, Query(ge=5, le=WINDOW_MAX_S, description="Seconds.")] = 1800,
     step: Annotated[
         int | None,
-        Query(ge=1, description=f"Seconds; default: about 180 steps. At most {STEPS_MAX} steps."),
+        Query(
+            ge=1,
+            le=WINDOW_MAX_S,
+            description=f"Seconds; default: about 180 steps. At most {STEPS_MAX} steps.",
+        ),
     ] = None,
 ) -> Plots:
     """Requests, latency, stages, queue and workers over the last `window` seconds, in equal

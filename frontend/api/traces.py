@@ -70,7 +70,7 @@ class SpanOut(BaseModel):
 async def search(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    min_duration_ms: Annotated[float | None, Query(ge=0)] = None,
+    min_duration_ms: Annotated[float | None, Query(ge=0, le=86_400_000)] = None,
     status: Literal["ok", "error"] | None = None,
     order: Literal["newest", "slowest"] = "newest",
     window: Annotated[

@@ -42,6 +42,23 @@ def free_memory(scope: Scope) -> None:
         memory.free(share)
 
 
+async def take_memory(scope: Scope, more: int) -> None:
+    """So many bytes more are kept for this request than came: its body is unpacked.
+
+    Raises Unavailable when there is no memory for them.
+    """
+    if held := scope.get("state", {}).get(_HELD):
+        memory, share = held
+        if not await memory.take(share, more, MEMORY_WAIT_S):
+            raise _no_memory()
+
+
+def _no_memory() -> errors.Unavailable:
+    return errors.Unavailable(
+        "uploads hold all the memory that they may, or all of this client's part; try again shortly"
+    )
+
+
 class Bodies:
     """Refuses bodies that are too large before they are read, and lets those that are kept in
     memory wait until there is some. Inside of the layer that says who the client is."""
@@ -140,12 +157,7 @@ class _Body:
 
     async def _take(self, share: Share, more: int) -> None:
         if not await self._memory.take(share, more, MEMORY_WAIT_S):
-            raise self._refuse(
-                errors.Unavailable(
-                    "uploads hold all the memory that they may, or all of this client's part; "
-                    "try again shortly"
-                )
-            )
+            raise self._refuse(_no_memory())
 
     def _refuse(self, error: errors.DamoscopeError) -> errors.DamoscopeError:
         self._refusal = error

@@ -20,7 +20,7 @@ def read(data: bytes) -> Header:
     """Size, orientation, and where the picture's chunks lie. Raises InvalidImage."""
     width, height = _size(data)
     orientation, whole, pieces = 1, False, [(0, len(START))]
-    position, most, has_data = len(START), parts_max(data), False
+    position, most, has_data, at_end = len(START), parts_max(data), False, False
     while position + 8 <= len(data) and not whole:
         most -= 1
         if most < 0:
@@ -29,7 +29,8 @@ def read(data: bytes) -> Header:
         end = position + 12 + length
         if end > len(data):
             # Nothing but the checksum of the last chunk may be missing.
-            if name == b"IEND" and not length:
+            at_end = name == b"IEND" and not length
+            if at_end:
                 break
             raise cut_short("PNG", f"{end - len(data)} bytes missing")
         if name == b"eXIf":
@@ -44,7 +45,7 @@ def read(data: bytes) -> Header:
         position = end
     if not has_data:
         raise cut_short("PNG", "no picture")
-    if not whole and len(data) - position >= 8:
+    if not (whole or at_end) and len(data) - position >= 8:
         raise cut_short("PNG", "no IEND chunk")
     if whole and len(pieces) == 1:
         pieces = []

@@ -22,15 +22,15 @@ PIXEL_BYTES = 8
 def read(data: bytes, max_pixels: int) -> Header:
     """Size and orientation of the first page. Raises InvalidImage and others."""
     if data[8:10] == b"CR" and data[:2] == b"II":
-        raise raw("CR2")
+        raise raw("a CR2")
     try:
         found = directory.read(data)
     except directory.Damaged as error:
         raise damaged("TIFF", str(error)) from error
     if DNG in found.tags:
-        raise raw("DNG")
+        raise raw("a DNG")
     if SUBDIRECTORIES in found.tags and found.number(SUBFILE, 0) & 1:
-        raise raw("such a")
+        raise raw("a TIFF-based")
     width, height = found.number(WIDTH, 0), found.number(HEIGHT, 0)
     if not (0 < width < 2**31 and 0 < height < 2**31):
         raise damaged("TIFF", f"it is {width} x {height} pixels")
