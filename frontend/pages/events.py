@@ -45,7 +45,7 @@ ImageIds = Annotated[
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class Event(BaseModel):
+class PageEvent(BaseModel):
     """What of an event's body is read; the rest is left out."""
 
     model_config = ConfigDict(strict=True)
@@ -93,13 +93,13 @@ class Events:
             )
 
 
-def read(body: bytes, wanted: Mapping[int, list[TypeAdapter[Any]]]) -> Event:
+def read(body: bytes, wanted: Mapping[int, list[TypeAdapter[Any]]]) -> PageEvent:
     """The event of a body, with the values as its handler declares them.
 
     Raises InvalidParameter.
     """
     try:
-        event = Event.model_validate_json(body)
+        event = PageEvent.model_validate_json(body)
     except ValidationError as error:
         raise InvalidParameter(f"the event cannot be read: {_why(error)}") from None
     if (types := wanted.get(event.fn_index)) is None:

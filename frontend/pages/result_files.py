@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class KeptResult:
     """One image that was detected on, and by whom."""
 
     owner: str
@@ -82,13 +82,13 @@ class Results:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._images: OrderedDict[str, Found] = OrderedDict()
+        self._images: OrderedDict[str, KeptResult] = OrderedDict()
         self._batches: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def add(self, outcome: Outcome, owner: str) -> None:
         """Remember the result of an outcome that has one, under its job id."""
         if outcome.result is not None:
-            self._images[outcome.result.job_id] = Found(owner, outcome.upload, outcome.result)
+            self._images[outcome.result.job_id] = KeptResult(owner, outcome.upload, outcome.result)
             _shrink(self._images, self._most)
 
     def add_batch(self, batch_id: str, outcomes: Sequence[Outcome]) -> None:
@@ -96,14 +96,14 @@ class Results:
         self._batches[batch_id] = tuple(o.result.job_id for o in outcomes if o.result)
         _shrink(self._batches, self._most)
 
-    def image(self, job_id: str, scope: Scope) -> Found:
+    def image(self, job_id: str, scope: Scope) -> KeptResult:
         """The result of one image, for who may see it. Raises NotFound, of another's too."""
         found = self._images.get(job_id)
         if found is None or not found.may_see(scope):
             raise NotFound(f"no image {job_id}: it is kept no longer, or is not yours")
         return found
 
-    def batch(self, batch_id: str, scope: Scope) -> list[Found]:
+    def batch(self, batch_id: str, scope: Scope) -> list[KeptResult]:
         """The results of a batch, without those kept no longer. Raises NotFound."""
         jobs = (self._images.get(job) for job in self._batches.get(batch_id, ()))
         found = [each for each in jobs if each is not None and each.may_see(scope)]
@@ -189,12 +189,12 @@ def _encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _batch_json(found: Sequence[Found]) -> bytes:
+def _batch_json(found: Sequence[KeptResult]) -> bytes:
     body = [{"file": each.upload.name, **each.result.model_dump()} for each in found]
     return json.dumps(body, indent=2, ensure_ascii=False).encode()
 
 
-def _zip(found: Sequence[Found]) -> IO[bytes]:
+def _zip(found: Sequence[KeptResult]) -> IO[bytes]:
     """In a file without a name, which is gone when it is closed: a thousand images are large."""
     packed = tempfile.TemporaryFile()  # noqa: SIM115 - read when it has been returned
     try:

@@ -30,7 +30,7 @@ from frontend.pages.monitor import page as monitor
 from frontend.pages.result_files import Results
 from frontend.pages.root import AtRoot, OwnRoot
 from frontend.pages.trace_links import Links
-from frontend.pages.upload_request import OVERSIZE, Intake
+from frontend.pages.upload_request import OVERSIZE, UploadIntake
 from frontend.pages.upload_routes import UploadRoutes
 from frontend.pages.uploads import Uploads
 from frontend.status import Status
@@ -102,7 +102,7 @@ class Site:
         self._gradio = _gradio(blocks, settings, i18n)
         self._public_url = settings.public_url
         self._events = Events(AtRoot(self._gradio), blocks)
-        intake = Intake(
+        intake = UploadIntake(
             self._uploads, settings.max_upload_bytes, lambda client: limiter.check(client, "upload")
         )
         self._files = UploadRoutes(self._uploads, intake)

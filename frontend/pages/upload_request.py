@@ -48,7 +48,7 @@ Progress = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
-class Intake:
+class UploadIntake:
     """Takes the files of a request in."""
 
     uploads: Uploads
@@ -105,8 +105,8 @@ class Intake:
 class _Files:
     """Turns the parts of one request into uploads."""
 
-    def __init__(self, request: Request, intake: Intake, progress: Progress) -> None:
-        self.parts = _Parts()
+    def __init__(self, request: Request, intake: UploadIntake, progress: Progress) -> None:
+        self.parts = _FileParts()
         self.taken: list[Upload] = []
         self._owner, self._client = owner(request.scope), client(request.scope)
         self._parent: Context = extract(dict(request.headers))
@@ -164,7 +164,7 @@ class _Files:
         self._block.clear()
 
 
-class _Parts:
+class _FileParts:
     """What the parser finds of files: a name where one begins, its bytes, None where it ends."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.pages.browser import client, owner
 from frontend.pages.slots import Slots
-from frontend.pages.upload_request import Intake
+from frontend.pages.upload_request import UploadIntake
 from frontend.pages.uploads import Uploads
 from pipeline.errors import InvalidParameter, NotFound
 
@@ -49,7 +49,7 @@ NO_PREVIEW = (
 class UploadRoutes:
     """The endpoints."""
 
-    def __init__(self, uploads: Uploads, intake: Intake) -> None:
+    def __init__(self, uploads: Uploads, intake: UploadIntake) -> None:
         self._uploads, self._intake = uploads, intake
         self._under_way = Slots("uploads", each=UPLOADS_EACH, most=UPLOADS_MOST)
         self._streams = Slots("event streams", each=STREAMS_EACH, most=STREAMS_MOST)

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from frontend.identity.principal import EVERYTHING, Kind, Principal, Role, identified
 from frontend.pages.browser import NamesBrowser, client, owner
 from frontend.pages.detect_one import Outcome
-from frontend.pages.result_files import Found
+from frontend.pages.result_files import KeptResult
 from frontend.pages.uploads import Upload
 
 TOKEN = "ab" * 16
@@ -79,5 +79,5 @@ def test_the_cookie(root: str, url: str, attributes: str) -> None:
 def test_who_may_see_a_result(who: Principal | None, cookie: str, may: bool) -> None:
     """Whose it is, and who may see everybody's traces; in the open service that is nobody."""
     outcome = Outcome(Upload(None, "", "x"), "t" * 32)
-    found = Found("principal key:cam", outcome.upload, None)  # type: ignore[arg-type]
+    found = KeptResult("principal key:cam", outcome.upload, None)  # type: ignore[arg-type]
     assert found.may_see(scope(who, cookie)) is may

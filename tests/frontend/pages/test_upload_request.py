@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.requests import Request
 from starlette.types import Message
 
-from frontend.pages.upload_request import FILES_MOST, Intake, file_name
+from frontend.pages.upload_request import FILES_MOST, UploadIntake, file_name
 from frontend.pages.uploads import Upload, Uploads
 from pipeline.errors import DamoscopeError, RateLimited
 
@@ -58,7 +58,7 @@ class Sender:
             "type": "http", "method": "POST", "path": "/", "query_string": b"", "client": ("c", 1),
             "headers": [(k.encode(), v.encode()) for k, v in given.items()],
         }  # fmt: skip
-        intake = Intake(self.uploads, 2000, self._rate)
+        intake = UploadIntake(self.uploads, 2000, self._rate)
         request = Request(scope, receive)
         return asyncio.run(intake.receive(request, lambda n, s: self.told.append((n, s))))
 
