@@ -191,7 +191,7 @@ def _who_are_you(scope: Scope) -> Response:
         return RedirectResponse(address, 303, {"cache-control": "no-store"})
     return _problem(
         errors.Unauthenticated(
-            "this key does not stand: it was revoked, has expired, or never was"
+            "this key is not valid: it was revoked, has expired, or never existed"
             if scope.get(BAD_KEY)
             else "send a key, as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
         )

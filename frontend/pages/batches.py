@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.pages.detect_one import Outcome, Runner
 from frontend.pages.result_files import Results
 from frontend.pages.slots import Slots
@@ -59,12 +60,17 @@ class Batches:
         self._turns = asyncio.Semaphore(CONCURRENCY_ALL)
 
     def start(
-        self, uploads: Sequence[Upload], options: DetectOptions, client: str, owner: str
+        self,
+        uploads: Sequence[Upload],
+        options: DetectOptions,
+        client: str,
+        owner: str,
+        who: Principal = ANONYMOUS,
     ) -> Batch:
         """Begin a batch. Raises RateLimited or Unavailable where too many are under way."""
         self._under_way.take(client)
         batch = Batch(owner, [None] * len(uploads))
-        batch.task = asyncio.create_task(self._run(batch, uploads, options, client))
+        batch.task = asyncio.create_task(self._run(batch, uploads, options, client, who))
         batch.task.add_done_callback(lambda _: self._under_way.free(client))
         self._all[batch.id] = batch
         while len(self._all) > KEPT:
@@ -95,7 +101,12 @@ class Batches:
                     self.stop(batch)
 
     async def _run(
-        self, batch: Batch, uploads: Sequence[Upload], options: DetectOptions, client: str
+        self,
+        batch: Batch,
+        uploads: Sequence[Upload],
+        options: DetectOptions,
+        client: str,
+        who: Principal,
     ) -> None:
         waiting = iter(enumerate(uploads))
 
@@ -103,7 +114,7 @@ class Batches:
             for position, upload in waiting:
                 # In turns, so that a large batch does not keep a small one waiting.
                 async with self._turns:
-                    outcome = await self._runner.run(upload, options, client)
+                    outcome = await self._runner.run(upload, options, client, who)
                 self._results.add(outcome, batch.owner)
                 batch.outcomes[position] = outcome
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from frontend.identity.principal import principal
 from frontend.pages import detect_many
 from frontend.pages.batches import Batches
 from frontend.pages.browser import client, owner
@@ -118,7 +119,7 @@ class DetectPage:
         options = DetectOptions(score_threshold=score, iou_threshold=iou)
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
         with self.uploads.holding(upload):
-            outcome = await self.runner.run(upload, options, client(scope))
+            outcome = await self.runner.run(upload, options, client(scope), principal(scope))
         if outcome.result is None:
             return error_line(outcome, words, self.links)
         self.results.add(outcome, owner(scope))

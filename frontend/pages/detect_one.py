@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from opentelemetry.trace import SpanKind, Tracer
 
 from frontend.detection import DetectionService, ImageRequest
+from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.pages.uploads import Upload
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectionResult, DetectOptions
@@ -39,7 +40,9 @@ class Runner:
     def __init__(self, detection: DetectionService, tracer: Tracer) -> None:
         self._detection, self._tracer = detection, tracer
 
-    async def run(self, upload: Upload, options: DetectOptions, client: str) -> Outcome:
+    async def run(
+        self, upload: Upload, options: DetectOptions, client: str, who: Principal = ANONYMOUS
+    ) -> Outcome:
         """Detect on one upload. Never raises: an error is an outcome too.
 
         Its trace begins when its upload did, or now when it is run again.
@@ -55,6 +58,7 @@ class Runner:
             read=upload.read,
             options=options,
             client=client,
+            who=who,
         )
         try:
             result = DetectionResult.model_validate_json(await self._detection.detect(request))

@@ -25,7 +25,7 @@ EN: Texts = MappingProxyType(
         "login.hint": "Whoever runs this service makes keys: damoscope keys add NAME --role read",
         "login.or": "or",
         "login.oidc": "Log in with your organisation's account",
-        "login.wrong": "This key does not stand: it was revoked, has expired, or never was.",
+        "login.wrong": "This key is not valid: it was revoked, has expired, or never existed.",
         "login.often": "Too many failed logins from your address. Wait a minute.",
         "login.cut": "The form was not complete. Try again.",
         "login.oidc.failed": "The login with your organisation's account did not succeed.",

@@ -39,7 +39,7 @@ def test_a_reader(page: Page, guarded: Guarded) -> None:
     page.goto(f"{guarded.url}/traces?status=error")
     page.get_by_label("Key").fill("damo_wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("does not stand")
+    expect(page.get_by_role("alert")).to_contain_text("is not valid")
     page.get_by_label("Key").fill(guarded.keys["board"])
     page.keyboard.press("Enter")
     page.wait_for_url(f"{guarded.url}/traces?status=error")

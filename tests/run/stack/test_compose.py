@@ -63,7 +63,7 @@ def test_variables_are_documented_with_their_defaults() -> None:
 VALUES = {
     "model": "/models/other.onnx", "labels": "/models/labels.txt", "provider": "tensorrt",
     "pages": "false", "score_threshold": "0.5", "iou_threshold": "0.5", "rate_limit": "7/minute",
-    "notify_rate": "9/hour", "notify_file": "./own", "public_url": "https://see.example",
+    "notify_rate": "9/hour", "notify_file": "./own", "webhook_token_file": "./own", "public_url": "https://see.example",
     "jaeger_ui_url": "https://jaeger.example", "clients": "hashed", "log_level": "debug",
     "log_format": "json", "notify_language": "zh",
 }  # fmt: skip
