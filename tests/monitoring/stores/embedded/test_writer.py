@@ -109,6 +109,23 @@ def test_a_piece_that_fails_fails_alone(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+def test_what_can_never_be_written_is_not_tried_for_ever(opened: Writer, path: Path) -> None:
+    """A piece whose SQL fails, or what it calls, is given up: what comes after it is written."""
+
+    def wrong(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+
+    def raises(connection: sqlite3.Connection) -> None:
+        connection.create_function("raises", 0, lambda: 1 // 0)
+        connection.execute("SELECT raises()").fetchone()
+
+    for job in (wrong, insert(b"a"), raises, insert(b"b")):
+        opened.submit(job, 1)
+    assert opened.flush()
+    assert rows(path) == [b"a", b"b"]
+    assert opened.failed == 2
+
+
 def test_a_lock_is_waited_out(opened: Writer, path: Path) -> None:
     """While another program holds the file, what came waits for it."""
     other = sqlite3.connect(path, isolation_level=None)
