@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,9 +68,16 @@ class Bodies:
         self._limits = tuple(limits.items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        declared = int(headers.get("content-length", "0"))
-        if not declared and "transfer-encoding" not in headers:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        declared, chunked = 0, False
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                declared = int(value)
+            elif name == b"transfer-encoding":
+                chunked = True
+        if not (declared or chunked):
             await self.app(scope, receive, send)
             return
         limit = self._limit(route_path(scope))

@@ -263,12 +263,16 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check(self, fields: list[tuple[bytes, bytes]]) -> None:
         """Raises DamoscopeError for what servers along the way might understand differently."""
-        version = self.parser.get_http_version()
-        hosts = [place for place, (name, _) in enumerate(fields) if name == b"host"]
-        codings = [value for name, value in fields if name == b"transfer-encoding"]
-        if len(hosts) > 1 or (version == "1.1" and not hosts):
+        hosts, coding, place = 0, None, 0
+        for index, (name, value) in enumerate(fields):
+            if name == b"host":
+                hosts, place = hosts + 1, index
+            elif name == b"transfer-encoding":
+                coding = value
+        newest = self.parser.get_http_version() == "1.1"
+        if hosts > 1 or (newest and not hosts):
             raise self._refused(errors.MalformedRequest("a request has one field Host"))
-        if codings and (version != "1.1" or codings[0].strip().lower() != b"chunked"):
+        if coding is not None and not (newest and coding.strip().lower() == b"chunked"):
             raise self._refused(
                 errors.MalformedRequest("of transfer codings, only chunked is taken")
             )
@@ -276,7 +280,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # Of the whole address and the field Host, the former holds: RFC 9112, 3.2.2.
             port = httptools.parse_url(self.url).port
             if hosts:
-                fields[hosts[0]] = (b"host", host + (b":%d" % port if port else b""))
+                fields[place] = (b"host", host + (b":%d" % port if port else b""))
 
 
 def _not_said_elsewhere(record: logging.LogRecord) -> bool:

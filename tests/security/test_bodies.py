@@ -89,7 +89,6 @@ def test_memory_is_given_back(bounded: Frontend) -> None:
 
 JSON = (
     "/api/v1/alerts/silences",
-    "/api/v1/alerts/webhook",
     "/gradio_api/run/predict",
 )
 
