@@ -62,7 +62,7 @@ def explain(error: BaseException) -> str:
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "Redis' certificate is not trusted"
-    if text.startswith(("NOAUTH", "WRONGPASS")):
+    if text.startswith(("NOAUTH", "WRONGPASS", "HELLO must be called")):
         error = refusals.AuthenticationError()
     for kinds, sentence in _SENTENCES:
         if isinstance(error, kinds):

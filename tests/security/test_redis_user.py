@@ -183,7 +183,7 @@ def test_rq_info(site: Site) -> None:
 FORBIDDEN = {
     "frontend": [
         ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("ACL", "LIST"), ("MONITOR",),
-        ("GET", "other"), ("SORT", "rq:queues", "BY", "nosort", "GET", "*"), ("DEBUG", "JMAP"),
+        ("GET", "other"), ("SORT", "rq:queues", "BY", "nosort", "GET", "*"),
         ("DEL", "rq:worker:x"), ("PUBLISH", "rq:pubsub:x", "y"), ("SHUTDOWN",),
     ],
     "worker": [
@@ -210,5 +210,5 @@ def test_what_a_user_may_not(site: Site, user: str) -> None:
         for command in FORBIDDEN[user]:
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command)
-    with pytest.raises(RedisError, match="NOAUTH"):
+    with pytest.raises(RedisError, match=r"NOAUTH|authenticate"):
         Redis(port=site.redis_port).get("x")
