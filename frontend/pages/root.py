@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -31,7 +32,10 @@ class OwnRoot:
 
     def __init__(self, app: ASGIApp, public_url: str) -> None:
         self.app = app
-        self._url, self._path = public_url.encode(), urlsplit(public_url).path.encode()
+        path = urlsplit(public_url).path
+        self._url, self._path = public_url.encode(), path.encode()
+        # Alone it is the root of all; an empty one would be the page's own address.
+        self._root = json.dumps(public_url).encode(), json.dumps(path or "/").encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start: Message = {}
@@ -44,7 +48,7 @@ class OwnRoot:
                 return
             body.extend(message.get("body", b""))
             if not message.get("more_body"):
-                moved = bytes(body).replace(self._url, self._path)
+                moved = bytes(body).replace(*self._root).replace(self._url, self._path)
                 MutableHeaders(scope=start)["content-length"] = str(len(moved))
                 await send(start)
                 await send({"type": "http.response.body", "body": moved})

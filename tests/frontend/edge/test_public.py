@@ -48,6 +48,15 @@ def test_pages_know_no_host(app: Application) -> None:
     assert '"root":"/a/b"' in app.ask("GET", "/a/b/").text
 
 
+def test_a_root_without_a_path(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Scripts take an empty root for the address of the page they are in."""
+    home = tmp_path_factory.mktemp("root")
+    with application(home, pages=True, public_url="http://exams.example") as built:
+        text = built.ask("GET", "/traces").text
+        assert '"root":"/"' in text
+        assert "exams.example" not in text
+
+
 def test_the_path_without_its_slash(app: Application) -> None:
     """It leads to the page, as addresses in pages are relative."""
     answer = app.ask("GET", "/a/b?x=1")
