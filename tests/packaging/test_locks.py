@@ -17,7 +17,9 @@ EXTRAS = set(PROJECT["project"]["optional-dependencies"]) - {"worker"}
 
 def locked(name: str) -> set[tuple[str, str]]:
     """Names and versions; several where they depend on the Python."""
-    return set(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCKS[name].read_text(), re.M))
+    return set(
+        re.findall(r"^([a-z0-9-]+)(?:\[[a-z0-9, -]+\])?==(\S+)", LOCKS[name].read_text(), re.M)
+    )
 
 
 def names(name: str) -> set[str]:
@@ -54,6 +56,6 @@ def test_locks_have_hashes_and_no_addresses(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert "://" not in text
     assert "index-url" not in text
-    entries = re.split(r"^(?=[a-z0-9-]+==)", text, flags=re.M)[1:]
+    entries = re.split(r"^(?=[a-z0-9-]+(?:\[[a-z0-9, -]+\])?==)", text, flags=re.M)[1:]
     assert entries
     assert all("--hash=sha256:" in entry for entry in entries)
