@@ -21,7 +21,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run shell install install-dev hooks wheel test coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -65,6 +65,10 @@ wheel: install
 COVERED := --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(if $(CI)$(COVER),$(COVERED))
+
+# 20,000 mutated images at a service of its own; FUZZ="--count 1000 --seed 7" for others.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.security.fuzz $(FUZZ)
 
 coverage:
 	@$(MAKE) --no-print-directory test COVER=yes

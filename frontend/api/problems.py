@@ -87,6 +87,7 @@ def responses(*kinds: type[errors.DamoscopeError]) -> dict[int | str, dict[str, 
 #: What any operation may answer with.
 EVERYWHERE = (
     responses(errors.Unauthenticated, errors.Forbidden, errors.NotFound)
+    | described(400, "Not what HTTP, or the operation, can read")
     | described(405, "Method not allowed; `Allow` names those that are")
     | responses(errors.InvalidParameter, errors.DamoscopeError)
 )

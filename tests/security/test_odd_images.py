@@ -88,6 +88,7 @@ ODD = {
     "a JPEG behind a JPEG": lambda: images.phone(quality=95) * 2,
     "fill bytes": lambda: images.phone(quality=95).replace(b"\xff\xdb", b"\xff\xff\xff\xdb", 1),
     "a grey profile in a JPEG": lambda: images.phone(quality=95, icc_profile=b"none"),
+    "a revision that is none": lambda: images.phone(quality=95).replace(b"FIF\0\1", b"FIF\0\7"),
     "no trailer": lambda: images.phone("GIF")[:-1],
     "a cut second frame": lambda: images.phone(
         "GIF", save_all=True, append_images=[pictures.noise(640, 480).convert("RGB")])[:-5000],
