@@ -262,19 +262,25 @@ def test_jobs_and_workers_of_another_type(service: Service, redis: Redis, kind: 
     for template in ("rq:job:{}", "rq:executions:{}", "rq:results:{}"):
         job_id = uuid4().hex
         redis.set(f"{IMAGE_KEYS}{job_id}", pictures.jpeg(), ex=60)
-        put(redis, payload(), job_id)
         key = template.format(job_id)
-        redis.delete(key) if key.startswith("rq:job") else None
-        WRONG[kind](redis, key)
+        if template == "rq:job:{}":
+            WRONG[kind](redis, key)
+            redis.lpush(QUEUE, job_id)
+            redis.rpush(DOORBELL, "")
+        else:  # before the job: a worker would make them otherwise
+            WRONG[kind](redis, key)
+            put(redis, payload(), job_id)
         with service.client() as client:
             assert client.get(f"/api/v1/jobs/{job_id}").status_code in (200, 404)
     answered(service)
     members = redis.smembers(WORKERS_KEY)
     assert len(members) == 1
     (worker,) = members
-    for key in (worker, worker + b":executions"):
-        redis.delete(key)
-        WRONG[kind](redis, key.decode())
+    with redis.pipeline() as pipe:  # at once: a worker would make them meanwhile
+        for key in (worker, worker + b":executions"):
+            pipe.delete(key)
+            WRONG[kind](pipe, key.decode())
+        pipe.execute()
     eventually(lambda: redis.type(worker) == b"hash", "the worker to register again")
     eventually(lambda: detect(service).status_code == 200, "an image to be answered")
 
