@@ -110,9 +110,11 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """All that is computed from N x 3 x H x W RGB images, 0..255, by the names in `param`."""
-        x = functional.interpolate(images, (INPUT_SIZE, INPUT_SIZE), mode="bilinear")
-        found = {"data": (x.flip(1) - self.mean) / self.std}
+        """All that is computed from N x 3 x H x W RGB images, 0..255, by the names in `param`.
+
+        H and W are multiples of 32; `INPUT_SIZE` is what it was trained at.
+        """
+        found = {"data": (images.flip(1) - self.mean) / self.std}
         convolutions = iter(self.convolutions)
         for kind, inputs, outputs, settings in self.layers:
             if kind == "Input":
@@ -129,8 +131,13 @@ class Teacher(nn.Module):
         """Scores of COCO's classes, N x 80 x H x W for each stride."""
         return [found[f"cls{stride}"] for stride in STRIDES]
 
+    def features(self, found: dict[str, Tensor]) -> list[Tensor]:
+        """What the neck hands to the head at strides 8, 16 and 32, N x 128 x H x W each."""
+        sums = [outputs[0] for kind, _, outputs, _ in self.layers if kind == "BinaryOp"]
+        return [found[name] for name in sums[1:4]]
+
     def boxes(self, found: dict[str, Tensor]) -> Tensor:
-        """N x A x 4 xyxy, as shares of the image."""
+        """N x A x 4 xyxy, in pixels."""
         boxes = []
         for stride in STRIDES:
             sides = found[f"dis{stride}_pre"].float()
@@ -146,7 +153,7 @@ class Teacher(nn.Module):
             at = torch.stack([x, y], dim=-1) * stride
             corners = torch.cat([at - distance[..., :2], at + distance[..., 2:]], dim=-1)
             boxes.append(corners.flatten(1, 2))
-        return (torch.cat(boxes, dim=1) / INPUT_SIZE).clamp(0, 1)
+        return torch.cat(boxes, dim=1)
 
 
 def compute(

@@ -1,7 +1,14 @@
-"""Train the network on scenes and photographs, and keep the averaged weights."""
+"""Train the network on scenes and photographs, and keep the averaged weights.
+
+    python -m training.train OUTPUT --scenes ... --photographs ... --minutes 20 --device cuda
+
+On a CPU, `--processes` of one thread each train together; on a GPU one process does everything, and
+others (`--planners`) draw the numbers that its samples are made from.
+"""
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from dataclasses import dataclass
@@ -11,11 +18,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
 
-from training.cutouts import read_cutouts
-from training.data import Sampler, Source, batches, read_scenes
+from training.album import read_album
+from training.data import Data, Plans, read_data
+from training.distil import Distillation
+from training.draw import Album, Sprites, draw, truth
 from training.images import read_rgb, to_input
+from training.loss import Truth, detection_loss, raw_outputs
 from training.metrics import (
     Match,
     average_precisions,
@@ -25,23 +35,26 @@ from training.metrics import (
     threshold_for,
 )
 from training.network import build_network, read_checkpoint, restore_batch_norms
-from training.photographs import Photographs, Sample, read_photographs
+from training.photographs import Sample
+from training.plan import Planner
 
 WEIGHT_DECAY = 0.02
-WARMUP_STEPS = 60
-AVERAGE_DECAY = 0.998
+WARMUP_STEPS = 100
+AVERAGE_DECAY = 0.9985
 NMS_IOU = 0.65
 #: Images that the batch norms of an exported network are restored with.
 FOLDED_IMAGES = 64
 #: False boxes allowed in an image without a phone, where validation chooses a threshold.
 FALSE_BOXES = 0.05
+#: Images at a time in validation.
+VALIDATED_AT_ONCE = 64
 
 
 class Average:
     """An exponential moving average of the weights, which is what gets evaluated and kept."""
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = build_network().eval().to(memory_format=torch.channels_last)
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self.network = build_network().to(device, memory_format=torch.channels_last).eval()
         self.network.load_state_dict(network.state_dict())
         self.steps = 0
 
@@ -51,11 +64,28 @@ class Average:
         self.steps += 1
         decay = min(AVERAGE_DECAY, (1 + self.steps) / (10 + self.steps))
         current = network.state_dict()
-        for name, value in self.network.state_dict().items():
-            if value.dtype.is_floating_point:
-                value.lerp_(current[name], 1 - decay)
-            else:
-                value.copy_(current[name])
+        pairs = [(value, current[name]) for name, value in self.network.state_dict().items()]
+        moving = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        torch._foreach_lerp_([pair[0] for pair in moving], [pair[1] for pair in moving], 1 - decay)
+        for value, now in pairs:
+            if not value.dtype.is_floating_point:
+                value.copy_(now)
+
+
+def optimizer_of(modules: list[nn.Module], weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, with decay on convolution weights only."""
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if p.ndim > 1]
+    others = [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    fused = parameters[0].device.type == "cuda"
+    return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=fused)
+
+
+def learning_rate(step: int, progress: float, first: float, last: float) -> float:
+    """A short linear warm-up to `first`, then a cosine down to `last` as `progress` goes 0..1."""
+    cosine = last + (first - last) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    return cosine * min(1.0, (step + 1) / WARMUP_STEPS)
 
 
 def convolve(
@@ -70,105 +100,231 @@ def convolve(
     return torch.mkldnn_convolution(images, weight, bias, *settings)
 
 
-def optimizer_of(network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW, with decay on convolution weights only."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY)
+class Validation:
+    """The samples that are validated on, decoded once, at the size of the deployed network."""
 
+    def __init__(self, data: Data, size: int, device: torch.device) -> None:
+        self.size = size
+        self.sets = {
+            name: (samples, self.load(samples, device), [read_rgb(s.path).shape for s in samples])
+            for name, samples in data.validated.items()
+            if samples
+        }
 
-def learning_rate(step: int, progress: float, first: float, last: float) -> float:
-    """A short linear warm-up to `first`, then a cosine down to `last` as `progress` goes 0..1."""
-    cosine = last + (first - last) * (1 + np.cos(np.pi * min(progress, 1.0))) / 2
-    return float(cosine * min(1.0, (step + 1) / WARMUP_STEPS))
+    def load(self, samples: list[Sample], device: torch.device) -> torch.Tensor:
+        """N x 3 x size x size uint8."""
+        inputs = [to_input(read_rgb(sample.path), self.size, self.size) for sample in samples]
+        return torch.from_numpy(np.stack(inputs).astype(np.uint8)).to(device)
 
+    @torch.inference_mode()
+    def detect(self, network: nn.Module, name: str) -> list[Match]:
+        """What `network` finds, against what is there."""
+        samples, images, shapes = self.sets[name]
+        found = []
+        for part in images.split(VALIDATED_AT_ONCE):
+            batch = part.float().contiguous(memory_format=torch.channels_last)
+            scores, boxes = (output.cpu().numpy() for output in network(batch))
+            found += list(zip(scores[..., 0], boxes, strict=True))
+        matches = []
+        for sample, shape, (scores, boxes) in zip(samples, shapes, found, strict=True):
+            to_image = np.array([shape[1], shape[0]] * 2) / self.size
+            matches.append(match(*suppress(scores, boxes * to_image, NMS_IOU), sample.boxes))
+        return matches
 
-@torch.inference_mode()
-def detect(network: nn.Module, samples: list[Sample], size: int) -> list[Match]:
-    """What `network` finds in `samples`, at size x size, against what is there."""
-    matches = []
-    for sample in samples:
-        image = read_rgb(sample.path)
-        height, width = image.shape[:2]
-        batch = torch.from_numpy(to_input(image, size, size))[None]
-        scores, boxes = network(batch.to(memory_format=torch.channels_last))
-        to_image = np.array([width, height, width, height]) / size
-        kept = suppress(scores[0, :, 0].numpy(), boxes[0].numpy() * to_image, NMS_IOU)
-        matches.append(match(*kept, sample.boxes))
-    return matches
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is trained and validated on: scenes, photographs, and phones to paste onto these."""
-
-    scenes: list[Sample]
-    valid_scenes: list[Sample]
-    photographs: Photographs
-    cutouts: list[list[np.ndarray]]
-
-    def sources(self, shares: list[float]) -> list[Source]:
-        """Scenes, photographs with phones and without, in these shares."""
-        scenes, phones, negatives = shares
-        return [
-            Source(scenes, [[sample] for sample in self.scenes]),
-            Source(phones, self.photographs.train, self.cutouts),
-            Source(negatives, self.photographs.train_negatives, self.cutouts),
-        ]
-
-    def validate(self, network: nn.Module, size: int) -> dict[str, float]:
+    def figures(self, network: nn.Module) -> dict[str, float]:
         """AP50 on each set, and recall on photographs.
 
         Recall is at the threshold that lets through `FALSE_BOXES` an image without a phone.
         """
-        figures = {}
-        if self.valid_scenes:
-            found = detect(network, self.valid_scenes, size)
-            figures["scenes"] = average_precisions(found)[0]
-        if self.photographs.valid:
-            found = detect(network, self.photographs.valid, size)
-            negatives = detect(network, self.photographs.valid_negatives, size)
-            threshold = threshold_for(negatives, FALSE_BOXES)
-            figures["photographs"] = average_precisions(found)[0]
+        figures: dict[str, float] = {}
+        for name in ("scenes", "photographs"):
+            if name in self.sets:
+                found = self.detect(network, name)
+                figures[name] = average_precisions(found)[0]
+        if "photographs" in self.sets and "negatives" in self.sets:
+            threshold = threshold_for(self.detect(network, "negatives"), FALSE_BOXES)
             figures["threshold"] = threshold
             figures["recall"] = precision_and_recall(found, threshold)[1]
         return {name: round(float(value), 4) for name, value in figures.items()}
 
 
-def read_data(arguments: argparse.Namespace) -> Data:
-    """The scenes and photographs that the command line names."""
-    scenes, valid = (
-        [sample for folder in folders for sample in read_scenes(folder)]
-        for folders in (arguments.scenes, arguments.valid)
-    )
-    photographs = Photographs([], [], [], [])
-    if arguments.photographs:
-        photographs = read_photographs(arguments.photographs)
-    cutouts = read_cutouts(arguments.cutouts) if arguments.cutouts else []
-    return Data(scenes, valid, photographs, cutouts)
+@dataclass(frozen=True)
+class Drawing:
+    """What samples are drawn from."""
+
+    album: Album
+    plans: Plans
+    sizes: list[int]
+    generator: torch.Generator
+    rng: np.random.Generator
+
+    def __next__(self) -> tuple[torch.Tensor, Truth]:
+        """N x 3 x size x size images, and what is in them."""
+        plan, size = next(self.plans), int(self.rng.choice(self.sizes))
+        images = draw(self.album, plan, size, self.generator)
+        return images, Truth(*truth(plan, size, images.device))
 
 
-def train_step(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    images: np.ndarray,
-    boxes: list[np.ndarray],
-) -> float:
-    """One step on N x 3 x H x W images and their boxes; returns the loss."""
-    # Channels last: depthwise convolutions train about twice as fast on a CPU that way.
-    batch = torch.from_numpy(images).to(memory_format=torch.channels_last)
-    targets = [
-        {"boxes": torch.from_numpy(found), "labels": torch.zeros(len(found), dtype=torch.long)}
-        for found in boxes
-    ]
-    loss = network(batch, targets)["total_loss"]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    average_gradients(network)
-    nn.utils.clip_grad_norm_(network.parameters(), 20.0)
-    optimizer.step()
-    return float(loss.detach())
+class Trainer:
+    """One process's part of a training."""
+
+    def __init__(self, arguments: argparse.Namespace, rank: int, data: Data, album: Path) -> None:
+        self.arguments, self.rank, self.data = arguments, rank, data
+        self.device = torch.device(arguments.device)
+        self.drawing = self.make_drawing(album)
+        self.network, self.record, state = self.make_network()
+        self.average = Average(self.network, self.device)
+        self.distillation = None
+        modules = [self.network]
+        if arguments.teacher:
+            self.distillation = Distillation(arguments.teacher).to(
+                self.device, memory_format=torch.channels_last
+            )
+            modules.append(self.distillation.readers)
+        prepare(self.network, arguments.frozen)
+        self.optimizer = optimizer_of(modules, arguments.weight_decay)
+        if state:
+            self.resume(state)
+
+    def make_drawing(self, album: Path) -> Drawing:
+        arguments, device = self.arguments, self.device
+        share = arguments.batch_size // arguments.processes
+        planner = Planner(
+            self.data.labels,
+            self.data.sources(arguments.shares),
+            self.data.sprite_labels,
+            arguments.mosaics,
+        )
+        seed = [arguments.seed, self.rank]
+        # Its processes fork, so they begin before there is anything on a device.
+        plans = Plans(planner, seed, share, arguments.planners)
+        pictures = torch.from_numpy(np.load(album, mmap_mode="c"))
+        sprites = Sprites(torch.from_numpy(self.data.sprites).to(device))
+        generator = torch.Generator(device).manual_seed(arguments.seed * 1000 + self.rank)
+        # Other samples in each process, but of the same size, or they would wait for each other.
+        rng = np.random.default_rng(arguments.seed)
+        album_of = Album(pictures.to(device), sprites if len(self.data.sprites) else None)
+        return Drawing(album_of, plans, arguments.sizes, generator, rng)
+
+    def make_network(self) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
+        arguments = self.arguments
+        network, record, state = build_network(), {}, {}
+        if arguments.start or arguments.resume:
+            weights, record, state = read_checkpoint(arguments.start or arguments.resume)
+            network.load_state_dict(weights)
+        network = network.to(self.device, memory_format=torch.channels_last)
+        if arguments.start and not record:
+            images, _ = next(self.drawing)
+            restore_batch_norms(network, images[:FOLDED_IMAGES])
+        return network, record, state if arguments.resume else {}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from where a checkpoint's training was."""
+        self.network.load_state_dict(state["network"])
+        self.average.steps = state["average_steps"]
+        if self.distillation and "readers" in state:
+            self.distillation.readers.load_state_dict(state["readers"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def loss(self) -> torch.Tensor:
+        """The loss of the next batch."""
+        images, there = next(self.drawing)
+        mixed = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            features = self.network.neck(self.network.backbone(images))
+            raw = raw_outputs(self.network, features)
+            loss = detection_loss(raw, there)
+            if self.distillation:
+                loss = loss + self.arguments.teacher_weight * self.distillation(images, features)
+        return loss
+
+    def step(self) -> torch.Tensor:
+        """One step; returns the loss, which is still being computed on a GPU."""
+        loss = self.loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        average_gradients(self.network)
+        nn.utils.clip_grad_norm_(self.network.parameters(), 20.0)
+        self.optimizer.step()
+        self.average.update(self.network)
+        return loss.detach()
+
+    def run(self) -> None:
+        """Train to the end; the first process validates and writes."""
+        arguments = self.arguments
+        validation = None
+        if self.rank == 0:
+            validation = Validation(self.data, arguments.deployed_size, self.device)
+        before, started, step, progress, validated = self.record, time.monotonic(), 0, 0.0, 0
+        while progress < 1.0:
+            self.drawing.plans.calm.value = progress > 1 - arguments.calm
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(step, progress, *arguments.rates)
+            loss = self.step()
+            step += 1
+            seconds = time.monotonic() - started
+            done = step / arguments.steps if arguments.steps else seconds / 60 / arguments.minutes
+            progress = same_progress(done, arguments.processes)
+            if step % 20 == 0:
+                # Asking for the loss waits for the device, which keeps progress honest as well.
+                value = float(loss)
+                if not math.isfinite(value):
+                    raise ValueError(f"the loss is {value} at step {step}: lower --rates")
+                if self.rank == 0:
+                    images = step * arguments.batch_size / (time.monotonic() - started)
+                    left = seconds * (1 - progress) / max(progress, 1e-9)
+                    print(
+                        f"step {step} {seconds:.0f} s, {left:.0f} s left, {images:.0f} images/s, "
+                        f"loss {value:.3f}",
+                        flush=True,
+                    )
+            due = int(progress * arguments.validations)
+            if validation and (due > validated or progress >= 1.0):
+                validated = due
+                record = self.training_record(step, seconds)
+                record["valid"] = validation.figures(self.average.network)
+                record["before"] = before
+                print(f"step {step} {json.dumps(record['valid'])}", flush=True)
+                self.write_checkpoint(record)
+
+    def write_checkpoint(self, record: dict[str, Any]) -> None:
+        """Write what gets exported (the average), its record, and all that `resume` needs."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average_steps": self.average.steps,
+        }
+        if self.distillation:
+            state["readers"] = self.distillation.readers.state_dict()
+        path = self.arguments.output
+        content = {"weights": self.average.network.state_dict(), "training": record, "state": state}
+        partial = path.with_suffix(".partial")
+        torch.save(content, partial)
+        partial.replace(path)
+
+    def training_record(self, steps: int, seconds: float) -> dict[str, Any]:
+        """What the exported file says of its training."""
+        arguments = self.arguments
+        return {
+            "network": "DAMO-YOLO-Ns (libreyolo 1.2.0)",
+            "activation": "ReLU",
+            "data": self.data.counts,
+            "teacher": arguments.teacher.stem if arguments.teacher else None,
+            "teacher_weight": arguments.teacher_weight if arguments.teacher else 0.0,
+            "shares": list(arguments.shares),
+            "frozen_blocks": arguments.frozen,
+            "mosaics": arguments.mosaics,
+            "calm": arguments.calm,
+            "optimizer": "AdamW, cosine, weight average",
+            "learning_rates": list(arguments.rates),
+            "weight_decay": arguments.weight_decay,
+            "sizes": arguments.sizes,
+            "batch_size": arguments.batch_size,
+            "steps": steps,
+            "seconds": round(seconds),
+            "device": arguments.device,
+            "seed": arguments.seed,
+        }
 
 
 def prepare(network: nn.Module, frozen: int) -> None:
@@ -180,7 +336,7 @@ def prepare(network: nn.Module, frozen: int) -> None:
 
 def average_gradients(network: nn.Module) -> None:
     """Give every process the mean of all processes' gradients."""
-    if distributed.get_world_size() == 1:
+    if not distributed.is_initialized():
         return
     parameters = [p for p in network.parameters() if p.grad is not None]
     flat = torch.cat([p.grad.flatten() for p in parameters])
@@ -193,8 +349,10 @@ def average_gradients(network: nn.Module) -> None:
         offset += parameter.numel()
 
 
-def same_progress(progress: float) -> float:
+def same_progress(progress: float, processes: int) -> float:
     """The first process's `progress`, so that all stop at the same step."""
+    if processes == 1:
+        return progress
     shared = torch.tensor(progress, dtype=torch.float64)
     distributed.broadcast(shared, src=0)
     return float(shared)
@@ -207,7 +365,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rendered to train on")
     parser.add_argument("--valid", type=Path, nargs="+", default=[], help="rendered to validate on")
     parser.add_argument("--photographs", type=Path, help="their folder (training/photographs.py)")
-    parser.add_argument("--cutouts", type=Path, help="phones to paste (training/cutouts.py)")
+    parser.add_argument("--seen", type=Path, help="what a teacher saw (training/relabel.py)")
+    parser.add_argument("--sprites", type=Path, help="things to paste (training/sprites.py)")
     parser.add_argument(
         "--shares",
         type=float,
@@ -217,6 +376,7 @@ def parse_arguments() -> argparse.Namespace:
         help="of scenes, of photographs with phones and of those without",
     )
     parser.add_argument("--mosaics", type=float, default=0.35, help="their share")
+    parser.add_argument("--calm", type=float, default=0.2, help="last part without mosaics")
     beginning = parser.add_mutually_exclusive_group()
     beginning.add_argument("--start", type=Path, help="checkpoint whose weights to start from")
     beginning.add_argument(
@@ -232,143 +392,62 @@ def parse_arguments() -> argparse.Namespace:
         help="first blocks of the backbone left as they are: of the six the first three hold 3 %% "
         "of the weights and take half of the time",
     )
+    parser.add_argument("--teacher", type=Path, help="NanoDet-Plus, .param (training/teacher.py)")
+    parser.add_argument("--teacher-weight", type=float, default=1.0)
     parser.add_argument(
         "--sizes",
         type=int,
         nargs="+",
-        default=[256],
+        default=[320],
         help="input heights and widths in training, one of them drawn for each batch",
     )
-    parser.add_argument("--deployed-size", type=int, default=256, help="the same in validation")
-    parser.add_argument("--rates", type=float, nargs=2, default=(1.5e-3, 2e-5), help="first, last")
+    parser.add_argument("--deployed-size", type=int, default=320, help="the same in validation")
+    parser.add_argument("--rates", type=float, nargs=2, default=(1e-3, 1e-5), help="first, last")
+    parser.add_argument("--weight-decay", type=float, default=WEIGHT_DECAY)
     parser.add_argument("--batch-size", type=int, default=20, help="over all processes")
-    parser.add_argument("--processes", type=int, default=2, help="one core each")
-    parser.add_argument("--validate-every", type=int, default=200, help="steps")
-    parser.add_argument(
-        "--compile",
-        action="store_true",
-        help="minutes to start (needs g++), then half as fast again",
-    )
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--processes", type=int, default=1, help="on a CPU, one core each")
+    parser.add_argument("--planners", type=int, default=1, help="processes that plan samples")
+    parser.add_argument("--validations", type=int, default=10, help="over the whole training")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.device != "cpu" and arguments.processes != 1:
+        parser.error("--processes is for a CPU: a GPU takes one")
+    return arguments
 
 
-def train(rank: int, arguments: argparse.Namespace, rendezvous: str) -> None:
-    """Train as process `rank` of `arguments.processes`; the first validates and writes."""
-    # One thread a process: two threads of one process wait for each other hundreds of times a
-    # step, which costs ten times over as soon as something else runs on the machine.
-    torch.set_num_threads(1)
+def train(rank: int, arguments: argparse.Namespace, folder: str, data: Data) -> None:
+    """Train as process `rank` of `arguments.processes`."""
     cv2.setNumThreads(1)
-    nn.Conv2d._conv_forward = convolve
     torch.manual_seed(arguments.seed)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=arguments.processes
-    )
-    data = read_data(arguments)
-    network, record, state = build_network(), {}, None
-    if arguments.start or arguments.resume:
-        weights, record, state = read_checkpoint(arguments.start or arguments.resume)
-        network.load_state_dict(weights)
-    sampler = Sampler(data.sources(arguments.shares), arguments.mosaics)
-    network = network.to(memory_format=torch.channels_last)
-    if arguments.start and not record:
-        few = batches(sampler, [arguments.seed], 0, FOLDED_IMAGES, arguments.sizes[:1])
-        restore_batch_norms(network, torch.from_numpy(next(few)[0]))
-    average, optimizer = Average(network), optimizer_of(network)
-    if arguments.resume:
-        resume(state, network, average, optimizer)
-    prepare(network, arguments.frozen)
-    if arguments.compile:
-        network.backbone.compile()
-        network.neck.compile()
-    share = arguments.batch_size // arguments.processes
-    source = batches(sampler, [arguments.seed, average.steps], rank, share, arguments.sizes)
-    started, step, progress = time.monotonic(), 0, 0.0
-    before = record
-    while progress < 1.0:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, progress, *arguments.rates)
-        loss = train_step(network, optimizer, *next(source))
-        average.update(network)
-        step += 1
-        seconds = time.monotonic() - started
-        progress = step / arguments.steps if arguments.steps else seconds / 60 / arguments.minutes
-        progress = same_progress(progress)
-        if rank != 0:
-            continue
-        if step % 20 == 0:
-            print(f"step {step} {seconds:.0f} s {progress:.3f} loss {loss:.3f}", flush=True)
-        if step % arguments.validate_every == 0 or progress >= 1.0:
-            record = training_record(arguments, step, seconds, data)
-            record["valid"] = data.validate(average.network, arguments.deployed_size)
-            record["before"] = before
-            print(f"step {step} {json.dumps(record['valid'])}", flush=True)
-            write_checkpoint(arguments.output, record, network, average, optimizer)
-    distributed.destroy_process_group()
-
-
-def resume(
-    state: dict[str, Any], network: nn.Module, average: Average, optimizer: torch.optim.Optimizer
-) -> None:
-    """Go on from where a checkpoint's training was."""
-    network.load_state_dict(state["network"])
-    average.steps = state["average_steps"]
-    optimizer.load_state_dict(state["optimizer"])
-
-
-def write_checkpoint(
-    path: Path,
-    record: dict[str, Any],
-    network: nn.Module,
-    average: Average,
-    optimizer: torch.optim.Optimizer,
-) -> None:
-    """Write what gets exported (the average), its record, and all that `resume` needs."""
-    state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "average_steps": average.steps,
-    }
-    content = {"weights": average.network.state_dict(), "training": record, "state": state}
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    partial.replace(path)
-
-
-def training_record(
-    arguments: argparse.Namespace,
-    steps: int,
-    seconds: float,
-    data: Data,
-) -> dict[str, object]:
-    """What the exported file says of its training."""
-    return {
-        "network": "DAMO-YOLO-Ns (libreyolo 1.2.0)",
-        "activation": "ReLU",
-        "data": {
-            "synthetic_scenes": len(data.scenes),
-            "photographs": sum(map(len, data.photographs.train)),
-            "photographs_without_a_phone": sum(map(len, data.photographs.train_negatives)),
-            "cut_outs": sum(map(len, data.cutouts)),
-        },
-        "shares": list(arguments.shares),
-        "frozen_blocks": arguments.frozen,
-        "mosaics": arguments.mosaics,
-        "optimizer": "AdamW, cosine, weight average",
-        "learning_rates": list(arguments.rates),
-        "sizes": arguments.sizes,
-        "batch_size": arguments.batch_size,
-        "steps": steps,
-        "seconds": round(seconds),
-        "seed": arguments.seed,
-    }
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    if arguments.device == "cpu":
+        # One thread a process: two threads of one process wait for each other hundreds of times a
+        # step, which costs ten times over as soon as something else runs on the machine.
+        torch.set_num_threads(1)
+        nn.Conv2d._conv_forward = convolve
+    if arguments.processes > 1:
+        distributed.init_process_group(
+            "gloo",
+            init_method=f"file://{folder}/rendezvous",
+            rank=rank,
+            world_size=arguments.processes,
+        )
+    Trainer(arguments, rank, data, Path(folder) / "album.npy").run()
+    if arguments.processes > 1:
+        distributed.destroy_process_group()
 
 
 def main() -> None:
     arguments = parse_arguments()
+    data = read_data(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        rendezvous = str(Path(folder) / "rendezvous")
-        multiprocessing.spawn(train, (arguments, rendezvous), arguments.processes)
+        read_album(data.pictures, Path(folder) / "album.npy", threads=8)
+        if arguments.processes == 1:
+            train(0, arguments, folder, data)
+        else:
+            torch.multiprocessing.spawn(train, (arguments, folder, data), arguments.processes)
 
 
 if __name__ == "__main__":
