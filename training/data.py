@@ -5,13 +5,14 @@ import itertools
 import json
 import multiprocessing
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import numpy as np
 
-from training.photographs import Photographs, Sample, read_photographs
 from training.images import read_rgb
+from training.photographs import Photographs, Sample, read_photographs
 from training.plan import PHONE, UNSURE, Labels, Plan, Planner, Source, SpriteLabels
 from training.sprites import SIDE as SPRITE_SIDE
 from training.sprites import read_sprites
@@ -53,9 +54,7 @@ class Data:
     def counts(self) -> dict[str, int]:
         """How many there are of each."""
         names = ("synthetic_scenes", "photographs", "photographs_without_a_phone")
-        found = {
-            name: sum(map(len, group)) for name, group in zip(names, self.groups, strict=True)
-        }
+        found = {name: sum(map(len, group)) for name, group in zip(names, self.groups, strict=True)}
         return {**found, "pasted_things": len(self.sprites)}
 
     def add(self, group: int, moments: list[list[Sample]], seen: dict[str, list]) -> None:
@@ -112,15 +111,23 @@ class Plans:
         context = multiprocessing.get_context("fork")
         #: Whether samples shall be calm from now on.
         self.calm = context.Value("b", 0)
+        self.processes: list[BaseProcess] = []
         self.queues = [context.Queue(PLANNED_AHEAD) for _ in range(processes)]
         for number, queue in enumerate(self.queues):
             plans = range(number, 2**62, processes)
             arguments = (planner, seed, size, plans, self.calm, queue)
-            context.Process(target=plan_ahead, args=arguments, daemon=True).start()
+            self.processes.append(context.Process(target=plan_ahead, args=arguments, daemon=True))
+            self.processes[-1].start()
         self.next_queue = itertools.cycle(self.queues)
 
     def __next__(self) -> Plan:
         return next(self.next_queue).get(timeout=PLAN_TIMEOUT_S)
+
+    def stop(self) -> None:
+        """End the processes; otherwise they end with this one."""
+        for process in self.processes:
+            process.terminate()
+            process.join(PLAN_TIMEOUT_S)
 
 
 def plan_ahead(

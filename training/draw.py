@@ -65,9 +65,7 @@ def draw(album: Album, plan: Plan, size: int, generator: torch.Generator) -> Ten
     """The batch: N x 3 x size x size float32, 0..255, channels last."""
     device = album.pictures.device
     count = len(plan.pictures)
-    images = torch.empty(
-        (count, 3, size, size), device=device, memory_format=torch.channels_last
-    )
+    images = torch.empty((count, 3, size, size), device=device, memory_format=torch.channels_last)
     levels = level_of(plan.windows, album.pictures.shape[-1], size, PICTURE_LEVELS)
     for level in range(PICTURE_LEVELS):
         rows = np.flatnonzero(levels == level)

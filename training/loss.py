@@ -26,7 +26,7 @@ FOCUS = 2.0
 
 @dataclass(frozen=True)
 class Truth:
-    """What is there in N images: padded boxes N x G x 4 (xyxy, input pixels), N x G what they are."""
+    """What is there in N images, padded to N x G: boxes (xyxy, input pixels), what they are."""
 
     boxes: Tensor
     #: Boxes of phones.
@@ -95,11 +95,11 @@ def overlaps(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return inside / union, union
 
 
-def inside_of(points: Tensor, boxes: Tensor) -> Tensor:
-    """N x G x A: which of A points lie in which of N x G boxes."""
+def depth_inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """N x G x A: how far inside each of N x G boxes each of A points is, negative outside."""
     at = points[None, None]
     nearest = torch.cat([at - boxes[:, :, None, :2], boxes[:, :, None, 2:] - at], dim=-1)
-    return nearest.amin(dim=-1) > 0
+    return nearest.amin(dim=-1)
 
 
 @torch.no_grad()
@@ -109,15 +109,15 @@ def assign(raw: Raw, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
     middle = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
     near = (middle[:, :, None] - raw.points[None, None]).abs()
     central = (near < CENTER_RADIUS * raw.strides[None, None, :, None]).all(dim=-1)
-    within = inside_of(raw.points, truth.boxes)
+    within = depth_inside(raw.points, truth.boxes) > 0
     there = truth.phones[..., None]
     central, within = central & there, within & there
     # An anchor in the box or the middle of any phone is a candidate for every phone of the image.
     candidate = (central | within).any(dim=1, keepdim=True) & there
     quality = overlaps(raw.boxes[:, None], truth.boxes[:, :, None])[0] * candidate
-    miss = functional.binary_cross_entropy(
-        scores.expand_as(quality), quality, reduction="none"
-    ) * (quality - scores).abs().pow(FOCUS)
+    miss = functional.binary_cross_entropy(scores.expand_as(quality), quality, reduction="none") * (
+        quality - scores
+    ).abs().pow(FOCUS)
     cost = SCORE_COST * miss - IOU_COST * torch.log(quality + 1e-7)
     cost = cost + FAR * ~(central & within)
     cost = cost.masked_fill(~candidate, IMPOSSIBLE)
@@ -151,7 +151,7 @@ def box_loss(boxes: Tensor, wanted: Tensor) -> Tensor:
 
 
 def distribution_loss(sides: Tensor, distance: Tensor) -> Tensor:
-    """Cross entropy of the two bins around each `distance` (... x 4, in bins), mean of the sides."""
+    """Cross entropy of the two bins around each `distance` (... x 4), the mean over the sides."""
     lower = distance.long()
     share = distance - lower
     log = functional.log_softmax(sides, dim=-1)
@@ -164,7 +164,9 @@ def detection_loss(raw: Raw, truth: Truth) -> Tensor:
     """The loss of a batch, a scalar."""
     positive, phone, quality = assign(raw, truth)
     weight = raw.logits.detach().sigmoid() * positive
-    ignored = (inside_of(raw.points, truth.boxes) & truth.unsure[..., None]).any(dim=1)
+    # The first anchors lie on the picture's very edge.
+    covered = depth_inside(raw.points, truth.boxes) >= 0
+    ignored = (covered & truth.unsure[..., None]).any(dim=1)
     counted = positive | ~ignored
     scores = quality_focal_loss(raw.logits, quality * positive) * counted
     wanted = truth.boxes.gather(1, phone[..., None].expand(-1, -1, 4))

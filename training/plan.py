@@ -236,9 +236,9 @@ def add_paste(
         matrix, placed = matrix[:, [1, 0, 2]], placed[:, :, ::-1]
     placed = placed.reshape(1, 4)
     left = shares_left(placed, np.array([0, 0, 1, 1]))
-    whole = placed[0]
-    hidden = shares_left(labels.boxes, whole) if len(labels.boxes) else np.zeros(0)
-    if left[0] < 0.6 or (hidden > 0.02).any():
+    hidden = shares_left(labels.boxes, placed[0])
+    on_others = [shares_left(placed, box)[0] for box in labels.boxes]
+    if left[0] < 0.6 or max([*hidden, *on_others], default=0) > 0.02:
         return labels, None
     light = np.exp(rng.normal(0, 0.22)) * np.exp(rng.normal(0, 0.05, 3))
     if sprites.phones[sprite]:
@@ -268,9 +268,7 @@ def random_colors(rng: Generator, size: int) -> dict[str, np.ndarray]:
     }
 
 
-def plan_mosaics(
-    rng: Generator, found: list[Labels], share: float
-) -> list[tuple[int, np.ndarray]]:
+def plan_mosaics(rng: Generator, found: list[Labels], share: float) -> list[tuple[int, np.ndarray]]:
     """Which samples become mosaics, and of which samples (of those that stay as they are)."""
     size = len(found)
     chosen = rng.permutation(size)[: round(share * size)]

@@ -160,8 +160,10 @@ def write_cut(sample: Sample, folder: Path) -> list[tuple[str, list[float]]]:
         name = f"{sample.path.stem}_{index}"
         cutout = cut_out(image, box)
         if cutout is not None:
-            for turn in range(TURNS):
-                written.append(write(folder, f"cut_{name}_{turn}.png", turned(rng, cutout)))
+            written += [
+                write(folder, f"cut_{name}_{turn}.png", turned(rng, cutout))
+                for turn in range(TURNS)
+            ]
         piece = patch(image, box)
         if piece is not None:
             written.append(write(folder, f"patch_{name}.png", piece))
@@ -200,7 +202,9 @@ def main() -> None:
     if arguments.photographs:
         photographs = read_photographs(arguments.photographs)
     pictures = [sample for group in photographs.train_negatives for sample in group]
-    sources = Sources(TRAINING.textures, TRAINING.photos + [PhotoFile(one.path) for one in pictures])
+    sources = Sources(
+        TRAINING.textures, TRAINING.photos + [PhotoFile(one.path) for one in pictures]
+    )
     labelled = [sample for group in photographs.train for sample in group]
     with multiprocessing.Pool(arguments.jobs) as pool:
         parts = pool.imap(partial(write_cut, folder=arguments.output), labelled, chunksize=4)

@@ -1,0 +1,132 @@
+"""Checks, in the environment of the training, what a training relies on.
+
+    python -m training.check
+
+The loss of a batch is libreyolo's, gradients too; pixels are where boxes say; the teacher's layers
+are all known. Says what it found, and ends with 1 where something is not so.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.draw import Album, Sprites, draw, truth
+from training.loss import Truth, detection_loss, raw_outputs
+from training.network import build_network
+from training.plan import MAX_BOXES, PHONE, Labels, Planner, Source, SpriteLabels
+
+#: Of the loss and of the gradients' norm.
+TOLERANCE = 1e-3
+#: How far, in pixels of the sample, a box's edge may be from the edge of what is in it.
+BOX_TOLERANCE_PX = 3.0
+SIZE = 192
+
+
+def random_boxes(rng: np.random.Generator, counts: list[int]) -> list[torch.Tensor]:
+    """So many boxes an image, xyxy pixels, from tiny to large, some over others."""
+    found = []
+    for count in counts:
+        corner = rng.uniform(0, SIZE * 0.6, (count, 2))
+        found.append(np.hstack([corner, corner + rng.uniform(7, SIZE * 0.4, (count, 2))]))
+    return [torch.tensor(one, dtype=torch.float32).reshape(-1, 4) for one in found]
+
+
+def check_loss(seed: int) -> float:
+    """The largest relative difference, of loss and of gradients, from libreyolo's."""
+    torch.manual_seed(seed)
+    network = build_network().train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 0.0
+    boxes = random_boxes(np.random.default_rng(seed), [0, 1, 2, 5, 9])
+    images = torch.rand(len(boxes), 3, SIZE, SIZE) * 255
+    targets = [{"boxes": one, "labels": torch.zeros(len(one), dtype=torch.long)} for one in boxes]
+    padded = torch.zeros(len(boxes), MAX_BOXES, 4)
+    phones = torch.zeros(len(boxes), MAX_BOXES, dtype=torch.bool)
+    for number, one in enumerate(boxes):
+        padded[number, : len(one)] = one
+        phones[number, : len(one)] = True
+
+    def gradients(loss: torch.Tensor) -> torch.Tensor:
+        network.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    expected = network(images, targets)["total_loss"]
+    wanted = gradients(expected)
+    raw = raw_outputs(network, network.neck(network.backbone(images)))
+    loss = detection_loss(raw, Truth(padded, phones, torch.zeros_like(phones)))
+    got = gradients(loss)
+    apart = abs(float(loss.detach() - expected.detach())) / float(expected.detach())
+    return max(apart, float((got - wanted).norm() / wanted.norm()))
+
+
+def check_unsure() -> float:
+    """How much the loss changes with what the network says inside a box to ignore: nothing."""
+    torch.manual_seed(0)
+    network = build_network().train()
+    raw = raw_outputs(network, network.neck(network.backbone(torch.rand(1, 3, SIZE, SIZE) * 255)))
+    boxes = torch.tensor([[[0.0, 0.0, SIZE, SIZE]]])
+    there = torch.ones(1, 1, dtype=torch.bool)
+    return float(detection_loss(raw, Truth(boxes, ~there, there)).detach())
+
+
+def check_pixels(seed: int) -> float:
+    """How far boxes are from the red things that they are around, in pixels, at most."""
+    picture = torch.full((1, 3, 512, 512), 128, dtype=torch.uint8)
+    picture[:, 0, 150:260, 200:280], picture[:, 1:, 150:260, 200:280] = 255, 0
+    box = np.array([[200, 150, 280, 260]], np.float32) / 512
+    sprite = torch.zeros(1, 4, 192, 192, dtype=torch.uint8)
+    sprite[:, [0, 3], 40:150, 60:120] = 255
+    sprite_box = np.array([[60, 40, 120, 150]], np.float32) / 192
+    labels = SpriteLabels(sprite_box, np.array([True]), np.ones(1))
+    planner = Planner(
+        [Labels(box, np.array([PHONE], np.uint8))], [Source(1.0, [[0]], 0.5)], labels, 0.3
+    )
+    plan = planner.batch(np.random.default_rng(seed), 24)
+    plan.fills[:] = 128
+    for name, neutral in (("gain", 1), ("contrast", 1), ("gamma", 1), ("saturation", 1)):
+        plan.colors[name][:] = neutral
+    for name in ("offset", "noise", "blur"):
+        plan.colors[name][:] = 0
+    plan.paste_lights[:] = 1
+    images = draw(Album(picture, Sprites(sprite)), plan, SIZE, torch.Generator())
+    boxes, phones, unsure = truth(plan, SIZE, images.device)
+    worst = 0.0
+    for image, all_boxes, is_phone, is_unsure in zip(images, boxes, phones, unsure, strict=True):
+        red = ((image[0] > 190) & (image[1] < 65)).numpy()
+        for x0, y0, x1, y1 in all_boxes[is_phone].round().int().tolist():
+            # Boxes of others may reach into the margin: only what is red in this one counts.
+            if (x1 - x0) * (y1 - y0) < 150 or is_unsure.any():
+                continue
+            rows, columns = np.nonzero(red[y0:y1, x0:x1])
+            if not len(rows):
+                return float("inf")
+            edges = [columns.min(), rows.min(), x1 - x0 - 1 - columns.max()]
+            worst = max(worst, *edges, y1 - y0 - 1 - rows.max())
+        # And nothing red lies outside of all boxes.
+        for x0, y0, x1, y1 in all_boxes[is_phone | is_unsure].round().int().tolist():
+            red[max(y0 - 3, 0) : y1 + 3, max(x0 - 3, 0) : x1 + 3] = False
+        if red.sum() > 20:
+            return float("inf")
+    return float(worst)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    found = [
+        ("the loss differs from libreyolo's by", max(map(check_loss, range(2))), TOLERANCE),
+        ("an unsure box adds to the loss", check_unsure(), 1e-6),
+        ("boxes are off by pixels", max(map(check_pixels, range(3))), BOX_TOLERANCE_PX),
+    ]
+    for what, value, allowed in found:
+        print(f"{what}: {value:.2g} (allowed: {allowed})")
+    sys.exit(any(value > allowed for _, value, allowed in found))
+
+
+if __name__ == "__main__":
+    main()
