@@ -119,10 +119,11 @@ $(AUDIT_ENV)/.installed: requirements/audit.txt
 	@$(PYTHON) deploy/install.py $(AUDIT_ENV) requirements/audit.txt
 	@touch $@
 
-# How the bundled model is made: hours on a CPU. PHOTOGRAPHS=FOLDER adds real photographs.
+# How the bundled model is made: hours on a CPU, minutes with DEVICE=cuda. PHOTOGRAPHS=FOLDER adds real
+# photographs, TEACHER=FILE.param what a teacher sees on them.
 TRAINING := .venv-training
 train: training-env
-	training/run.sh $(TRAINING)/bin/python $(PHOTOGRAPHS)
+	training/run.sh $(TRAINING)/bin/python "$(PHOTOGRAPHS)" "$(TEACHER)"
 
 training-env:
 	@$(TRAINING)/bin/python -c "import libreyolo, onnxruntime" 2>/dev/null || { \

@@ -62,10 +62,10 @@ def sample(images: Tensor, grid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(album: Album, plan: Plan, size: int, generator: torch.Generator) -> Tensor:
-    """The batch: N x 3 x size x size float32, 0..255, channels last."""
+    """The batch: N x 3 x size x size float32, 0..255."""
     device = album.pictures.device
     count = len(plan.pictures)
-    images = torch.empty((count, 3, size, size), device=device, memory_format=torch.channels_last)
+    images = torch.empty((count, 3, size, size), device=device)
     levels = level_of(plan.windows, album.pictures.shape[-1], size, PICTURE_LEVELS)
     for level in range(PICTURE_LEVELS):
         rows = np.flatnonzero(levels == level)
@@ -146,7 +146,7 @@ def blur(images: Tensor, deviation: Tensor) -> Tensor:
     flat = functional.pad(flat, [KERNEL // 2] * 4, mode="replicate")
     flat = functional.conv2d(flat, kernels[:, None, None, :], groups=count * channels)
     flat = functional.conv2d(flat, kernels[:, None, :, None], groups=count * channels)
-    return flat.reshape(images.shape).contiguous(memory_format=torch.channels_last)
+    return flat.reshape(images.shape)
 
 
 def put_mosaics(images: Tensor, plan: Plan) -> None:

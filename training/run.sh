@@ -21,10 +21,12 @@ data=training/data
 if [ "$device" = cpu ]; then
     how="--device cpu --processes $jobs --batch-size 20"
     sizes="192 224 256 256"
+    rate=2e-3
     set -- ${MINUTES:-70 160}
 else
-    how="--device $device --planners $jobs --batch-size 192"
-    sizes="288 320 352"
+    how="--device $device --planners $jobs --batch-size 128 --weight-decay 0.05"
+    sizes=320
+    rate=3e-3
     set -- ${MINUTES:-5 15}
 fi
 
@@ -42,7 +44,7 @@ mix="--scenes $data/train --valid $data/valid --sprites $data/sprites"
 if [ -z "$start" ]; then
     start=$data/scenes.pt
     "$python" -m training.train $start $mix $how --sizes $sizes --minutes "$1" \
-        --rates 2e-3 1e-3 --calm 0 --seed 1
+        --rates $rate 1e-3 --calm 0 --seed 1
 fi
 
 # 2. Photographs and scenes; the last fifth without mosaics, the rate coming down all along.
@@ -56,7 +58,7 @@ if [ -n "$photographs" ] && [ -n "$teacher" ]; then
     test -f $seen || "$python" -m training.relabel "$photographs" "$teacher" $seen
 fi
 "$python" -m training.train $data/final.pt $mix $how --start "$start" --sizes $sizes \
-    --minutes "$2" --rates 2e-3 1e-5 --seed 2 ${photographs:+--photographs "$photographs"} \
+    --minutes "$2" --rates $rate 1e-5 --seed 2 ${photographs:+--photographs "$photographs"} \
     ${teacher:+--teacher "$teacher"} ${teacher:+${photographs:+--seen $seen}}
 
 "$python" -m training.export $data/final.pt models/damoyolo_ns_phone.onnx \

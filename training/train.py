@@ -50,11 +50,20 @@ FALSE_BOXES = 0.05
 VALIDATED_AT_ONCE = 64
 
 
+def layout(device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory.
+
+    Channels last doubles the speed of depthwise convolutions on a CPU. On a GPU cuDNN then compiles
+    a kernel for every shape, which took longer than a minute before the first step.
+    """
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
 class Average:
     """An exponential moving average of the weights, which is what gets evaluated and kept."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.network = build_network().to(device, memory_format=torch.channels_last).eval()
+        self.network = build_network().to(device, memory_format=layout(device)).eval()
         self.network.load_state_dict(network.state_dict())
         self.steps = 0
 
@@ -122,7 +131,7 @@ class Validation:
         samples, images, shapes = self.sets[name]
         found = []
         for part in images.split(VALIDATED_AT_ONCE):
-            batch = part.float().contiguous(memory_format=torch.channels_last)
+            batch = part.float().contiguous(memory_format=layout(part.device))
             scores, boxes = (output.cpu().numpy() for output in network(batch))
             found += list(zip(scores[..., 0], boxes, strict=True))
         matches = []
@@ -158,10 +167,18 @@ class Drawing:
     generator: torch.Generator
     rng: np.random.Generator
 
+    def images(self, count: int) -> torch.Tensor:
+        """At least so many images, of the first size."""
+        drawn: list[torch.Tensor] = []
+        while sum(map(len, drawn)) < count:
+            drawn.append(draw(self.album, next(self.plans), self.sizes[0], self.generator))
+        return torch.cat(drawn)
+
     def __next__(self) -> tuple[torch.Tensor, Truth]:
         """N x 3 x size x size images, and what is in them."""
         plan, size = next(self.plans), int(self.rng.choice(self.sizes))
         images = draw(self.album, plan, size, self.generator)
+        images = images.contiguous(memory_format=layout(images.device))
         return images, Truth(*truth(plan, size, images.device))
 
 
@@ -178,7 +195,7 @@ class Trainer:
         modules = [self.network]
         if arguments.teacher:
             self.distillation = Distillation(arguments.teacher).to(
-                self.device, memory_format=torch.channels_last
+                self.device, memory_format=layout(self.device)
             )
             modules.append(self.distillation.readers)
         prepare(self.network, arguments.frozen)
@@ -212,10 +229,13 @@ class Trainer:
         if arguments.start or arguments.resume:
             weights, record, state = read_checkpoint(arguments.start or arguments.resume)
             network.load_state_dict(weights)
-        network = network.to(self.device, memory_format=torch.channels_last)
+        network = network.to(self.device, memory_format=layout(self.device))
         if arguments.start and not record:
-            images, _ = next(self.drawing)
-            restore_batch_norms(network, images[:FOLDED_IMAGES])
+            restore_batch_norms(network, self.drawing.images(FOLDED_IMAGES))
+        if distributed.is_initialized():
+            # What the others drew and made of it is not what the first did.
+            for value in network.state_dict().values():
+                distributed.broadcast(value, src=0)
         return network, record, state if arguments.resume else {}
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -229,13 +249,10 @@ class Trainer:
     def loss(self) -> torch.Tensor:
         """The loss of the next batch."""
         images, there = next(self.drawing)
-        mixed = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            features = self.network.neck(self.network.backbone(images))
-            raw = raw_outputs(self.network, features)
-            loss = detection_loss(raw, there)
-            if self.distillation:
-                loss = loss + self.arguments.teacher_weight * self.distillation(images, features)
+        features = self.network.neck(self.network.backbone(images))
+        loss = detection_loss(raw_outputs(self.network, features), there)
+        if self.distillation:
+            loss = loss + self.arguments.teacher_weight * self.distillation(images, features)
         return loss
 
     def step(self) -> torch.Tensor:
@@ -420,7 +437,6 @@ def train(rank: int, arguments: argparse.Namespace, folder: str, data: Data) -> 
     """Train as process `rank` of `arguments.processes`."""
     cv2.setNumThreads(1)
     torch.manual_seed(arguments.seed)
-    torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
     if arguments.device == "cpu":
         # One thread a process: two threads of one process wait for each other hundreds of times a
