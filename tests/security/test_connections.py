@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from examples import photos
+from frontend.pages.monitor import plotly
 from tests.security.connections import Frontend, files_for, frontend, received, status
 
 HALF_OPEN = 1000
@@ -208,13 +209,13 @@ class Slow:
             connection.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(connection, ("127.0.0.1", self._service.port))
-            ask = b"GET /monitor/plotly.min.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+            ask = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % plotly.address().encode()
             await loop.sock_sendall(connection, ask * 10)
             ends = time.monotonic() + 90
             while time.monotonic() < ends and not self.unread_closed:
                 await asyncio.sleep(1)
-                try:  # a reset shows in sending, without reading
-                    connection.send(b" ")
+                try:  # a reset shows in sending, without reading; a blank line asks for nothing
+                    connection.send(b"\r\n")
                 except BlockingIOError:
                     pass
                 except OSError:
