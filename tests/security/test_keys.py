@@ -89,7 +89,7 @@ def test_a_key_is_asked_for(guarded: Guarded) -> None:
     assert stats(guarded, authorization=f"bearer  {key}") == 200
     assert stats(guarded, **{"x-api-key": key}) == 200
     digest = json.loads((guarded.home / "keys.json").read_text())["keys"][0]["sha256"]
-    for wrong in ("", "x", key[:-1], key + "x", key.swapcase(), digest, "damo_", "\u00e9" * 40):
+    for wrong in ("x", key[:-1], key + "x", key.swapcase(), digest, "damo_", "\u00e9" * 40):
         sent = f"Bearer {wrong}".encode()
         with guarded.client() as client:
             answer = client.get("/api/v1/stats", headers={"authorization": sent})
