@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import Any, ClassVar
 
 import httptools
 import orjson
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from frontend.api.problems import RETRY_AFTER_S
 from frontend.server.bounds import (
@@ -62,6 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unsent: tuple[float, int] | None = None
         self._ends_at: float | None = None
         self._refusal: errors.DamoscopeError | None = None
+        #: Requests that have not been answered wholly, in their order: uvicorn knows the last.
+        self._unanswered: deque[RequestResponseCycle] = deque()
         if not self.all.admit(self, self.client[0] if self.client else ""):
             self.refuse(
                 errors.Unavailable("too many connections are open; try again shortly"), "refused"
@@ -69,6 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.all.leave(self)
+        self._abandon()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -112,6 +120,7 @@ class BoundedProtocol(HttpToolsProtocol):
             )
         self._check(fields)
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
         if len(self.pipeline) > PIPELINE:
             raise self._refused(
                 errors.MalformedRequest(f"more than {PIPELINE} requests were sent ahead")
@@ -132,6 +141,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._since = self.loop.time()
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
         super().on_response_complete()
 
     # -- uvicorn's own ------------------------------------------------------------------------
@@ -152,15 +163,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def refuse(self, error: errors.DamoscopeError, reason: str) -> None:
         """Answer with this error now, and close. The application sees a client that has gone."""
         self.all.count(reason)
-        cycle = self.cycle
         if self.transport.is_closing():
             return
-        if cycle is not None and not cycle.response_complete:
-            if cycle.response_started:  # an answer cannot be mended
-                self.transport.abort()
-                return
-            cycle.disconnected = True
-            cycle.message_event.set()
+        if any(c.response_started and not c.response_complete for c in self._unanswered):
+            self.transport.abort()  # an answer that has begun cannot be mended
+            return
+        self._abandon()
         self.pipeline.clear()
         self._unset_keepalive_if_required()
         self.transport.write(_answer(error, self.server_state.default_headers))
@@ -247,6 +255,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self.all.count("answer not read")
             return True
         return False
+
+    def _abandon(self) -> None:
+        """Let the application see, for each request that is open, a client that has gone."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
 
     def _begin(self, receiving: int) -> None:
         now = self.loop.time()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 
 import pytest
 
+from examples import photos
 from tests.security.connections import Frontend, received, status
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -118,3 +121,20 @@ def test_requests_that_were_sent_ahead_are_answered_in_order(bounded: Frontend) 
     assert [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]] == [
         b'{"status":"ok"}', b"[]", b'{"status":"ok"}',
     ]  # fmt: skip
+
+
+def test_requests_sent_ahead_by_a_client_that_breaks_off_are_dropped(bounded: Frontend) -> None:
+    """Each of them, not the last alone: an answer to nobody would be a traceback in the log."""
+    before = len(bounded.process.output)
+    image = photos()[0].read_bytes()
+    head = "POST /api/v1/detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\n"
+    detect = f"{head}Content-Length: {len(image)}\r\n\r\n".encode() + image
+    for _ in range(5):
+        with bounded.connect() as connection:
+            reset = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            connection.sendall(detect + GET + b"\r\n")
+    with bounded.client() as client:  # behind them in the queue
+        url = "/api/v1/detect"
+        assert client.post(url, content=image, headers={"content-type": "image/jpeg"}).is_success
+    assert "Traceback" not in bounded.process.output[before:]
