@@ -20,6 +20,8 @@ JPEG = {"content-type": "image/jpeg"}
 #: Milliseconds by which a busy machine may be late to look at a clock.
 NEAR_MS = 1000.0
 SPANS = 8
+#: What the frontend's receiver asks of who sends telemetry.
+TOKEN = "a-token-for-telemetry-00"
 
 
 def off_by(seconds: int, *command: str) -> list[str]:
@@ -27,6 +29,14 @@ def off_by(seconds: int, *command: str) -> list[str]:
     program = shutil.which("faketime")
     assert program, "the Debian package faketime is missing"
     return [program, "--exclude-monotonic", "-f", f"{seconds:+d}s", *command]
+
+
+def sending_to(receiver: str) -> dict[str, str]:
+    """The environment of a worker on another host."""
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-damoscope-token={TOKEN}",
+    }
 
 
 class Frontend(Process):
@@ -37,7 +47,7 @@ class Frontend(Process):
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "run", "frontend"]
         env = {"REDIS_URL": redis_url, "DAMOSCOPE_HOME": str(home), "DAMOSCOPE_PORT": str(port),
-               "DAMOSCOPE_PAGES": "false"}  # fmt: skip
+               "DAMOSCOPE_PAGES": "false", "DAMOSCOPE_OTLP_TOKEN": TOKEN}  # fmt: skip
         super().__init__(off_by(ahead_s, *command) if ahead_s else command, home, env)
         self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
@@ -77,7 +87,7 @@ def test_clocks_that_are_wrong(
     """No stage is longer than its request or outside of it, nothing expires, and the trace says
     by how much the worker's clock is ahead of the frontend's."""
     with Frontend(redis.url, tmp_path / "frontend", frontend_s) as frontend:
-        env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{frontend.url}/otlp"}
+        env = sending_to(f"{frontend.url}/otlp")
         with clocked_worker(redis.url, tmp_path / "worker", worker_s, env):
             eventually(frontend.ready, "the frontend and its worker")
             began = time.monotonic()

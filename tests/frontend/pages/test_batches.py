@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from frontend.identity.principal import Principal
 from frontend.pages import batches
 from frontend.pages.batches import Batch, Batches
 from frontend.pages.detect_one import Outcome, Runner
@@ -23,7 +24,9 @@ class Workers(Runner):
         self.begun: list[str] = []
         self.done = asyncio.Event()
 
-    async def run(self, upload: Upload, options: DetectOptions, client: str) -> Outcome:
+    async def run(
+        self, upload: Upload, options: DetectOptions, client: str, who: Principal
+    ) -> Outcome:
         self.begun.append(upload.name)
         await self.done.wait()
         return Outcome(upload, "t" * 32, error=DamoscopeError("x"))
