@@ -213,7 +213,8 @@ class InferenceFailed(DamoscopeError):
 def _classes(root: type[DamoscopeError]) -> dict[str, type[DamoscopeError]]:
     found = {root.code: root}
     for child in root.__subclasses__():
-        found.update(_classes(child))
+        if "code" in vars(child):  # else it is a case of its parent
+            found.update(_classes(child))
     return found
 
 

@@ -191,7 +191,8 @@ def test_unknown_variables() -> None:
 
 #: Where the code of each command lies.
 CODE = {
-    "up": ("run", "pipeline"), "frontend": ("frontend", "monitoring", "pipeline", "run"),
+    "up": ("run", "pipeline", "frontend/identity"),
+    "frontend": ("frontend", "monitoring", "pipeline", "run"),
     "worker": ("worker", "pipeline", "run"), "watcher": ("monitoring", "pipeline", "run"),
 }  # fmt: skip
 

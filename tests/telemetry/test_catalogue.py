@@ -78,7 +78,7 @@ def test_every_metric_says_what_it_is(metric: Metric) -> None:
 def test_names_are_ours_or_of_the_conventions() -> None:
     """Attributes are on spans that there are; what is not a convention's is under damoscope."""
     known = ("damoscope.", "messaging.", "http.", "url.", "server.", "client.", "network.",
-             "user_agent.", "error.")  # fmt: skip
+             "user_agent.", "error.", "enduser.")  # fmt: skip
     for name, attribute in ATTRIBUTES.items():
         assert name.startswith(known), name
         assert set(attribute.spans) <= set(SPANS), name

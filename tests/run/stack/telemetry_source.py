@@ -150,6 +150,8 @@ class Source:
         made.add(catalogue.REQUESTS, 1, attributes, context=context)
         made.record(catalogue.REQUEST_DURATION, (ended - now) / 1e9, attributes, context=context)
         made.add(catalogue.CLIENT_REQUESTS, 1, {"client": "192.0.2.1"}, context=context)
+        made.add(catalogue.REFUSALS, 1, {"reason": "no_key"}, context=context)
+        made.add(catalogue.MALFORMED, 1, {"kind": catalogue.MALFORMED_KINDS[0]}, context=context)
         made.record(catalogue.IMAGE_SIZE, 200_000, {"format": "JPEG"}, context=context)
 
     def flush(self) -> None:
