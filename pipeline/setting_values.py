@@ -1,0 +1,84 @@
+"""What settings of text may say: each kind checked, and written one way.
+
+They raise ValueError that says how to write it.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Final
+
+from limits import parse as parse_rate
+from pydantic import AfterValidator, SecretStr
+
+#: Fewest characters of what signs cookies.
+SESSION_SECRET_MIN: Final = 32
+#: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
+_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
+_URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
+
+
+def _rate(value: str) -> str:
+    try:
+        parse_rate(value)
+    except ValueError as error:
+        raise ValueError("write it like 100/minute or 5/second") from error
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < SESSION_SECRET_MIN:
+        raise ValueError(f"use {SESSION_SECRET_MIN} random characters or more")
+    return value
+
+
+def _networks(value: str) -> str:
+    for each in value.split(",") if value else ():
+        try:
+            ip_network(each.strip(), strict=False)
+        except ValueError as error:
+            raise ValueError(
+                "write addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
+            ) from error
+    return value
+
+
+def _url(value: str) -> str:
+    if not _URL.fullmatch(value) or ".." in value:
+        raise ValueError(
+            "write scheme, host and path, such as https://exams.example/phones, in ASCII"
+        )
+    scheme, rest = value.split("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{_host(scheme, host)}{slash}{path}".rstrip("/")
+
+
+def _origins(value: str) -> str | None:
+    found = []
+    for each in value.split(",") if value else ():
+        if not _ORIGIN.fullmatch(each.strip()):
+            raise ValueError(
+                "name each origin, such as https://exams.example, without a path or wildcards"
+            )
+        scheme, host = each.strip().removesuffix("/").split("://")
+        found.append(f"{scheme.lower()}://{_host(scheme, host)}")
+    return ",".join(found) or None
+
+
+def _host(scheme: str, host: str) -> str:
+    """Host and port as browsers write them."""
+    default = ":443" if scheme.lower() == "https" else ":80"
+    return host.lower().removesuffix(default)
+
+
+#: So many in a time, such as `100/minute`.
+Rate = Annotated[str, AfterValidator(_rate)]
+#: What signs cookies.
+SigningSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
+#: Addresses or networks, separated by commas.
+Networks = Annotated[str, AfterValidator(_networks)]
+#: A URL without query; scheme and host in lower case, no slash at its end.
+ServiceUrl = Annotated[str, AfterValidator(_url)]
+#: Origins, separated by commas, as browsers write them.
+Origins = Annotated[str, AfterValidator(_origins)]
