@@ -8,17 +8,14 @@ The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.varia
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from limits import parse as parse_rate
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -28,14 +25,10 @@ from pydantic_settings import (
 
 from models import BUNDLED
 from pipeline.errors import ConfigurationError
+from pipeline.setting_values import Networks, Origins, Rate, ServiceUrl, SigningSecret
 
 CONFIG_FILE: Final = "damoscope.toml"
 PREFIX: Final = "DAMOSCOPE_"
-#: Fewest characters of what signs cookies.
-SESSION_SECRET_MIN: Final = 32
-#: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
-_ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
-_URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
 
 
 def _data_folder() -> Path:
@@ -110,18 +103,18 @@ class Settings(BaseSettings):
     port: Annotated[int, UP_AND_READERS] = Field(
         7860, ge=1, le=65535, description="Port the frontend listens on."
     )
-    trusted_proxies: Annotated[str | None, FRONTEND] = Field(
+    trusted_proxies: Annotated[Networks | None, FRONTEND] = Field(
         None,
         description="Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: "
         "addresses or networks, separated by commas. Unset: none.",
     )
-    public_url: Annotated[str | None, UP_AND_READERS] = Field(
+    public_url: Annotated[ServiceUrl | None, UP_AND_READERS] = Field(
         None,
         description="The service as browsers reach it, with the path that a proxy puts it under, "
         "such as `https://exams.example/phones`. Unset: the address that a request names; links "
         "in notifications lead to the address it listens on.",
     )
-    cors_origins: Annotated[str | None, FRONTEND] = Field(
+    cors_origins: Annotated[Origins | None, FRONTEND] = Field(
         None,
         description="Origins of other sites whose pages may use the API, such as "
         "`https://exams.example`, separated by commas. Unset: none.",
@@ -144,7 +137,7 @@ class Settings(BaseSettings):
         description="Serve whoever reaches an address that is not loopback, though there are no "
         "keys. Unset: the start is refused.",
     )
-    session_secret: Annotated[SecretStr | None, FRONTEND] = Field(
+    session_secret: Annotated[SigningSecret | None, FRONTEND] = Field(
         None,
         description="What signs the cookies of logins, 32 characters or more. Unset: "
         "`session.secret` in the data folder, made when it is not there.",
@@ -247,7 +240,7 @@ class Settings(BaseSettings):
     iou_threshold: Annotated[float | None, WORKER] = Field(
         None, ge=0, le=1, description="Default IoU threshold of NMS. Unset: the model's own."
     )
-    rate_limit: Annotated[str | None, FRONTEND] = Field(
+    rate_limit: Annotated[Rate | None, FRONTEND] = Field(
         None, description="Requests per client address, such as `100/minute`. Unset: no limit."
     )
 
@@ -323,7 +316,7 @@ class Settings(BaseSettings):
     notify_language: Annotated[Literal["en", "zh"], READERS] = Field(
         "en", description="Language of notifications and scheduled reports."
     )
-    notify_rate: Annotated[str, WATCHER] = Field(
+    notify_rate: Annotated[Rate, WATCHER] = Field(
         "30/hour", description="Most notifications per channel."
     )
     webhook_token: Annotated[SecretStr | None, FRONTEND] = Field(
@@ -347,61 +340,6 @@ class Settings(BaseSettings):
         None, ge=0, description="Price of a GPU worker per hour, for the costs in reports."
     )
     currency: Annotated[str, READERS] = Field("USD", description="Currency of the prices.")
-
-    @field_validator("rate_limit", "notify_rate")
-    @classmethod
-    def _known_rate(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                parse_rate(value)
-            except ValueError as error:
-                raise ValueError("write it like 100/minute or 5/second") from error
-        return value
-
-    @field_validator("session_secret")
-    @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value()) < SESSION_SECRET_MIN:
-            raise ValueError(f"use {SESSION_SECRET_MIN} random characters or more")
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _known_networks(cls, value: str | None) -> str | None:
-        for each in value.split(",") if value else ():
-            try:
-                ip_network(each.strip(), strict=False)
-            except ValueError as error:
-                raise ValueError(
-                    "write addresses or networks, such as 10.0.0.5 or 10.0.0.0/8"
-                ) from error
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _known_address(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        if not _URL.fullmatch(value) or ".." in value:
-            raise ValueError(
-                "write scheme, host and path, such as https://exams.example/phones, in ASCII"
-            )
-        scheme, rest = value.split("://")
-        host, slash, path = rest.partition("/")
-        return f"{scheme.lower()}://{_host(scheme, host)}{slash}{path}".rstrip("/")
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _known_origins(cls, value: str | None) -> str | None:
-        found = []
-        for each in value.split(",") if value else ():
-            if not _ORIGIN.fullmatch(each.strip()):
-                raise ValueError(
-                    "name each origin, such as https://exams.example, without a path or wildcards"
-                )
-            scheme, host = each.strip().removesuffix("/").split("://")
-            found.append(f"{scheme.lower()}://{_host(scheme, host)}")
-        return ",".join(found) or None
 
     @classmethod
     def settings_customise_sources(
@@ -461,13 +399,8 @@ class Settings(BaseSettings):
     def is_secret(cls, name: str) -> bool:
         """Whether a setting's value must not be shown."""
         field = cls.model_fields.get(name)
-        return field is not None and field.annotation == SecretStr | None
-
-
-def _host(scheme: str, host: str) -> str:
-    """Host and port as browsers write them."""
-    default = ":443" if scheme.lower() == "https" else ":80"
-    return host.lower().removesuffix(default)
+        kinds = get_args(field.annotation) if field is not None else ()
+        return any(SecretStr in (kind, *get_args(kind)) for kind in kinds)
 
 
 def variable(name: str) -> str:

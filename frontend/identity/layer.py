@@ -16,6 +16,8 @@ from frontend.identity.tokens import Tokens, Use, bearer
 from pipeline.settings import Settings
 
 KEY_HEADER: Final = "x-api-key"
+#: Where the scope says that a key was sent which does not stand.
+BAD_KEY: Final = "damoscope.bad_key"
 #: What propagators read beside the fields that they list, which are those that they write: those
 #: of B3 read either of its forms, and Jaeger's takes baggage from all that begins so.
 _READ_TOO: Final = frozenset({b"traceparent", b"tracestate", b"baggage", b"b3", b"uber-trace-id"})
@@ -92,7 +94,3 @@ class Identity:
     def _of_trace(self, name: bytes) -> bool:
         name = name.lower()
         return name in self._fields or name.startswith(_READ_TOO_PREFIXES)
-
-
-#: Where the scope says that a key was sent which does not stand.
-BAD_KEY: Final = "damoscope.bad_key"

@@ -20,7 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from frontend.identity.keys import Key, KeyRing
 from frontend.identity.principal import ROLES, Principal
 from pipeline.errors import ConfigurationError
-from pipeline.settings import SESSION_SECRET_MIN, Settings
+from pipeline.setting_values import SESSION_SECRET_MIN
+from pipeline.settings import Settings
 
 COOKIE: Final = "damoscope_session"
 FILE_NAME: Final = "session.secret"

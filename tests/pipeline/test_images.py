@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
+import sys
 import zlib
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import DamoscopeError, ImageTooLarge, InvalidImage, UnsupportedImage
 from pipeline.job import ImageInfo
+from tests.security import images as hostile
 
 KINDS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 
@@ -321,3 +325,40 @@ def test_mutated_images(
     at, more = insertion
     data[at:at] = more
     assert_told_or_refused(bytes(data[: len(data) - cut]))
+
+
+class Counted(bytes):
+    """Data that counts the bytes which are copied out of it."""
+
+    copied = 0
+
+    def __getitem__(self, where: Any) -> Any:
+        found = super().__getitem__(where)
+        if isinstance(where, slice):
+            self.copied += len(found)
+        return found
+
+
+@pytest.mark.parametrize("name", hostile.HEADERS)
+def test_reading_takes_few_steps(name: str) -> None:
+    """20 MB of the worst cost as many lines of Python as a second holds, and are not copied.
+
+    A reader that goes from part to part of these takes ten times as many and more.
+    """
+    data = Counted(hostile.HEADERS[name]()[: 20 * 2**20])
+    lines = 0
+
+    def count(_: FrameType, event: str, __: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        assert lines < 4_000_000
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        with contextlib.suppress(DamoscopeError):
+            images.read(data)
+    finally:
+        sys.settrace(before)
+    assert data.copied < len(data)

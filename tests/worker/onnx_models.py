@@ -37,6 +37,8 @@ class Export:
     metadata: dict[str, str] = field(default_factory=dict)
     #: Fails on images whose brightest pixel is above 250, as a broken kernel might.
     fails_on_white: bool = False
+    #: Counts to a million millions first on images whose brightest pixel is above 250.
+    stalls_on_white: bool = False
     #: Outputs 1 x (N * A) x C, as exports do whose batch axis is free in name only.
     ignores_batch: bool = False
 
@@ -58,6 +60,8 @@ class Export:
         image = add("Cast", ["images"], "float_images", to=TensorProto.FLOAT)
         if self.fails_on_white:
             image = self._failing(add, constant, image)
+        if self.stalls_on_white:
+            image = self._stalling(add, constant, image)
         for name in outputs:
             weights = rng.uniform(0, 1, (channels[name], 3, 1, 1))
             if name == "boxes":  # within the input, with the second corner beyond the first
@@ -106,11 +110,41 @@ class Export:
     @staticmethod
     def _failing(add: Any, constant: Any, image: str) -> str:
         """Look up row 1 of a table of one row when the brightest pixel is above 250."""
-        brightest = add("ReduceMax", [image], "brightest", keepdims=0)
-        above = add("Greater", [brightest, constant("limit", np.array(250, np.float32))], "above")
-        row = add("Cast", [above], "row", to=TensorProto.INT64)
+        row = _is_white(add, constant, image)
         zero = add("Gather", [constant("table", np.zeros(1, np.float32)), row], "zero")
         return str(add("Add", [image, zero], "checked"))
+
+    @staticmethod
+    def _stalling(add: Any, constant: Any, image: str) -> str:
+        """Add the zero that a loop of 0 or of 10**12 turns brings."""
+        most = constant("most", np.array(10**12, np.int64))
+        turns = add("Mul", [_is_white(add, constant, image), most], "turns")
+        scalars = [
+            helper.make_tensor_value_info(name, kind, [])
+            for name, kind in (("turn", TensorProto.INT64), ("goes_on", TensorProto.BOOL),
+                               ("carried", TensorProto.FLOAT), ("goes_on_still", TensorProto.BOOL),
+                               ("carried_on", TensorProto.FLOAT))
+        ]  # fmt: skip
+        body = helper.make_graph(
+            [
+                helper.make_node("Identity", ["goes_on"], ["goes_on_still"]),
+                helper.make_node("Abs", ["carried"], ["carried_on"]),
+            ],
+            "turn",
+            scalars[:3],
+            scalars[3:],
+        )
+        start = constant("start", np.array(0, np.float32))
+        always = constant("always", np.array(True))
+        zero = add("Loop", [turns, always, start], "looped", body=body)
+        return str(add("Add", [image, zero], "waited"))
+
+
+def _is_white(add: Any, constant: Any, image: str) -> str:
+    """1 where the brightest pixel is above 250, else 0."""
+    brightest = add("ReduceMax", [image], "brightest", keepdims=0)
+    above = add("Greater", [brightest, constant("limit", np.array(250, np.float32))], "above")
+    return str(add("Cast", [above], "row", to=TensorProto.INT64))
 
 
 def finish(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:

@@ -16,7 +16,8 @@ from telemetry import gpu
 from tests.worker.onnx_models import SIZE, Export
 from worker.model import session as inference
 from worker.model.graph import for_cpu
-from worker.model.session import BATCH_MAX_CPU, PROVIDERS, Detector
+from worker.model.session import BATCH_MAX_CPU, PROVIDERS, Detector, InferenceStopped
+from worker.watchdog import Watchdog
 
 Images = list[np.ndarray]
 
@@ -186,3 +187,17 @@ def test_a_lone_image_gets_the_same_answer(bundled: Detector) -> None:
     images = noise(1, bundled.spec.height, bundled.spec.width)
     for usual, alone in zip(bundled.run(images), bundled.run(images, alone=True), strict=True):
         np.testing.assert_allclose(alone, usual, rtol=1e-3, atol=1e-3)
+
+
+def test_inference_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    """Within ONNX Runtime's call, by another thread; the model goes on with the next image."""
+    path = Export(stalls_on_white=True).save(tmp_path / "model.onnx")
+    detector = Detector(Settings(model=path, provider="cpu", threads=1, stage_limit_s=1))
+    watchdog = Watchdog(detector)
+    watchdog.start()
+    try:
+        with pytest.raises(InferenceStopped, match="longer than the 1 s allowed"):
+            detector.run([np.full((SIZE, SIZE, 3), 255, np.uint8)])
+        detector.run([noise(1, SIZE, SIZE)[0] // 2])
+    finally:
+        watchdog.close()
