@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -141,13 +142,7 @@ class RedisProcess:
 
     def start(self) -> None:
         self._process = Process(self._server.command(), self._home)
-        eventually(self._answers, f"Redis: {self._process.output}")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
+        eventually(lambda: answers(self.client), f"Redis: {self._process.output}")
 
     def stop(self) -> None:
         """Stop it as a service manager would; what was written is on the disk."""
@@ -168,6 +163,25 @@ def worker(redis_url: str, folder: Path, **env: str) -> Process:
     """`damoscope worker`; wait for its line `ready:`."""
     given = {"REDIS_URL": redis_url, "DAMOSCOPE_THREADS": "1", "DAMOSCOPE_PROVIDER": "cpu"}
     return Process([sys.executable, "-m", "run", "worker"], folder, given | env)
+
+
+class ConfiguredRedis(Process):
+    """Debian's Redis, with a configuration file of its own."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "redis.conf").write_text("\n".join([*lines, f"dir {folder}", ""]))
+        binary = shutil.which("redis-server")
+        assert binary, "the Debian package redis-server is missing"
+        super().__init__([binary, str(folder / "redis.conf")], folder)
+
+
+def answers(redis: Redis) -> bool:
+    """Whether a Redis is up and lets this client in."""
+    try:
+        return bool(redis.ping())
+    except RedisError:
+        return False
 
 
 class Service(Process):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline.settings import Settings
 from run import checks
 from run.checks import ConfigurationError
 from tests.integration import pictures
-from tests.servers import Process, Service, eventually, free_port
+from tests.servers import ConfiguredRedis, Service, answers, eventually, free_port
 
 PASSWORD = "tls-secret"
 
@@ -57,30 +56,27 @@ class Certificates:
         return str(self.folder / name)
 
 
-class SecureRedis(Process):
+class SecureRedis(ConfiguredRedis):
     """Debian's Redis, which speaks TLS alone and asks clients for certificates."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         self.files = Certificates(folder)
         self.port = free_port()
-        (folder / "redis.conf").write_text(
-            f"port 0\ntls-port {self.port}\nbind 127.0.0.1\nsave ''\ndir {folder}\n"
-            f"tls-cert-file {self.files.path('server.pem')}\n"
-            f"tls-key-file {self.files.path('server.key')}\n"
-            f"tls-ca-cert-file {self.files.path('ca.pem')}\n"
-            f"tls-auth-clients yes\nrequirepass {PASSWORD}\n"
+        super().__init__(
+            folder,
+            "port 0",
+            f"tls-port {self.port}",
+            "bind 127.0.0.1",
+            "save ''",
+            f"tls-cert-file {self.files.path('server.pem')}",
+            f"tls-key-file {self.files.path('server.key')}",
+            f"tls-ca-cert-file {self.files.path('ca.pem')}",
+            "tls-auth-clients yes",
+            f"requirepass {PASSWORD}",
         )
-        binary = shutil.which("redis-server") or "redis-server"
-        super().__init__([binary, str(folder / "redis.conf")], folder)
         self.client = Redis.from_url(self.url())
-        eventually(self._answers, "Redis")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
+        eventually(lambda: answers(self.client), "Redis")
 
     def url(self, host: str = "localhost", ca: str = "ca.pem", client: str = "client",
             scheme: str = "rediss") -> str:  # fmt: skip

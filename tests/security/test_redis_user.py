@@ -7,7 +7,6 @@ must be empty.
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,15 @@ from monitoring.notify.queue import enqueue
 from pipeline.queue.keys import IMAGE_KEYS
 from tests.integration import pictures
 from tests.paths import ROOT
-from tests.servers import Process, eventually, free_port, run, worker
+from tests.servers import (
+    ConfiguredRedis,
+    Process,
+    answers,
+    eventually,
+    free_port,
+    run,
+    worker,
+)
 
 USERS = ("admin", "frontend", "worker", "watcher", "reader")
 
@@ -41,15 +48,15 @@ class Site:
             text = text.replace(f">{name.upper()}-PASSWORD", f">{password}")
         assert "-PASSWORD " not in re.sub(r"^#.*", "", text, flags=re.MULTILINE)
         (folder / "users.conf").write_text(text)
-        (folder / "redis.conf").write_text(
-            f"port {self.redis_port}\nbind 127.0.0.1\ndir {folder}\nappendonly yes\n"
-            f"include {folder / 'users.conf'}\n"
-        )
         self.processes: list[Process] = []
-        binary = shutil.which("redis-server") or "redis-server"
-        self.start(Process([binary, str(folder / "redis.conf")], folder / "redis"))
+        self.start(
+            ConfiguredRedis(
+                folder / "redis", f"port {self.redis_port}", "bind 127.0.0.1", "appendonly yes",
+                f"include {folder / 'users.conf'}",
+            )
+        )  # fmt: skip
         self.admin = self.redis("admin")
-        eventually(self._answers, "Redis")
+        eventually(lambda: answers(self.admin), "Redis")
         self.frontend = self.start(
             Process(
                 [sys.executable, "-m", "run", "frontend"],
@@ -77,12 +84,6 @@ class Site:
     def start(self, process: Process) -> Process:
         self.processes.append(process)
         return process
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.admin.ping())
-        except RedisError:
-            return False
 
     def url(self, user: str) -> str:
         return f"redis://{user}:{self.passwords[user]}@127.0.0.1:{self.redis_port}/0"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,7 +27,7 @@ from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from telemetry import logs
 from tests.integration import pictures
-from tests.servers import Process, Service, damoscope, eventually, free_port
+from tests.servers import ConfiguredRedis, Service, answers, damoscope, eventually, free_port
 
 #: Found wherever a part of a secret is.
 MARK = "GEHEIM7x"
@@ -37,27 +36,18 @@ NOTIFY = f"json://user:notify{MARK}@127.0.0.1:1/"
 WEBHOOK = f"webhook{MARK}"
 
 
-class GuardedRedis(Process):
+class GuardedRedis(ConfiguredRedis):
     """A Redis with that password, which its command line does not hold."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
         self.port = free_port()
         quoted = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
-        (folder / "redis.conf").write_text(
-            f'port {self.port}\nbind 127.0.0.1\nrequirepass "{quoted}"\nsave ""\ndir {folder}\n'
+        super().__init__(
+            folder, f"port {self.port}", "bind 127.0.0.1", f'requirepass "{quoted}"', 'save ""'
         )
-        binary = shutil.which("redis-server") or "redis-server"
-        super().__init__([binary, str(folder / "redis.conf")], folder)
         self.url = f"redis://:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/0"
         self.client = Redis.from_url(self.url)
-        eventually(self._answers, "Redis")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
+        eventually(lambda: answers(self.client), "Redis")
 
 
 @pytest.fixture(scope="module")
