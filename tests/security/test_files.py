@@ -61,11 +61,12 @@ def test_what_the_service_writes(tmp_path: Path, usual_umask: None) -> None:
 def test_a_folder_of_an_older_release(tmp_path: Path) -> None:
     """Ours is closed; the user's own, and what a link leads to, stay as they are."""
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.touch(0o644)
+    elsewhere.touch()
+    elsewhere.chmod(0o644)
     home = tmp_path / "home"
     (home / "redis").mkdir(parents=True)
     (home / "redis").chmod(0o755)
-    (home / "telemetry.db").touch(0o644)
+    (home / "telemetry.db").touch()
     (home / "telemetry.db").chmod(0o644)
     (home / "lock").symlink_to(elsewhere)
     (home / "notes").touch()
