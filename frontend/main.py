@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 import threading
 import time
 from types import FrameType
@@ -20,12 +21,15 @@ from frontend.server.connections import Connections
 from frontend.server.protocol import BoundedProtocol
 from monitoring.stores.selection import open_stores
 from pipeline.errors import ConfigurationError
+from pipeline.liveness import Alive, Liveness
 from pipeline.settings import Settings
 from telemetry import catalogue, setup, variables
 from telemetry.setup import Telemetry
 
 #: Seconds that open connections (a page's event stream) are given when the service stops.
 GRACE_S = 1
+#: Seconds between the event loop's signs of life.
+BEAT_S = 0.5
 #: Seconds for the answers to those who wait, and so for the ends of their spans.
 ANSWERS_S = 0.1
 
@@ -41,6 +45,16 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app, self._telemetry = app, telemetry
         self._leaving = False
+        self._liveness = Liveness()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._beat(asyncio.get_running_loop(), self._liveness.watch("the event loop"))
+        self._liveness.start()
+
+    def _beat(self, loop: asyncio.AbstractEventLoop, alive: Alive) -> None:
+        alive()
+        loop.call_later(BEAT_S, self._beat, loop, alive)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._leaving:

@@ -28,6 +28,7 @@ from monitoring.notify.schedule import report_job, scheduler
 from monitoring.notify.worker import NoticeWorker
 from monitoring.stores.selection import open_readers
 from pipeline.connection import connect, explain
+from pipeline.liveness import Liveness
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.watcher")
@@ -38,6 +39,9 @@ LOST_REDIS = (RedisConnectionError, RedisTimeoutError, OSError)
 EVALUATE_S = 5.0
 #: Seconds that the queue is waited on at a time: a stop signal is heeded no later.
 WAIT_S = 1
+#: Seconds for an evaluation, and for a step of the queue beside what its job may take, beyond which
+#: the watcher hangs: within, a Redis that does not answer is waited for, several times.
+EVALUATION_S = QUEUE_S = 90.0
 #: Seconds between two complaints, and between signs of life of the schedule.
 COMPLAIN_S, SCHEDULE_BEAT_S = 60.0, 15.0
 
@@ -50,24 +54,28 @@ def run(settings: Settings) -> None:
         kinds = Channels(settings).kinds
         report = report_job(settings)
         redis = opened.enter_context(closing(connect(settings)))
-        watcher = Watcher(redis, scheduler(redis, report) if kinds else None)
+        liveness = Liveness()
+        watcher = Watcher(redis, scheduler(redis, report) if kinds else None, liveness)
         if settings.prometheus_url is None:
-            opened.enter_context(_evaluating(settings, redis, watcher.stopping))
+            opened.enter_context(_evaluating(settings, redis, watcher.stopping, liveness))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, watcher.stop)
         log.info("watching; notifications go to %s", ", ".join(kinds) or "nobody: none are set")
+        liveness.start()
+        opened.callback(liveness.close)
         watcher.run()
 
 
 class Watcher:
     """The main thread: the queue of notices and the schedule. `stopping` ends it."""
 
-    def __init__(self, redis: Redis, schedule: CronScheduler | None) -> None:
+    def __init__(self, redis: Redis, schedule: CronScheduler | None, liveness: Liveness) -> None:
         self.stopping = threading.Event()
         self._redis, self._schedule = redis, schedule
         self._worker: NoticeWorker | None = None
         self._complained_at = -COMPLAIN_S
         self._beat_at = 0.0
+        self._alive = liveness.watch("the queue of notices", QUEUE_S)
 
     def stop(self, *_: object) -> None:
         """What signals call: the job in hand has a second left."""
@@ -78,9 +86,11 @@ class Watcher:
     def run(self) -> None:
         """Work until `stop`; wait for Redis whenever it is away."""
         while not self.stopping.is_set():
+            self._alive()
             try:
-                self._worker = self._worker or NoticeWorker(self._redis)
+                self._worker = self._worker or NoticeWorker(self._redis, self._alive)
                 while not self.stopping.is_set():
+                    self._alive()
                     self._attempt_schedule()
                     self._worker.step(WAIT_S)
             except LOST_REDIS as error:
@@ -136,7 +146,9 @@ class Watcher:
 
 
 @contextmanager
-def _evaluating(settings: Settings, redis: Redis, stopping: threading.Event) -> Iterator[None]:
+def _evaluating(
+    settings: Settings, redis: Redis, stopping: threading.Event, liveness: Liveness
+) -> Iterator[None]:
     """Evaluate the rules in a thread for as long as this lasts."""
     with ExitStack() as opened:
         stores = open_readers(settings)
@@ -145,8 +157,11 @@ def _evaluating(settings: Settings, redis: Redis, stopping: threading.Event) -> 
             settings, stores.metrics, stores.traces, redis, lambda notice: enqueue(redis, notice)
         )
 
+        alive = liveness.watch("the evaluation of the rules", EVALUATION_S)
+
         def evaluate() -> None:
             while not stopping.wait(EVALUATE_S):
+                alive()
                 evaluator.tick()
 
         thread = threading.Thread(target=evaluate, name="evaluation", daemon=True)

@@ -29,6 +29,7 @@ from rq.worker_registration import clean_worker_registry
 
 from monitoring.notify.queue import NoticeJob, notices
 from monitoring.notify.task import NotDelivered
+from pipeline.liveness import Alive
 from pipeline.queue.keys import script
 from pipeline.queue.mend import mended
 
@@ -65,7 +66,8 @@ class NoticeWorker(SimpleWorker):
     job_class = NoticeJob
     log_result_lifespan = False
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, alive: Alive | None = None) -> None:
+        """`alive` is told, with the seconds that a job may take, that one begins."""
         super().__init__(
             [notices(redis)],
             name=f"watcher-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:4]}",
@@ -74,6 +76,7 @@ class NoticeWorker(SimpleWorker):
             maintenance_interval=CLEAN_S,
             worker_ttl=WORKER_TTL_S,
         )
+        self._alive = alive
         self._queue = self.queues[0]
         self._scheduled = ScheduledJobRegistry(queue=self._queue)
         self._due = redis.register_script(_DUE)
@@ -152,6 +155,8 @@ class NoticeWorker(SimpleWorker):
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Run one job under a lease that lasts as long as this process lives."""
+        if self._alive is not None:
+            self._alive(float(job.timeout or 0))
         execution = self.prepare_execution(job)
         done = threading.Event()
         beating = threading.Thread(target=self._beat, args=(job, execution, done), daemon=True)
