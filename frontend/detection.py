@@ -101,9 +101,23 @@ class DetectionService:
         """Enqueue one image and return its job id without waiting."""
         return await self._counted(request, self._to_queue(request, reply_to=""))
 
+    @property
+    def in_hand(self) -> int:
+        """Images whose clients wait for an answer, or are sending them."""
+        return self._active
+
+    @property
+    def stopping(self) -> bool:
+        """Whether images are taken no more."""
+        return self._stopping
+
+    def take_no_more(self) -> None:
+        """Refuse further images; those in hand go on."""
+        self._stopping = True
+
     def stop(self) -> None:
         """Take no more images, and answer who waits: their images stay in the queue."""
-        self._stopping = True
+        self.take_no_more()
         self._replies.abandon(errors.Unavailable("the service stops; the image stays queued"))
 
     async def refuse(self, request: ImageRequest, error: errors.DamoscopeError) -> None:

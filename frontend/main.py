@@ -8,12 +8,14 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
 from pydantic import SecretStr
 
 from frontend.app import Frontend, build
+from frontend.detection import DetectionService
 from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
 from frontend.server.bounds import KEEP_ALIVE_S
@@ -32,23 +34,32 @@ GRACE_S = 1
 BEAT_S = 0.5
 #: Seconds for the answers to those who wait, and so for the ends of their spans.
 ANSWERS_S = 0.1
+#: Seconds for the last telemetry, and between two looks whether something has ended.
+TELEMETRY_S, LOOK_S = 1.5, 0.05
 
 
 class Server(uvicorn.Server):
-    """Uvicorn that answers waiting requests and sends its telemetry before it stops listening.
+    """Uvicorn that finishes what it has in hand, answers who waits still, and sends its telemetry
+    before it stops listening.
 
     The order matters on a single machine, where the receiver of the telemetry is this
-    very process.
+    very process. A second signal leaves out the finishing, a third everything.
     """
 
-    def __init__(self, config: uvicorn.Config, app: Frontend, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Frontend, telemetry: Telemetry, drain_s: float
+    ) -> None:
         super().__init__(config)
-        self._app, self._telemetry = app, telemetry
-        self._leaving = False
+        self._app, self._telemetry, self._drain_s = app, telemetry, drain_s
+        self._signals = 0
+        self._leaving: asyncio.Task[None] | None = None
         self._liveness = Liveness()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # of sockets that we were given
+            raise SystemExit(str(error)) from error
         self._beat(asyncio.get_running_loop(), self._liveness.watch("the event loop"))
         self._liveness.start()
 
@@ -57,21 +68,50 @@ class Server(uvicorn.Server):
         loop.call_later(BEAT_S, self._beat, loop, alive)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self._leaving:
-            super().handle_exit(sig, frame)
-            return
-        self._leaving = True
-        threading.Thread(target=self._leave, args=(asyncio.get_event_loop(),)).start()
+        self._signals += 1
+        if self._signals == 1:
+            loop = asyncio.get_event_loop()
+            loop.call_soon_threadsafe(self._begin_to_leave, loop)
+        elif self._signals > 2:
+            self.should_exit = self.force_exit = True
 
-    def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon_threadsafe(self._app.state.detection.stop)
-        time.sleep(ANSWERS_S)
-        self._telemetry.shutdown(timeout_s=1.5)
-        self.should_exit = True
+    def _begin_to_leave(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._leaving = loop.create_task(self._leave(), name="leaving")
+
+    async def _leave(self) -> None:
+        try:
+            await self._drain()
+            if self._signals == 1:
+                # In a thread, because the receiver may be this very loop.
+                ending = threading.Thread(target=self._telemetry.shutdown, args=(TELEMETRY_S,))
+                ending.start()
+                while ending.is_alive():
+                    await asyncio.sleep(LOOK_S)
+        finally:
+            self.should_exit = True
+
+    async def _drain(self) -> None:
+        """Take no more images, finish those in hand for a while, then answer who waits still."""
+        state = self._app.state
+        detection: DetectionService = state.detection
+        connections: Connections = state.connections
+        detection.take_no_more()
+        connections.keep_none()
+        ends = time.monotonic() + self._drain_s
+        while detection.in_hand and time.monotonic() < ends and self._signals == 1:
+            if state.status.snapshot.nobody_works:  # and so nothing will be finished
+                break
+            await asyncio.sleep(LOOK_S)
+        detection.stop()
+        connections.give_up_uploads()
+        await asyncio.sleep(ANSWERS_S)
 
 
 def configuration(app: Frontend, settings: Settings) -> uvicorn.Config:
     """How the application is served."""
+    app.state.connections = Connections(
+        app.state.bounds, app.state.memory, settings.trusted_proxies
+    )
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -79,9 +119,7 @@ def configuration(app: Frontend, settings: Settings) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=GRACE_S,
-        http=BoundedProtocol.within(
-            Connections(app.state.bounds, app.state.memory, settings.trusted_proxies)
-        ),
+        http=BoundedProtocol.within(app.state.connections),
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         # By itself uvicorn believes whatever comes from this machine; `frontend.edge` does not.
@@ -97,8 +135,9 @@ def _with_token(settings: Settings) -> Settings:
     return settings.model_copy(update={"otlp_token": SecretStr(new_token())})
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError when it cannot begin."""
+def run(settings: Settings, descriptors: Sequence[int] = ()) -> None:
+    """Serve until SIGTERM or SIGINT: on the port of the settings, or on sockets that are bound to
+    it, where whoever started us has opened them. Raises ConfigurationError when it cannot begin."""
     if settings.prometheus_url is None:
         # The embedded store is fed like any other: over OTLP, by default by ourselves.
         settings = _with_token(settings)
@@ -115,9 +154,9 @@ def run(settings: Settings) -> None:
     # What is loaded by now stays: looking through it for garbage would halt requests for 0.2 s.
     gc.collect()
     gc.freeze()
-    server = Server(configuration(app, settings), app, telemetry)
+    server = Server(configuration(app, settings), app, telemetry, settings.drain_s)
     try:
-        server.run()
+        server.run([socket.socket(fileno=number) for number in descriptors] or None)
     except SystemExit as error:  # uvicorn's answer to a port that cannot be bound
         raise ConfigurationError(
             f"DAMOSCOPE_PORT={settings.port}: cannot listen on {settings.host}:{settings.port}"

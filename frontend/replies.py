@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from copy import copy
 from itertools import islice
 
 from redis.asyncio import Redis
@@ -87,7 +88,7 @@ class Replies:
         """Give every waiting request this error."""
         for future, _ in self._waiting.values():
             if not future.done():
-                future.set_exception(error)
+                future.set_exception(copy(error))  # of which each request says its job's address
 
     def _resolve(self, job_id: str, reply: Reply) -> None:
         waiting = self._waiting.pop(job_id, None)

@@ -37,6 +37,11 @@ class Snapshot(Census):
             return self.problem
         return "" if self.workers else "no worker is ready"
 
+    @property
+    def nobody_works(self) -> bool:
+        """Whether it is known that no worker is there."""
+        return not self.problem and not self.workers
+
 
 class Status:
     """Keeps `snapshot` fresh while it runs, and reports it as gauges."""

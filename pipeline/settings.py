@@ -197,6 +197,13 @@ class Settings(BaseSettings):
         description="Frontends of `damoscope up`: the first serves pages and API, the others only "
         "the API, on the next ports.",
     )
+    drain_s: Annotated[float, UP_AND_FRONTEND] = Field(
+        25.0,
+        ge=0,
+        le=600,
+        description="How long a frontend that is told to stop finishes the images that it has in "
+        "hand, in seconds; it takes no others.",
+    )
     pages: Annotated[bool, FRONTEND] = Field(
         True, description="Whether a frontend serves the pages as well as the API."
     )

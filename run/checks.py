@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 from pipeline.connection import connect, explain
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
+from run.listening import listening
 
 
 @contextmanager
@@ -36,17 +36,9 @@ def locked_home(home: Path) -> Iterator[None]:
 
 
 def port(host: str, number: int) -> None:
-    """We can listen there."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, number))
-        except (OSError, OverflowError) as error:  # the latter: there is no such port
-            raise ConfigurationError(
-                f"DAMOSCOPE_PORT={number}: cannot listen on {host}:{number}: "
-                f"{getattr(error, 'strerror', None) or error}; set another one"
-            ) from error
+    """We can listen there. Said once, here, before anything is started."""
+    for opened in listening(host, number):
+        opened.close()
 
 
 def model(path: Path) -> None:

@@ -94,6 +94,10 @@ def frontend(
         bool | None, typer.Option(help="Serve the pages beside the API (DAMOSCOPE_PAGES).")
     ] = None,
     insecure: Insecure = None,
+    fd: Annotated[
+        list[int] | None,
+        typer.Option(hidden=True, help="Sockets that it listens on, opened by who starts it."),
+    ] = None,
 ) -> None:
     """Run the HTTP API and the pages."""
     extras.require("frontend")
@@ -102,7 +106,7 @@ def frontend(
     )
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
-    run(settings)
+    run(settings, fd or ())
 
 
 @app.command()

@@ -6,6 +6,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from pipeline.errors import ConfigurationError
 from run.environment import of_server
 from run.health import Check, always
+from run.listening import listening
 
 log = logging.getLogger("damoscope")
 
@@ -25,6 +27,8 @@ POLL_S = 0.1
 #: Seconds before a dead process is started again; doubled each time, up to the second. One that
 #: ran for longer than the second begins anew.
 RESTART_S = (0.5, 10.0)
+#: Seconds that a frontend takes to leave, beside the images in hand that it finishes first.
+LEAVE_S = 4.0
 #: Deaths of one process, while we wait for readiness, after which we wait no longer.
 START_TRIES = 3
 
@@ -66,6 +70,9 @@ class Program:
     stop_timeout_s: float = 20.0
     #: Exit code with which it says that starting it again is no use.
     fatal_exit_code: int | None = None
+    #: Host and port that it listens on, by sockets that we open: it is told their descriptors, each
+    #: as `--fd`, and finds them again, with who waits there, when it is started again.
+    listens: tuple[str, int] | None = None
 
 
 class CannotStart(Exception):
@@ -102,6 +109,7 @@ class Process:
         self._delay_s = RESTART_S[0]
         #: When to start it again, once it has died.
         self._due: float | None = None
+        self._sockets: list[socket.socket] = []
 
     @property
     def pid(self) -> int | None:
@@ -114,16 +122,21 @@ class Process:
         return self._popen.poll() if self._popen else None
 
     def start(self) -> None:
-        """Start it; does not wait. Raises ConfigurationError when there is no such command."""
+        """Start it; does not wait. Raises ConfigurationError when there is no such command, or
+        where it shall listen somebody else does."""
+        if self.program.listens and not self._sockets:
+            self._sockets = listening(*self.program.listens)
+        passed = [one.fileno() for one in self._sockets]
         output = self.log.open("ab") if self.log else None
         try:
             self._popen = subprocess.Popen(
-                list(self.program.command),
+                [*self.program.command, *(f"--fd={number}" for number in passed)],
                 env=dict(self.program.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT if output else None,
                 start_new_session=True,
+                pass_fds=passed,
                 preexec_fn=_end_with(os.getpid()),
             )
         except OSError as error:
@@ -182,6 +195,9 @@ class Process:
             os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
         self._popen = None
+        for one in self._sockets:
+            one.close()
+        self._sockets = []
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""

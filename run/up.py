@@ -15,7 +15,15 @@ from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from run import addresses, checks, health
 from run.environment import with_settings
-from run.processes import CannotStart, NotReady, Program, Stopped, Supervisor, stop_on_signals
+from run.processes import (
+    LEAVE_S,
+    CannotStart,
+    NotReady,
+    Program,
+    Stopped,
+    Supervisor,
+    stop_on_signals,
+)
 from run.redis_server import RedisServer
 from telemetry import variables
 
@@ -86,7 +94,8 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
 
 # -- what runs -----------------------------------------------------------------------------------
 # Workers and watcher stop first: they finish what is in hand while Redis is there. The first
-# frontend receives the others' last telemetry. In all, stopping takes 10 seconds at most.
+# frontend receives the others' last telemetry. A frontend waits for no worker once there is none,
+# so stopping takes 10 seconds at most, unless workers of other hosts finish images.
 
 
 def redis(server: RedisServer) -> Program:
@@ -109,11 +118,15 @@ def frontends(settings: Settings) -> list[Program]:
     command = [*OWN, "frontend"]
     environment = with_settings("frontend", settings)
     return [
-        _own("frontend", command, environment, _readyz(settings, first), 2, 3.0),
+        _own(
+            "frontend", command, environment, _readyz(settings, first), 2,
+            settings.drain_s + LEAVE_S, (settings.host, first),
+        ),
         *(
             _own(
                 f"frontend on port {port}", [*command, "--port", str(port), "--no-pages"],
-                environment, _readyz(settings, port), 1, 2.0,
+                environment, _readyz(settings, port), 1,
+                settings.drain_s + LEAVE_S, (settings.host, port),
             )
             for port in others
         ),
@@ -141,9 +154,17 @@ def _own(
     ready: health.Check = health.always,
     stop_order: int = 0,
     stop_timeout_s: float = 3.5,
+    listens: tuple[str, int] | None = None,
 ) -> Program:
     return Program(
-        name, command, environment, ready, stop_order, stop_timeout_s, fatal_exit_code=BAD_SETTINGS
+        name,
+        command,
+        environment,
+        ready,
+        stop_order,
+        stop_timeout_s,
+        fatal_exit_code=BAD_SETTINGS,
+        listens=listens,
     )
 
 

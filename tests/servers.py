@@ -208,7 +208,8 @@ class Service(Process):
         return [
             process
             for process in psutil.Process(self.pid).children()
-            if process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[-1:] == [name]
+            if process.status() != psutil.STATUS_ZOMBIE
+            and [part for part in process.cmdline() if not part.startswith("--fd=")][-1:] == [name]
         ]
 
     def redis(self) -> Redis:

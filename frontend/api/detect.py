@@ -204,7 +204,8 @@ async def readyz(request: Request) -> Response:
     if not status.snapshot.workers:
         await status.refresh()
     kind = errors.Unavailable
-    if reason := status.snapshot.not_ready:
+    stopping = request.app.state.detection.stopping
+    if reason := "the service stops" if stopping else status.snapshot.not_ready:
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         reason = reason if details else "not ready; whoever has a key is told why"
         return problem(kind.code, kind.title, kind.status, reason, retry)

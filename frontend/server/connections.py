@@ -47,6 +47,9 @@ class Connection(Protocol):
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
 
+    def keep_no_longer(self) -> None:
+        """Close after the answer that is due."""
+
     def standing(self) -> tuple[ConnectionState, float]:
         """What it does, and since when."""
 
@@ -76,6 +79,8 @@ class Connections:
         self._ended: Counter[str] = Counter()
         self._looking: asyncio.TimerHandle | None = None
         self._said_at = self._full_until = 0.0
+        #: Whether connections are kept after an answer no more.
+        self.ending = False
 
     def __len__(self) -> int:
         return len(self._places)
@@ -109,6 +114,18 @@ class Connections:
         self._by_place[place] -= 1
         if not self._by_place[place]:
             del self._by_place[place]
+
+    def keep_none(self) -> None:
+        """From now on each connection ends with its next answer, which says so."""
+        self.ending = True
+        for each in list(self._places):
+            each.keep_no_longer()
+
+    def give_up_uploads(self) -> None:
+        """Answer those whose request has not come wholly: it will not be waited for."""
+        for each in list(self._places):
+            if each.standing()[0] is ConnectionState.BODY:
+                each.refuse(errors.Unavailable("the service stops; try again shortly"), "stopping")
 
     def count(self, reason: str) -> None:
         """A connection was ended by us."""

@@ -125,7 +125,8 @@ class BoundedProtocol(HttpToolsProtocol):
             raise self._refused(
                 errors.MalformedRequest(f"more than {PIPELINE} requests were sent ahead")
             )
-        if self.parser.should_upgrade():  # to nothing here; what follows is no request of ours
+        # To nothing here, if it asks to: what follows is no request of ours.
+        if self.all.ending or self.parser.should_upgrade():
             self.cycle.keep_alive = False
         # Trailers, should there be any, come by the same callback: they are no header fields.
         self.headers = []
@@ -178,6 +179,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+    def keep_no_longer(self) -> None:
+        """Close after the answer that is due."""
+        for cycle in self._unanswered:
+            cycle.keep_alive = False
 
     def give_up_for_memory(self) -> None:
         """End an upload that comes slowly while others wait for memory."""

@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.settings import Process, Settings, variable
+from pipeline.settings import Process, Settings, load, variable
 from run import health
 from run.environment import of
-from run.processes import Program
+from run.processes import LEAVE_S, Program
 from run.stack.ports import HOST
 from run.stack.servers import Layout
 
@@ -65,12 +65,14 @@ def _damoscope() -> str:
 
 def frontend(at: Layout, probe: str = "/healthz") -> Program:
     """The frontend; ready as soon as it answers or, by `/readyz`, once a worker is ready too."""
+    drain_s = load().drain_s
     return Program(
         name="frontend",
         command=[_damoscope(), "frontend"],
         environment=environment(at, "frontend"),
         ready=health.http(f"http://{HOST}:{at.ports.frontend}{probe}"),
-        stop_timeout_s=40.0,
+        stop_timeout_s=drain_s + LEAVE_S,
+        listens=(HOST, at.ports.frontend),
     )
 
 
