@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 from uuid import uuid4
@@ -37,6 +37,9 @@ from telemetry import catalogue, logs, spans
 from telemetry.context import inject, trace_id
 from telemetry.setup import Telemetry
 
+#: Seconds within which a result is wanted where a client does not say.
+TIMEOUT_S = 30.0
+
 
 @dataclass(slots=True)
 class ImageRequest:
@@ -57,12 +60,22 @@ class ImageRequest:
     #: Who the client is, and whose the job will be.
     who: Principal = ANONYMOUS
     priority: Priority = "normal"
-    #: Seconds to wait for the result.
-    timeout_s: float = 30.0
+    #: Seconds from the first byte on within which the result is wanted: the job's deadline. None
+    #: where nobody waits and none was named.
+    timeout_s: float | None = TIMEOUT_S
+    #: The first byte by `time.monotonic`.
+    began_s: float = field(default_factory=time.monotonic)
     #: Set once the job exists.
     job_id: str | None = None
     #: Whether a worker has answered, be it with an error.
     answered: bool = False
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left of `timeout_s`."""
+        if self.timeout_s is None:
+            return None
+        return max(0.0, self.timeout_s - (time.monotonic() - self.began_s))
 
     @property
     def trace_id(self) -> str:
@@ -190,7 +203,7 @@ class DetectionService:
     async def _to_result(self, request: ImageRequest) -> bytes:
         future = None
         try:
-            async with asyncio.timeout(request.timeout_s):
+            async with asyncio.timeout(request.left_s):
                 job_id = uuid4().hex
                 future = self._replies.expect(job_id)
                 await self._to_queue(request, reply_to=self._replies.channel, job_id=job_id)
@@ -307,6 +320,7 @@ class DetectionService:
                 priority=request.priority,
                 meta=_meta(span, here, request.who),
                 reply_to=reply_to,
+                ttl_s=request.left_s,
             )
         except errors.DamoscopeError as error:
             spans.fail(span, error, record_exception=True)

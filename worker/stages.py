@@ -160,8 +160,10 @@ def _is_decodable(item: BatchItem) -> bool:
     taken = item.taken
     if taken.job is None:
         item.fail(InferenceFailed(taken.refusal))
-    elif taken.image is None or taken.expired:
-        item.fail(JobExpired("it waited in the queue for longer than jobs are kept"))
+    elif taken.expired:
+        item.fail(JobExpired("its deadline had passed before a worker could begin it"))
+    elif taken.image is None:
+        item.fail(JobExpired("its image was kept no longer when a worker took it"))
     return item.error is None
 
 

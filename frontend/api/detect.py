@@ -14,7 +14,7 @@ from frontend.api import problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
-from frontend.detection import DetectionService, ImageRequest
+from frontend.detection import TIMEOUT_S, DetectionService, ImageRequest
 from frontend.identity.principal import principal
 from frontend.server.bodies import free_memory
 from frontend.status import Status
@@ -64,7 +64,13 @@ class DetectQuery(BaseModel):
         description="Keep only these labels, in any case; repeat the parameter, or separate by "
         "commas. Empty: all.",
     )
-    timeout: float = Field(30.0, gt=0, le=600, description="Seconds to wait for the result.")
+    timeout: float = Field(
+        TIMEOUT_S,
+        gt=0,
+        le=600,
+        description="Seconds from the first byte on within which the result is wanted; no worker "
+        "begins the image after that. Who does not wait has no such limit, unless it is given.",
+    )
     priority: Priority = Field("normal", description="Queue to wait in.")
 
     def options(self) -> DetectOptions:
@@ -119,10 +125,11 @@ async def detect(
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
     detection: DetectionService = request.app.state.detection
-    asked = _asked(request, query)
+    waits = not (prefer and "respond-async" in prefer)
+    asked = _asked(request, query, waits=waits)
     await _check_labels(request, asked)
     try:
-        if prefer and "respond-async" in prefer:
+        if not waits:
             job_id = await detection.submit(asked)
             body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
             return _json(Accepted(**body), 202, {"Location": _job_url(request, job_id)})
@@ -133,7 +140,7 @@ async def detect(
         raise
 
 
-def _asked(request: Request, query: DetectQuery) -> ImageRequest:
+def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> ImageRequest:
     who = principal(request.scope)
     return ImageRequest(
         span=get_current_span(),
@@ -145,7 +152,7 @@ def _asked(request: Request, query: DetectQuery) -> ImageRequest:
         client=who.name,
         who=who,
         priority=query.priority,
-        timeout_s=query.timeout,
+        timeout_s=query.timeout if waits or "timeout" in query.model_fields_set else None,
     )
 
 
