@@ -32,7 +32,7 @@ from frontend.replies import Replies
 from frontend.server.bodies import Bodies, BodyLimit
 from frontend.server.bounds import bounds
 from frontend.server.memory import Memory
-from frontend.status import Status
+from frontend.status import Status, observe_losses
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
@@ -96,6 +96,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
     status.observe(telemetry.instruments)
     detection.observe()
+    observe_losses(telemetry.instruments, stores)
     alerting = alerts.Alerting(settings, stores, telemetry.instruments.malformed)
     authenticator = Authenticator(settings)
     logins = login.Logins(telemetry.instruments)

@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from monitoring.stores.selection import Stores
 from pipeline.connection import explain
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.workers import Census, look
@@ -22,6 +23,8 @@ from telemetry.instruments import Instruments
 log = logging.getLogger("damoscope.frontend")
 
 REFRESH_S = 1.0
+#: How long the loss of the telemetry store is reported.
+LOSS_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,12 @@ class Status:
         instruments.observe(catalogue.QUEUE_OLDEST_AGE, age)
         instruments.observe(catalogue.WORKERS, workers)
         instruments.observe(catalogue.WORKERS_FALLBACK, fallback)
+
+
+def observe_losses(instruments: Instruments, stores: Stores) -> None:
+    """Report how often the embedded store had to be begun anew; nothing where there is none."""
+
+    def losses(_: CallbackOptions) -> Iterable[Observation]:
+        return [] if stores.receiver is None else [Observation(stores.receiver.begun_anew(LOSS_S))]
+
+    instruments.observe(catalogue.TELEMETRY_LOSSES, losses)

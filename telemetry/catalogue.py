@@ -97,6 +97,11 @@ MALFORMED = Counter(
     {"kind": MALFORMED_KINDS}, good=-1,
     example="sum by (kind) (increase({}[1h]))",
 )  # fmt: skip
+TELEMETRY_LOSSES = Gauge(
+    "damoscope.telemetry.losses", "{loss}",
+    "How often within a day the telemetry store was damaged or gone, and was begun anew.",
+    good=-1, example="max({})",
+)  # fmt: skip
 BATCH_SIZE = Histogram(
     "damoscope.batch.size", "{image}", "Images of one inference.",
     buckets=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256),

@@ -108,6 +108,9 @@ FIGURES: dict[str, RuleFigure] = {
     "workers_silent": _figure(
         _WORKERS, measures.WORKERS_SILENT, card="workers_ready", windowed=False
     ),
+    "telemetry_losses": _figure(
+        catalogue.TELEMETRY_LOSSES, measures.highest(catalogue.TELEMETRY_LOSSES), windowed=False
+    ),
     "utilisation": _figure(
         catalogue.WORKER_BUSY, measures.UTILISATION, "ratio", card="workers_busy"
     ),

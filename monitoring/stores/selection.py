@@ -31,6 +31,8 @@ class Receiver(Protocol):
 
     def receive_logs(self, body: bytes) -> Rejected: ...
 
+    def begun_anew(self, within_s: float) -> int: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:

@@ -71,11 +71,18 @@ def register_functions(connection: sqlite3.Connection) -> None:
 
 
 def write_readings(
-    connection: sqlite3.Connection, readings: Iterable[Reading], now_s: float
+    connection: sqlite3.Connection,
+    readings: Iterable[Reading],
+    now_s: float,
+    begun_s: float = float("-inf"),
 ) -> int:
-    """Store readings, inside the caller's transaction; how many found no room."""
+    """Store readings, inside the caller's transaction; how many found no room.
+
+    `begun_s` is when the file took the place of one that was lost: what processes had counted by
+    then was in that one, and did not happen now.
+    """
     taken = _Taken(connection)
-    return sum(not _write(connection, reading, now_s, taken) for reading in readings)
+    return sum(not _write(connection, reading, now_s, taken, begun_s) for reading in readings)
 
 
 class _Taken:
@@ -105,7 +112,13 @@ class _Taken:
         return True
 
 
-def _write(connection: sqlite3.Connection, reading: Reading, now_s: float, taken: _Taken) -> bool:
+def _write(
+    connection: sqlite3.Connection,
+    reading: Reading,
+    now_s: float,
+    taken: _Taken,
+    begun_s: float,
+) -> bool:
     series = _series_id(connection, reading)
     last = _last(connection, series, reading) if series is not None else None
     if last is None:
@@ -120,6 +133,8 @@ def _write(connection: sqlite3.Connection, reading: Reading, now_s: float, taken
     time_s = int(min(reading.time_ns / 1e9, now_s + FUTURE_S))
     if reading.kind == "gauge":
         _write_level(connection, series, reading, last, time_s, now_s)
+    elif last is None and not reading.is_delta and reading.start_ns / 1e9 < begun_s:
+        _set_stream(connection, series, reading, reading.value, last, now_s)
     else:
         _write_growth(connection, series, reading, last, time_s, now_s)
     return True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from monitoring.stores.embedded import damage
 from monitoring.stores.embedded.beyond import Beyond
 from monitoring.stores.embedded.lines import decode_logs, write_lines
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
@@ -37,11 +39,19 @@ class EmbeddedStore:
         clock: Callable[[], float] = time.time,
         pending_max_bytes: int = PENDING_MAX_BYTES,
     ) -> None:
-        prepare(path)
-        self._clock = clock
+        self._path, self._clock = path, clock
+        #: When a new file was begun instead of one that was damaged or gone.
+        self._anew_s: deque[float] = deque(maxlen=damage.KEPT)
+        if prepare(path):
+            self._anew_s.append(time.time())
         self._readers = Readers(path)
         self.retention = Retention(days, max_bytes, clock)
-        self.writer = Writer(path, self.retention.run, pending_max_bytes=pending_max_bytes)
+        self.writer = Writer(
+            path,
+            self.retention.run,
+            pending_max_bytes=pending_max_bytes,
+            on_anew=lambda _: self._anew_s.append(time.time()),
+        )
         self._summaries = Summaries()
         self.beyond = Beyond()
         self.traces = EmbeddedTraces(self._readers)
@@ -69,7 +79,8 @@ class EmbeddedStore:
         if export.readings:
 
             def write(connection: sqlite3.Connection) -> None:
-                dropped = write_readings(connection, export.readings, self._clock())
+                begun_s = max(self._anew_s, default=float("-inf"))
+                dropped = write_readings(connection, export.readings, self._clock(), begun_s)
                 self.beyond.add("readings of series that are too many", dropped)
 
             self._submit(write, len(body))
@@ -85,6 +96,12 @@ class EmbeddedStore:
 
             self._submit(write, len(body))
         return export.rejected
+
+    def begun_anew(self, within_s: float) -> int:
+        """How often a new file had to be begun lately; those moved aside by any process count."""
+        since_s = time.time() - within_s
+        here = sum(at_s >= since_s for at_s in list(self._anew_s))
+        return max(here, damage.moved_since(self._path, since_s))
 
     def flush(self) -> None:
         """Wait until everything received before this call can be read."""

@@ -74,11 +74,11 @@ def test_a_newer_file_is_refused(path: Path) -> None:
 
 
 def test_a_file_that_is_no_database(path: Path) -> None:
-    """Something else under the store's name is refused and not overwritten."""
+    """Something else under the store's name is moved aside and not overwritten."""
     path.write_bytes(b"shopping list\n" * 100)
-    with pytest.raises(ConfigurationError, match="not a database"):
-        EmbeddedStore(path)
-    assert path.read_bytes().startswith(b"shopping list")
+    EmbeddedStore(path).close()
+    (aside,) = path.parent.glob("telemetry.db.damaged-*")
+    assert aside.read_bytes().startswith(b"shopping list")
 
 
 def test_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
