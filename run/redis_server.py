@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 import re
 import shutil
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
-from run import redis_files
+from run import redis_files, redis_repair
 from run.redis_files import Version
+
+log = logging.getLogger("damoscope")
 
 #: RQ moves jobs with commands of Redis 6.2.
 MIN_VERSION = (6, 2)
@@ -85,8 +88,20 @@ class RedisServer:
         """Address for REDIS_URL."""
         return f"unix://{self.socket}"
 
+    def repair(self) -> str:
+        """Repair damaged files, after it did not start; what was lost, empty when none is damaged.
+
+        Raises ConfigurationError when they cannot be repaired.
+        """
+        return redis_repair.repair(self._folder, self._binary)
+
     def command(self) -> list[str]:
-        """The command line that runs it in the foreground: from here on the data is its."""
+        """The command line that runs it in the foreground: from here on the data is its.
+
+        Raises ConfigurationError when it would begin with nothing though there is data.
+        """
+        if said := redis_repair.complete(self._folder):
+            log.warning("%s", said)
         redis_files.record(self._folder, self.version)
         options = {
             "port": "0",

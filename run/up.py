@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -13,7 +15,7 @@ from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
-from run import addresses, checks, health
+from run import addresses, checks, health, redis_files
 from run.environment import with_settings
 from run.processes import (
     LEAVE_S,
@@ -26,6 +28,8 @@ from run.processes import (
 )
 from run.redis_server import RedisServer
 from telemetry import variables
+
+log = logging.getLogger("damoscope")
 
 #: Exit code with which our own processes say that their settings are at fault.
 BAD_SETTINGS = 2
@@ -75,12 +79,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
     else:
         server = RedisServer(settings.home)
         settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
-        supervisor.start(redis(server))
-        try:
-            supervisor.wait_until_ready(REDIS_START_S)
-        except CannotStart:
-            log_file = settings.home / "redis" / "redis.log"
-            raise ConfigurationError(f"Redis does not start; {log_file} says why") from None
+        _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
     print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
     supervisor.start(*frontends(settings), *workers(settings))
     try:
@@ -90,6 +89,25 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         supervisor.wait_until_ready()
     # Not before: images can be detected without it, and starting costs cores.
     supervisor.start(watcher(settings))
+
+
+def _start_redis(supervisor: Supervisor, server: RedisServer, log_file: Path) -> None:
+    program = redis(server)
+    for may_be_damaged in (True, False):
+        supervisor.start(program)
+        try:
+            supervisor.wait_until_ready(REDIS_START_S)
+            return
+        except CannotStart as error:
+            supervisor.stop([program.name])
+            lost = server.repair() if may_be_damaged and not isinstance(error, NotReady) else ""
+            if not lost:
+                raise ConfigurationError(
+                    f"Redis does not start; {log_file} says why. If its data is damaged, put "
+                    f"{log_file.parent / redis_files.FILES} back from a copy, or move it to "
+                    "another place to begin with nothing"
+                ) from None
+            log.error("%s", lost)
 
 
 # -- what runs -----------------------------------------------------------------------------------
