@@ -1,0 +1,63 @@
+"""Files of a running service that are damaged, cut, replaced or removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from monitoring.stores.selection import FILE_NAME
+from tests.faults.damage import inflict
+from tests.integration import pictures
+from tests.servers import Service, eventually
+
+DETECT = "/api/v1/detect"
+JPEG = {"content-type": "image/jpeg"}
+
+
+def detect(client: httpx.Client) -> str:
+    """One image, answered; its trace id."""
+    answer = client.post(DETECT, content=pictures.jpeg(), headers=JPEG)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-trace-id"]
+
+
+def shown(client: httpx.Client, trace_id: str) -> bool:
+    """Whether the list of traces has it; an answer that is no 200 must be one to come again."""
+    answer = client.get("/api/v1/traces", params={"limit": 1000})
+    assert answer.status_code in (200, 503), answer.text
+    return answer.status_code == 200 and trace_id in answer.text
+
+
+def alert(client: httpx.Client, name: str) -> dict[str, Any]:
+    found = client.get("/api/v1/alerts").json()
+    return dict(next(each for each in found["alerts"] if each["name"] == name))
+
+
+def test_the_telemetry_file_is_damaged(tmp_path: Path) -> None:
+    """Detection is unharmed; a new file serves within moments; the log, the alert and its history
+    say what was lost. The same when it was damaged while nothing ran."""
+    home = tmp_path / "home"
+    file = home / FILE_NAME
+    with Service(home).wait_until_ready() as service, service.client() as client:
+        first = detect(client)
+        eventually(lambda: shown(client, first), "the first trace")
+        eventually(lambda: alert(client, "TelemetryLost")["value"] == 0, "the rule's figure")
+        for way in ("text", "deleted"):
+            inflict(way, file)
+            traces = [detect(client) for _ in range(3)]
+            eventually(lambda: shown(client, traces[-1]), f"a new file after {way}")  # noqa: B023
+            assert not shown(client, first)
+        eventually(lambda: alert(client, "TelemetryLost")["state"] == "firing", "the alert")
+        history = client.get("/api/v1/alerts").json()["history"]
+        assert "TelemetryLost" in [episode["name"] for episode in history]
+        assert list(home.glob(f"{FILE_NAME}.damaged-*"))
+        assert "is damaged" in service.output
+        assert "is gone; a new one begins" in service.output
+        assert "ended with" not in service.output, "a process has died of it"
+    inflict("header", file)
+    with Service(home).wait_until_ready() as service, service.client() as client:
+        again = detect(client)
+        eventually(lambda: shown(client, again), "a trace after the restart")
+        assert "is damaged" in service.output
