@@ -16,7 +16,10 @@ from redis import Redis
 from redis import exceptions as refusals
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
+from redis.sentinel import MasterNotFoundError
 
+from pipeline import sentinel
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 
@@ -60,6 +63,12 @@ _SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 def explain(error: BaseException) -> str:
     """What is the matter with Redis, in words of ours."""
     text = str(error)
+    if isinstance(error, MasterNotFoundError | AsyncMasterNotFoundError):
+        # Why each Sentinel did not say stands behind the colon; none stands there where all did.
+        if " : " not in text:
+            return "the Sentinels know no master of this service"
+        refused = "AuthenticationError" in text
+        return "the Sentinels refuse our user or password" if refused else "no Sentinel answers"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "Redis' certificate is not trusted"
     if text.startswith(("NOAUTH", "WRONGPASS", "HELLO must be called")):
@@ -84,8 +93,14 @@ def redis_url(settings: Settings) -> str:
 
 def check_url(url: str) -> None:
     """Raises ConfigurationError, which repeats nothing of it, for an address that is none."""
+    if url.startswith(sentinel.SCHEMES):
+        sentinel.read(url)
+        return
     if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ConfigurationError(f"REDIS_URL: it begins with none of redis, rediss, unix; {_HOW}")
+        raise ConfigurationError(
+            "REDIS_URL: it begins with none of redis, rediss, unix, redis+sentinel, "
+            f"rediss+sentinel; {_HOW}"
+        )
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -106,7 +121,7 @@ def secrets(url: str) -> set[str]:
     user, found, _ = rest.rpartition("@")
     parts = {user.partition(":")[2] or user} if found and scheme != "unix" else set()
     query = rest.partition("?")[2]
-    for name in ("password", "ssl_password"):
+    for name in ("password", "ssl_password", "sentinel_password"):
         parts.update(parse_qs(query).get(name, ()))
         parts.update(
             piece[len(name) + 1 :] for piece in query.split("&") if piece.startswith(f"{name}=")
@@ -121,18 +136,17 @@ def secrets(url: str) -> set[str]:
 
 def connect(settings: Settings) -> Redis:
     """A connection pool for a worker; nothing is sent yet."""
-    return _opened(Redis.from_url, redis_url(settings))
+    url = redis_url(settings)
+    return _opened(sentinel.connect if url.startswith(sentinel.SCHEMES) else Redis.from_url, url)
 
 
 def connect_async(settings: Settings) -> AsyncRedis:
     """A connection pool for the frontend's event loop; nothing is sent yet."""
-    pool = _opened(
-        BlockingConnectionPool.from_url,
-        redis_url(settings),
-        max_connections=FRONTEND_CONNECTIONS,
-        timeout=REPLY_TIMEOUT_S,
-    )
-    return AsyncRedis.from_pool(pool)
+    url = redis_url(settings)
+    bounds = {"max_connections": FRONTEND_CONNECTIONS, "timeout": REPLY_TIMEOUT_S}
+    if url.startswith(sentinel.SCHEMES):
+        return _opened(sentinel.connect_async, url, **bounds)
+    return AsyncRedis.from_pool(_opened(BlockingConnectionPool.from_url, url, **bounds))
 
 
 def _opened(from_url: Callable[..., C], url: str, **options: Any) -> C:
