@@ -10,7 +10,8 @@ from itertools import zip_longest
 from pydantic import BaseModel
 
 from monitoring.figures import levels as figures
-from monitoring.figures.levels import LevelSeries, mean_of, percentile_ms
+from monitoring.figures.levels import LevelSeries, percentile_ms
+from monitoring.figures.observed import Observed, observed, rate_now
 from monitoring.stores.contract import MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import catalogue
@@ -22,9 +23,10 @@ SPARKLINE_STEPS = 30
 
 
 class Card(BaseModel):
-    """One figure. Of counts and durations `value` is over the window, of levels it is now.
+    """One figure. Of counts and durations `value` is over the window; of levels, and of QPS, it
+    is now.
 
-    `before` is the same over the window of the same length before; of levels, their mean in it.
+    `before` is the same over the window of the same length before; of what is now, its mean in it.
     None is what was not measured.
     """
 
@@ -117,6 +119,39 @@ class WindowTraffic:
         return merged(self.durations)
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Requests a second: now, and over the time in which a frontend was heard of, in the window
+    and in the one before. None where none was."""
+
+    seen: Observed
+    now: float | None
+    mean: float | None
+    before: float | None
+
+    @classmethod
+    def read(
+        cls, metrics: MetricsStore, window: Window, now_s: float, traffic: WindowTraffic
+    ) -> Rates:
+        """Raises Unavailable when the store cannot be read."""
+        both = observed(metrics, Window(window.before.start_s, window.end_s), now_s)
+        seen, before = both.of(window), both.of(window.before)
+        counted = traffic.requests.values()
+        return cls(
+            seen=seen,
+            now=rate_now(metrics, catalogue.REQUESTS, now_s),
+            mean=_mean(_total(counted), seen, window.elapsed_s(now_s)),
+            before=_mean(_before(counted), before, window.seconds),
+        )
+
+
+def _mean(count: float, seen: Observed, elapsed_s: float) -> float | None:
+    """What was counted while nobody said that it was there is spread over the whole time."""
+    if not seen.seconds:
+        return count / elapsed_s if count else None
+    return count / seen.seconds
+
+
 def _counted(metrics: MetricsStore, metric: Metric, window: Window, by: str) -> dict[str, Counted]:
     steps = metrics.increase_series(metric, window, window.seconds / SPARKLINE_STEPS, by=(by,))
     before = metrics.increase(metric, window.before, by=(by,))
@@ -128,10 +163,10 @@ def _counted(metrics: MetricsStore, metric: Metric, window: Window, by: str) -> 
     }
 
 
-def cards(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) -> list[Card]:
+def cards(traffic: WindowTraffic, levels: Levels, rates: Rates, now_s: float) -> list[Card]:
     """All of them, in the order of the page."""
     return [
-        _qps(traffic, levels, window, now_s),
+        _qps(traffic, levels, rates, now_s),
         _latency(traffic, "latency_p50_ms", 0.50),
         _latency(traffic, "latency_p95_ms", 0.95),
         _latency(traffic, "latency_p99_ms", 0.99),
@@ -158,20 +193,16 @@ def _gpu(levels: Levels) -> list[Card]:
     return [card for card in both if card.value is not None or card.before is not None]
 
 
-def _qps(traffic: WindowTraffic, levels: Levels, window: Window, now_s: float) -> Card:
+def _qps(traffic: WindowTraffic, levels: Levels, rates: Rates, now_s: float) -> Card:
     """No requests are 0 a second only where a frontend was there to count them."""
-    counted = traffic.requests.values()
-    total, before = _total(counted), _before(counted)
-    there = levels.depth.now is not None or mean_of(levels.depth.steps) is not None
-    there_before = levels.depth.before is not None
     idle = [None if depth is None else 0.0 for depth in levels.depth.steps]
     return Card(
         name="qps",
         unit="1/s",
         good=catalogue.REQUESTS.good,
-        value=_rounded(total / window.elapsed_s(now_s), 4) if total or there else None,
-        before=_rounded(before / window.seconds, 4) if before or there_before else None,
-        sparkline=figures.rates(_summed(counted), now_s, 4) or idle,
+        value=_rounded(rates.now, 4),
+        before=_rounded(rates.before, 4),
+        sparkline=figures.rates(_summed(traffic.requests.values()), now_s, 4) or idle,
     )
 
 

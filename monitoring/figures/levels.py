@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Final
 
+from monitoring.figures.observed import SETTLE_S
 from monitoring.stores.contract import HOST_ID, Across, Labels, MetricsStore, Series, Window
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
@@ -20,8 +21,6 @@ from telemetry.definitions import Level
 #: A level now and over time, None where nobody reported it.
 Steps = list[float | None]
 
-#: Exports come every 5 s and are scraped every 5 s: what is younger may not all be here.
-SETTLE_S: Final = 10.0
 #: A step that is still going on is told of once so much of it is here.
 ENOUGH_S: Final = 30.0
 

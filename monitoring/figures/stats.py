@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from monitoring.figures.capacity import Capacity, capacity
-from monitoring.figures.cards import Card, Counted, Levels, WindowTraffic, cards
+from monitoring.figures.cards import Card, Counted, Levels, Rates, WindowTraffic, cards
 from monitoring.stores.contract import Labels, Measured, MetricsStore, total
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
@@ -35,8 +35,10 @@ class Stats(BaseModel):
     window_s: float
     #: Requests by outcome.
     requests: dict[str, int]
-    #: Requests per second, over the whole window.
-    qps: float
+    #: Requests per second now: over the last minute. None when no frontend was heard of in it.
+    qps: float | None
+    #: The same over the time of the window in which a frontend was heard of.
+    qps_mean: float | None
     #: Of the requests that ended well or by our fault: telemetry.outcomes.
     success_rate: float | None
     #: From the first byte of a request to its answer, of those with outcome `ok`.
@@ -46,7 +48,9 @@ class Stats(BaseModel):
     detections: dict[str, int]
     detections_per_image: float | None
     batch_size_mean: float | None
-    #: Seconds of inference per second, by provider: 1.0 is one worker without a pause.
+    #: Seconds of the window in which a frontend was heard of.
+    observed_s: float
+    #: Seconds of inference per second of these, by provider: 1.0 is one worker without a pause.
     inference_busy: dict[str, float]
     requests_active: int | None
     queue_depth: int | None
@@ -62,17 +66,20 @@ def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) ->
     now_s = time.time() if now_s is None else now_s
     window = metrics.window(window_s, now_s)
     traffic, levels = WindowTraffic.read(metrics, window), Levels.read(metrics, window)
+    rates = Rates.read(metrics, window, now_s, traffic)
     stages = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
     batches = metrics.measured_series(catalogue.BATCH_SIZE, window, window.seconds).get(())
     batch = total(batches.values) if batches else Measured()
     busy = metrics.increase(catalogue.INFERENCE_BUSY, window, by=("provider",))
     requests, detections = _whole_counts(traffic.requests), _whole_counts(traffic.detections)
-    elapsed_s = window.elapsed_s(now_s)
-    asked, succeeded = sum(requests.values()), requests.get("ok", 0)
+    succeeded = requests.get("ok", 0)
+    observed_s = rates.seen.seconds or window.elapsed_s(now_s)
     return Stats(
         window_s=window_s,
         requests=requests,
-        qps=round(asked / elapsed_s, 4),
+        qps=_rounded(rates.now, 4),
+        qps_mean=_rounded(rates.mean, 4),
+        observed_s=round(rates.seen.seconds, 3),
         success_rate=_rounded(success_rate(requests), 6),
         latency_ms=_latency(traffic.duration),
         stages_ms={
@@ -83,14 +90,14 @@ def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) ->
         detections=detections,
         detections_per_image=round(sum(detections.values()) / succeeded, 4) if succeeded else None,
         batch_size_mean=batch.mean,
-        inference_busy={labels[0]: round(s / elapsed_s, 4) for labels, s in busy.items() if s},
+        inference_busy={labels[0]: round(s / observed_s, 4) for labels, s in busy.items() if s},
         requests_active=_whole(levels.active.now),
         queue_depth=_whole(levels.depth.now),
         queue_oldest_age_s=levels.oldest_age.now,
         workers_busy=_whole(levels.busy.now),
         workers_idle=_whole(levels.idle.now),
-        cards=cards(traffic, levels, window, now_s),
-        capacity=capacity(metrics, window, now_s, levels, stages, batch),
+        cards=cards(traffic, levels, rates, now_s),
+        capacity=capacity(metrics, window, now_s, levels, batch, rates.seen),
     )
 
 

@@ -89,10 +89,11 @@ def _waiting(report: Report) -> Iterator[Advice]:
 
 def _saturated(report: Report) -> Iterator[Advice]:
     workers = report.workers
-    if workers.utilisation is not None and workers.utilisation >= workers.target_utilisation:
+    busiest = workers.utilisation_peak
+    if busiest is not None and busiest >= workers.target_utilisation:
         yield _advice(
-            "saturated", "warning", "utilisation", "share", workers.utilisation,
-            share=written.share(workers.utilisation),
+            "saturated", "warning", "utilisation_peak", "share", busiest,
+            share=written.share(busiest),
             target=written.share(workers.target_utilisation),
             mean=written.value(workers.mean, "number"),
         )  # fmt: skip
@@ -100,12 +101,12 @@ def _saturated(report: Report) -> Iterator[Advice]:
 
 def _oversized(report: Report) -> Iterator[Advice]:
     workers, peak = report.workers, report.peak
-    if None in (workers.utilisation, workers.mean, workers.needed_at_peak) or peak is None:
+    busy, mean, needed = workers.utilisation_peak, workers.mean, workers.needed_at_peak
+    if busy is None or mean is None or needed is None or peak is None:
         return
-    busy, mean, needed = workers.utilisation or 0.0, workers.mean or 0.0, workers.needed_at_peak
-    if busy < IDLE_UTILISATION and int(mean) > (needed or 0) and _enough(report):
+    if busy < IDLE_UTILISATION and int(mean) > needed and _enough(report):
         yield _advice(
-            "oversized", "info", "utilisation", "share", busy,
+            "oversized", "info", "utilisation_peak", "share", busy,
             share=written.share(busy), needed=str(needed),
             peak=written.value(peak.per_s, "per_s"), mean=written.value(mean, "number"),
         )  # fmt: skip

@@ -51,16 +51,16 @@ ADVICE: Mapping[str, tuple[str, str]] = MappingProxyType(
             "负载呈突发状。可错开请求，或在繁忙时段增加工作进程。",
         ),
         "saturated": (
-            "Workers were busy {share} of the time, on average {mean} of them. Above {target} any "
-            "burst makes a queue: add workers.",
-            "平均 {mean} 个工作进程的利用率为 {share}。超过 {target} 后任何突发都会造成排队："
-            "请增加工作进程。",
+            "In the busiest ten minutes the workers were busy {share} of the time; on average "
+            "{mean} ran. Above {target} any burst makes a queue: add workers.",
+            "最繁忙的十分钟内，工作进程的利用率为 {share}（平均运行 {mean} 个）。"
+            "超过 {target} 后任何突发都会造成排队：请增加工作进程。",
         ),
         "oversized": (
-            "Workers were busy only {share} of the time. The peak of {peak} needs {needed} where "
-            "{mean} ran on average: fewer would hold it.",
-            "工作进程的利用率只有 {share}。峰值 {peak} 只需要 {needed} 个，而平均运行了 {mean} 个："
-            "可以减少。",
+            "Even in the busiest ten minutes the workers were busy only {share} of the time. The "
+            "peak of {peak} needs {needed} where {mean} ran on average: fewer would hold it.",
+            "即使在最繁忙的十分钟内，工作进程的利用率也只有 {share}。"
+            "峰值 {peak} 只需要 {needed} 个，而平均运行了 {mean} 个：可以减少。",
         ),
         "preprocess": (
             "Decoding and resizing take {share} of the time (p95 {p95}) at {size} per image on "

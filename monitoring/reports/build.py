@@ -110,12 +110,10 @@ def _headline(metrics: MetricsStore, covered: Covered, latency: LatencySummary |
     traffic = requests.traffic(metrics, covered)
     spent = worker_time(metrics, covered)
     detections = metrics.increase(catalogue.DETECTIONS, covered.window)
-    # Without any report of workers, the time in which requests came was seen.
-    observed_s = spent.observed_s or len(traffic.steps) * covered.step_s
     window = covered.window
     return Headline(
         period=Period(
-            start_at=window.start_s, end_at=window.end_s, observed_s=round(observed_s, 3)
+            start_at=window.start_s, end_at=window.end_s, observed_s=round(traffic.observed_s, 3)
         ),
         traffic=traffic,
         peak=requests.peak(traffic),

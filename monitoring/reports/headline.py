@@ -48,7 +48,7 @@ class Headline:
         values: dict[str, float | None] = {
             "requests": self.traffic.total,
             "success_rate": success_rate(self.traffic.outcomes),
-            "qps_mean": _ratio(self.traffic.total, self.period.observed_s),
+            "qps_mean": self.traffic.rate.mean_per_s if self.traffic.rate else None,
             "qps_peak": self.peak.per_s if self.peak else None,
             "latency_p50": self.latency.p50_ms if self.latency else None,
             "latency_p95": self.latency.p95_ms if self.latency else None,
@@ -81,7 +81,7 @@ def _comparable(name: str, now: Headline, before: Headline) -> bool:
     """Peaks over steps of different lengths are not; older data lies in longer steps."""
     if name != "qps_peak" or now.peak is None or before.peak is None:
         return True
-    return now.peak.step_s == before.peak.step_s
+    return now.traffic.step_s == before.traffic.step_s
 
 
 def _figure(name: str, unit: Unit, value: float | None, before: float | None) -> Figure:

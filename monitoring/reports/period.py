@@ -7,9 +7,10 @@ ends on ten minutes, so that it and the period before share no bucket and miss n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from monitoring.figures.observed import cut, stretches
 from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
 from monitoring.stores.contract import MetricsStore, Window
 from telemetry import catalogue
@@ -21,6 +22,8 @@ MINUTES_DAYS = 3
 #: Steps of the charts: the shortest that makes no more than so many of the period.
 PLOT_STEPS_S = (600.0, 1800.0, 3600.0, 7200.0, 14400.0)
 PLOT_STEPS_MAX = 180
+#: The busiest time of the workers is one of so many seconds.
+BUSIEST_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,6 @@ class Covered:
         least = self.window.seconds / PLOT_STEPS_MAX
         return next(step for step in PLOT_STEPS_S if step >= least)
 
-    def weeks(self) -> Iterator[Window]:
-        """The period in stretches of at most a week."""
-        start_s = self.window.start_s
-        while start_s < self.window.end_s:
-            end_s = min(start_s + 7 * DAY_S, self.window.end_s)
-            yield Window(start_s, end_s)
-            start_s = end_s
-
     def parts(self) -> Iterator[tuple[Window, float]]:
         """The period in at most two parts, each with the finest step that it can be read in."""
         cut_s = self.now_s - self.now_s % ALIGN_S + ALIGN_S - MINUTES_DAYS * DAY_S
@@ -78,6 +73,8 @@ class WorkerTime:
     observed_s: float
     workers_s: float
     busy_s: Mapping[str, float]
+    #: Share of their time that the workers were busy in the busiest BUSIEST_S, 0..1.
+    busiest: float | None = None
 
     @property
     def utilisation(self) -> float | None:
@@ -93,6 +90,8 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
     """
     observed: list[float] = []
     total: list[float] = []
+    #: Seconds there, seconds of all workers, and busy ones, by steps of BUSIEST_S.
+    shares: list[tuple[float, float, float]] = []
     for window, step_s in covered.parts():
         found = metrics.gauge_series(catalogue.WORKERS, window, step_s, across="avg", by=("state",))
         if not found:
@@ -103,6 +102,7 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
             for at in steps.times_s
         ]
         total.append(seconds_there(there, lengths))
+        shares += _by_ten_minutes(metrics, window, steps.times_s, there, lengths)
         observed += [
             length for number, length in zip(there, lengths, strict=True) if number is not None
         ]
@@ -111,4 +111,43 @@ def worker_time(metrics: MetricsStore, covered: Covered) -> WorkerTime:
         math.fsum(observed),
         math.fsum(total),
         {labels[0]: round(busy_s, 3) for labels, busy_s in sorted(busy.items()) if busy_s > 0},
+        _busiest(shares),
     )
+
+
+def _by_ten_minutes(
+    metrics: MetricsStore,
+    window: Window,
+    times_s: Sequence[float],
+    there: Sequence[float | None],
+    lengths: Sequence[float],
+) -> Iterator[tuple[float, float, float]]:
+    """Seconds in which workers were reported, of all of them, and busy ones, step by step."""
+    reported = [
+        (start_s, length, number * length)
+        for start_s, number, length in zip(times_s, there, lengths, strict=True)
+        if number is not None
+    ]
+    for part in stretches(window):
+        series = metrics.increase_series(catalogue.WORKER_BUSY, part, BUSIEST_S).get(())
+        if series is None:
+            continue
+        sums = [[0.0, 0.0, busy_s] for busy_s in series.values]
+        for start_s, length, workers_s in reported:
+            if part.start_s <= start_s < part.end_s:
+                step = sums[int((start_s - series.start_s) / series.step_s + 1e-9)]
+                step[0] += length
+                step[1] += workers_s
+        yield from ((there_s, workers_s, busy_s) for there_s, workers_s, busy_s in sums)
+
+
+def _busiest(shares: Sequence[tuple[float, float, float]]) -> float | None:
+    """Over whole steps; over all there is where that is less."""
+    found = [
+        utilisation(
+            math.fsum(busy_s for _, _, busy_s in shares[part.start : part.stop]),
+            math.fsum(workers_s for _, workers_s, _ in shares[part.start : part.stop]),
+        )
+        for part in cut([length for length, _, _ in shares], BUSIEST_S)
+    ]
+    return max((share for share in found if share is not None), default=None)

@@ -57,7 +57,9 @@ class Stage(LatencySummary):
 
 
 class Peak(BaseModel):
-    """The busiest step of the period: `per_s` is its mean over `step_s` seconds."""
+    """The busiest time of the period: `per_s` is its mean over `step_s` seconds in which a
+    frontend reported: a whole step, longer where a step was not seen as a whole, and shorter
+    where no more was seen in all."""
 
     at: float
     step_s: float
@@ -147,8 +149,10 @@ class Workers(BaseModel):
     mean: float | None
     #: Workers times hours.
     hours: float | None
-    #: Share of that time in which they had an image in hand.
+    #: Share of that time in which they had an image in hand, and the same in the busiest ten
+    #: minutes.
     utilisation: float | None
+    utilisation_peak: float | None
     #: Seconds in which workers had an image in hand, by ONNX Runtime provider.
     busy_s: dict[str, float]
     batch_size_mean: float | None

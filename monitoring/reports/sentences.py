@@ -116,7 +116,7 @@ class Sentences:
         if peak is None:
             return ""
         return self.say(
-            "peak" if peak.step_s == 60 else "peak.minutes",
+            "peak" if round(peak.step_s) == 60 else "peak.minutes",
             mean=self.value(self.report.figure("qps_mean")),
             peak=written.value(peak.per_s, "per_s"),
             step=self.step(peak.step_s).strip(),
@@ -174,6 +174,10 @@ class Sentences:
                 mean=written.decimal(found.mean),
                 hours=written.decimal(found.hours),
                 utilisation=written.value(found.utilisation, "share"),
+            )
+        if found.utilisation_peak is not None:
+            yield self.say(
+                "workers.busiest", busiest=written.value(found.utilisation_peak, "share")
             )
         if found.busy_s_per_image and found.needed_at_peak:
             yield self.say(
@@ -279,9 +283,11 @@ class Sentences:
         return written.duration(seconds, self.language)
 
     def step(self, seconds: float) -> str:
-        """`minute`, `10 minutes`."""
-        if seconds == 60:
+        """`minute`, `10 minutes`, `83 seconds`."""
+        if round(seconds) == 60:
             return self.say("minute")
+        if seconds < 600 and round(seconds) % 60:
+            return self.say("seconds", count=f"{seconds:.0f}")
         return self.say("minutes", count=f"{seconds / 60:.0f}")
 
     def count_of_workers(self, count: int) -> str:

@@ -61,6 +61,7 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "weekdays": ("Mon Tue Wed Thu Fri Sat Sun", "周一 周二 周三 周四 周五 周六 周日"),
         "minute": ("minute", "一分钟"),
         "minutes": ("{count} minutes", " {count} 分钟"),
+        "seconds": ("{count} seconds", " {count} 秒"),
         # headings
         "rating": ("Rating", "评级"),
         "advice": ("What to do", "建议"),
@@ -200,6 +201,10 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
             "{mean} workers on average, {hours} worker hours in all, busy {utilisation} of the "
             "time.",
             "平均 {mean} 个工作进程，累计运行 {hours} 小时，利用率 {utilisation}。",
+        ),
+        "workers.busiest": (
+            "In the busiest ten minutes they were busy {busiest} of the time.",
+            "最繁忙的十分钟内利用率为 {busiest}。",
         ),
         "workers.image": (
             "An image keeps a worker busy for {busy}, so one worker can run {rate} at most; the "

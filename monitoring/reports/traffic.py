@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from monitoring.figures.observed import Rate, Step, observed, rate, stretches
+from monitoring.figures.observed import steps as observed_steps
 from monitoring.reports.period import ALIGN_S, Covered
 from monitoring.reports.schema import Day, LatencySummary, Peak, Timeline
-from monitoring.stores.contract import MetricsStore
+from monitoring.stores.contract import MetricsStore, Series
 from monitoring.stores.histogram import Histogram, merged
 from telemetry import catalogue
 from telemetry.outcomes import ERRORS, OUTCOMES
@@ -25,6 +28,9 @@ class Traffic:
     #: Length of the steps, and the requests of each in which any came, by its start.
     step_s: float
     steps: dict[float, int]
+    #: Mean and peak over the time in which a frontend was heard of, and how long that is.
+    rate: Rate | None
+    observed_s: float
 
     @property
     def total(self) -> int:
@@ -43,18 +49,32 @@ def traffic(metrics: MetricsStore, covered: Covered) -> Traffic:
     routes: Counter[str] = Counter()
     steps: Counter[float] = Counter()
     step_s = covered.step_s
-    for window in covered.weeks():  # each a question that a store answers quickly
+    seen = observed(metrics, covered.window, covered.now_s)
+    every: list[Step] = []
+    for window in stretches(covered.window):  # each a question that a store answers quickly
         found = metrics.increase_series(
             catalogue.REQUESTS, window, covered.step_s, by=("outcome", "route")
         )
+        count = math.ceil(window.seconds / step_s)
+        times_s = Series(window.start_s, step_s, (0.0,) * count).times_s
         for (outcome, route), series in found.items():
-            step_s = series.step_s
+            step_s, times_s = series.step_s, series.times_s
             for at, value in zip(series.times_s, series.values, strict=True):
                 if count := round(value):
                     outcomes[outcome] += count
                     routes[route] += count
                     steps[at] += count
-    return Traffic(ordered(outcomes), dict(sorted(routes.items())), step_s, dict(steps))
+        counts = tuple(float(steps[at]) for at in times_s)
+        counted = Series(times_s[0], step_s, counts)
+        every += observed_steps([counted], seen, covered.now_s, window.end_s)
+    return Traffic(
+        ordered(outcomes),
+        dict(sorted(routes.items())),
+        step_s,
+        dict(steps),
+        rate(every, step_s),
+        math.fsum(step.observed_s for step in every),
+    )
 
 
 def ordered(outcomes: Mapping[str, int]) -> dict[str, int]:
@@ -64,11 +84,11 @@ def ordered(outcomes: Mapping[str, int]) -> dict[str, int]:
 
 
 def peak(found: Traffic) -> Peak | None:
-    """The busiest step; the first of several alike."""
-    if not found.steps:
+    """The busiest stretch of observed time; the first of several alike."""
+    rate = found.rate
+    if rate is None or not found.steps:
         return None
-    at, count = max(found.steps.items(), key=lambda step: (step[1], -step[0]))
-    return Peak(at=at, step_s=found.step_s, per_s=round(count / found.step_s, 4))
+    return Peak(at=rate.peak_at_s, step_s=round(rate.peak_s, 3), per_s=round(rate.peak_per_s, 6))
 
 
 def calendar(found: Traffic, covered: Covered, zone: ZoneInfo) -> list[Day]:

@@ -66,6 +66,7 @@ def workers(
         mean=round(time.workers_s / time.observed_s, 3) if time.observed_s else None,
         hours=round(time.workers_s / 3600, 4) if time.observed_s else None,
         utilisation=None if time.utilisation is None else round(time.utilisation, 6),
+        utilisation_peak=None if time.busiest is None else round(time.busiest, 6),
         busy_s=dict(time.busy_s),
         batch_size_mean=round(batches.mean, 3) if batches and batches.mean else None,
         busy_s_per_image=round(per_image, 6) if per_image else None,

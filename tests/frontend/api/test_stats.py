@@ -54,7 +54,8 @@ def test_stats(http: TestClient) -> None:
     body = http.get("/api/v1/stats", params={"window": 300}).json()
     assert body["requests"] == {"ok": 10}
     cards = {card["name"]: card for card in body["cards"]}
-    assert cards["qps"]["value"] == round(10 / 300, 4)
+    assert cards["qps"]["value"] == round(10 / 60, 4)
+    assert body["qps_mean"] == round(10 / 300, 4)
     assert cards["qps"]["before"] is None
     assert cards["latency_p95_ms"]["value"] is None
     assert body["capacity"]["verdict"] == "unknown"

@@ -37,7 +37,8 @@ def image(outcome: str = "ok", message: str | None = None) -> dict[str, Any]:
 def report(**changes: Any) -> Report:
     """The report, with `changes` to its fields (nested models as dictionaries)."""
     workers = {
-        "mean": 2.0, "hours": 336.0, "utilisation": 0.5, "busy_s": {"cpu": 604_800.0},
+        "mean": 2.0, "hours": 336.0, "utilisation": 0.5, "utilisation_peak": 0.6,
+        "busy_s": {"cpu": 604_800.0},
         "batch_size_mean": 1.0, "busy_s_per_image": 0.05, "per_worker_per_s": 20.0,
         "needed_at_peak": 2, "target_utilisation": 0.8, "fallback": 0, "queue_depth_max": 3.0,
         "queue_oldest_age_max_s": 0.2, "memory_max": 0.5, "cpu_max": 0.6,

@@ -72,9 +72,9 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("waiting", "warning", "queue_wait_share",
      {"stages": WAITING, "workers": {"needed_at_peak": 5}}),
     ("bursts", "warning", "queue_wait_share", {"stages": WAITING}),
-    ("saturated", "warning", "utilisation", {"workers": {"utilisation": 0.8}}),
-    ("oversized", "info", "utilisation",
-     {"workers": {"utilisation": 0.1, "mean": 4.0, "needed_at_peak": 1}}),
+    ("saturated", "warning", "utilisation_peak", {"workers": {"utilisation_peak": 0.8}}),
+    ("oversized", "info", "utilisation_peak",
+     {"workers": {"utilisation_peak": 0.1, "mean": 4.0, "needed_at_peak": 1}}),
     ("memory", "warning", "memory_max", {"workers": {"memory_max": 0.85}}),
     ("memory", "critical", "memory_max", {"workers": {"memory_max": 0.95}}),
     ("preprocess", "info", "preprocess_share", {"stages": [example.stage("preprocess", 0.4, 150)]}),
@@ -120,10 +120,10 @@ def test_every_advice_is_tested() -> None:
         {"stages": [example.stage("queue_wait", 0.9, 50.0)]},
         {"stages": [example.stage("queue_wait", 0.1, 500.0)]},
         {"requests": {"ok": 995, "failed": 5}, "failures": example.failures("failed", 5)},
-        {"workers": {"utilisation": 0.05, "mean": 1.0, "needed_at_peak": 1}},
+        {"workers": {"utilisation_peak": 0.05, "mean": 1.0, "needed_at_peak": 1}},
         {"figures": [example.figure("latency_p95", "ms", 110.0, 100.0)]},
         {"alerts": {"known": True, "fired": [example.fired(times=4)]}},
-        {"workers": dict.fromkeys(("mean", "hours", "utilisation", "memory_max", "fallback"))},
+        {"workers": dict.fromkeys(("mean", "hours", "utilisation_peak", "memory_max"))},
     ],
 )
 def test_no_advice_below_the_bounds(changes: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def test_the_most_serious_comes_first() -> None:
     """Critical before warning before information."""
     found = advise(
         example.report(
-            workers={"fallback": 1, "memory_max": 0.85, "utilisation": 0.9},
+            workers={"fallback": 1, "memory_max": 0.85, "utilisation_peak": 0.9},
             stages=[example.stage("preprocess", 0.4, 150)],
         )
     )

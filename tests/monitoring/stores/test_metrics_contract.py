@@ -228,7 +228,7 @@ def test_stats(metrics: MetricsStore) -> None:
     """The figures of the service are the same from either store."""
     found = stats(metrics, WINDOW.seconds, now_s=WINDOW.end_s - 1)
     assert found.requests == {"failed": FAILED, "ok": OK}
-    assert found.qps == round((OK + FAILED) / WINDOW.seconds, 4)
+    assert found.qps_mean == round((OK + FAILED) / WINDOW.seconds, 4)
     assert found.success_rate == round(OK / (OK + FAILED), 6)
     histogram = metrics.histogram(catalogue.STAGE_DURATION, WINDOW, where={"stage": "inference"})[
         ()

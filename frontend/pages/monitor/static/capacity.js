@@ -11,6 +11,7 @@ export function capacity(page, given) {
   const count = (value) => (value === null ? "–" : number(value));
   const rows = {
     arriving: rate(given.arriving_per_s),
+    peak: given.peak_at === null ? "–" : rate(given.arriving_peak_per_s),
     held: rate(held),
     each: rate(given.per_worker_per_s),
     busy: given.busy_s_per_image === null ? "–" : milliseconds(1000 * given.busy_s_per_image),
