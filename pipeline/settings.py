@@ -7,7 +7,6 @@ The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.varia
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -24,6 +23,7 @@ from pydantic_settings import (
 )
 
 from models import BUNDLED
+from pipeline import machine
 from pipeline.errors import ConfigurationError
 from pipeline.setting_values import Networks, Origins, Rate, ServiceUrl, SigningSecret
 
@@ -185,7 +185,7 @@ class Settings(BaseSettings):
         "auto", description="ONNX Runtime provider to run on."
     )
     workers: Annotated[int, UP_AND_WORKER] = Field(
-        default_factory=lambda: os.cpu_count() or 1,
+        default_factory=machine.cpus,
         ge=1,
         le=256,
         description="Worker processes of `damoscope up`; they share the cores evenly.",
@@ -361,8 +361,9 @@ class Settings(BaseSettings):
 
     @property
     def inference_threads(self) -> int:
-        """Threads of one inference: `threads`, or this worker's share of the cores."""
-        return self.threads or max(1, (os.cpu_count() or 1) // self.workers)
+        """Threads of one inference: `threads`, or this worker's share of the cores that its
+        container may use."""
+        return self.threads or max(1, machine.cpus() // self.workers)
 
     @property
     def base_url(self) -> str:

@@ -140,12 +140,13 @@ SYSTEM_CPU = Gauge(
     example='1 - avg({}{{state="idle"}})',
 )  # fmt: skip
 SYSTEM_MEMORY = Gauge(
-    "system.memory.utilization", "1", "Share of the host's memory.",
+    "system.memory.utilization", "1",
+    "Share of the host's memory, or of the container's where that has a limit.",
     {"state": _MEMORY_STATES}, good=-1, across=("avg",), of_host=True,
     example='max({}{{state="used"}})',
 )  # fmt: skip
 SYSTEM_MEMORY_USAGE = Gauge(
-    "system.memory.usage", "By", "The host's memory.",
+    "system.memory.usage", "By", "The host's memory, or the container's where that has a limit.",
     {"state": _MEMORY_STATES}, good=-1, of_host=True, example='max({}{{state="used"}})',
 )  # fmt: skip
 PROCESS_CPU = Gauge(

@@ -30,7 +30,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.semconv.schemas import Schemas
 
-from telemetry import accepted, catalogue, exporters, logs, resource, variables
+from telemetry import accepted, catalogue, exporters, limits, logs, resource, variables
 from telemetry.instruments import Instruments
 
 #: The name under which all of our spans and metrics are made.
@@ -89,7 +89,10 @@ def start(service: str) -> Telemetry:
     whose = resource.of_this_process(service)
     tracers, meters, loggers = _tracers(whose), _meters(whose), _loggers(whose)
     if not SystemMetricsInstrumentor().is_instrumented_by_opentelemetry:  # by an agent
-        SystemMetricsInstrumentor(config=SYSTEM_METRICS).instrument(meter_provider=meters)
+        config = dict(SYSTEM_METRICS)
+        if limits.observe(meters.get_meter(SCOPE, resource.release(), schema_url=SCHEMA_URL)):
+            del config[catalogue.SYSTEM_MEMORY.name], config[catalogue.SYSTEM_MEMORY_USAGE.name]
+        SystemMetricsInstrumentor(config=config).instrument(meter_provider=meters)
     return _telemetry(tracers, meters, loggers)
 
 

@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+from pipeline import machine
 from pipeline.errors import ConfigurationError
 from pipeline.settings import (
     CONFIG_FILE,
@@ -49,7 +50,7 @@ def test_defaults() -> None:
     assert made.model.is_file()
     assert made.provider == "auto"
     assert made.redis_url is None
-    assert made.workers == os.cpu_count()
+    assert made.workers == machine.cpus()
 
 
 def test_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +279,7 @@ def test_base_url(host: str, url: str) -> None:
 
 def test_inference_threads() -> None:
     """Workers share the cores; nobody gets less than one thread."""
-    cores = os.cpu_count() or 1
+    cores = machine.cpus()
     assert load(workers=1).inference_threads == cores
     assert load(workers=256).inference_threads == max(1, cores // 256)
     assert load(workers=1, threads=3).inference_threads == 3

@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from pipeline import machine
 from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Provider, Settings
 from telemetry import gpu
@@ -66,7 +67,7 @@ class Detector:
             self._warm_up(graph, self.batch_max)
         #: The same model with all cores, for an image that has the machine to itself.
         self._wide_session = self._session
-        cores = len(os.sched_getaffinity(0))
+        cores = machine.cpus()
         if self.provider == "cpu" and not settings.threads and cores > settings.inference_threads:
             self._wide_session = _session(graph, settings, cores, spin=True)
             self._call(blank(graph, 1), alone=True)
