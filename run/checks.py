@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,23 +16,32 @@ from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from run.listening import listening
 
+#: Characters that are read of who holds a data folder.
+OWNER_MOST = 200
+
 
 @contextmanager
-def locked_home(home: Path) -> Iterator[None]:
-    """The data folder is there, and ours alone while the block runs."""
+def locked_home(home: Path, address: str) -> Iterator[None]:
+    """The data folder is there, and ours alone while the block runs. Who else would use it is told
+    our process id and address."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        lock: IO[str] = (home / "lock").open("w")
+        lock: IO[str] = (home / "lock").open("a+")
     except OSError as error:
         raise ConfigurationError(f"DAMOSCOPE_HOME={home}: cannot be written: {error}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            lock.seek(0)
+            whose = " ".join(lock.read(OWNER_MOST).split())
             raise ConfigurationError(
-                f"DAMOSCOPE_HOME={home}: another damoscope runs there; stop it, or name another "
-                "folder"
+                f"DAMOSCOPE_HOME={home}: another damoscope runs there"
+                f"{f' ({whose})' if whose else ''}; stop it, or name another folder"
             ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}, {address}\n")
+        lock.flush()
         yield
 
 

@@ -48,7 +48,7 @@ def up(settings: Settings) -> None:
     stop_on_signals()
     supervisor = Supervisor()
     try:
-        with checks.locked_home(settings.home):
+        with checks.locked_home(settings.home, settings.base_url):
             for port in _ports(settings):
                 checks.port(settings.host, port)
             checks.model(settings.model)

@@ -38,6 +38,21 @@ def test_a_busy_port(tmp_path: Path) -> None:
     assert_refused(answer, tmp_path, f"DAMOSCOPE_PORT={port}", "set another one")
 
 
+def test_a_folder_that_another_uses(tmp_path: Path) -> None:
+    """Two on one data folder: the second is refused, and told the first one's process and address.
+    What an older release's lock holds, nothing, is no hindrance."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "lock").touch()
+    with Service(home) as first:
+        first.wait_for("starting 1 worker(s)")
+        second = tmp_path / "second"
+        second.mkdir()
+        answer = up(second, DAMOSCOPE_HOME=str(home))
+        assert_refused(answer, second, f"process {first.pid}, {first.url}", "another folder")
+        assert first.running
+
+
 def test_a_missing_model(tmp_path: Path) -> None:
     """A model file that is not there is named."""
     answer = up(tmp_path, DAMOSCOPE_MODEL="none.onnx", DAMOSCOPE_WORKERS="3")
