@@ -176,7 +176,8 @@ stack-down:
 scale:
 	@test -n "$(WORKERS)" || { echo "make scale WORKERS=N" >&2; exit 2; }
 	@if test -e var/stack/state.json; then $(BIN)/python -m run.stack scale $(WORKERS); \
-	 else docker compose up --detach --no-recreate --scale worker=$(WORKERS) worker; fi
+	 else docker compose up --detach --wait --wait-timeout 180 --no-recreate --scale worker=$(WORKERS) worker \
+	   || { docker compose ps --all worker; docker compose logs --tail 5 worker; exit 1; }; fi
 
 # The servers' programs are obtained first: without internet that is a build of minutes.
 test-stack: $(VENV)/.installed-dev

@@ -38,7 +38,14 @@ class Snapshot(Census):
         """Why no image can be detected now; empty when it can."""
         if self.problem:
             return self.problem
-        return "" if self.workers else "no worker is ready"
+        return "" if self.workers else "; ".join(["no worker is ready", *self.not_started])
+
+    @property
+    def not_started(self) -> list[str]:
+        """Which workers do not start, and why: a line for each host."""
+        return [
+            f"a worker on {one.host} does not start: {one.reason}" for one in self.start_failures
+        ]
 
     @property
     def nobody_works(self) -> bool:

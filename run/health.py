@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -9,13 +10,16 @@ from urllib.request import urlopen
 from redis import Redis
 from redis.exceptions import RedisError
 
-Check = Callable[[], bool]
+from pipeline.queue.keys import WORKERS_KEY
+
+#: Asked with the id of the process.
+Check = Callable[[int], bool]
 
 #: Seconds for one answer.
 TIMEOUT_S = 1.0
 
 
-def always() -> bool:
+def always(_: int) -> bool:
     """For what has no address: whoever needs it says whether it is ready."""
     return True
 
@@ -23,7 +27,7 @@ def always() -> bool:
 def http(url: str) -> Check:
     """Whether a GET of this address answers 200."""
 
-    def ready() -> bool:
+    def ready(_: int) -> bool:
         try:
             with urlopen(url, timeout=TIMEOUT_S) as answer:
                 return bool(answer.status == 200)
@@ -36,12 +40,28 @@ def http(url: str) -> Check:
 def redis(url: str) -> Check:
     """Whether Redis takes us in and answers a PING (it refuses while it loads its data)."""
 
-    def ready() -> bool:
+    def ready(_: int) -> bool:
         try:
             with Redis.from_url(
                 url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
             ) as client:
                 return bool(client.ping())
+        except RedisError:
+            return False
+
+    return ready
+
+
+def worker(url: str) -> Check:
+    """Whether a worker of this host has registered, which it does once its model is loaded."""
+
+    def ready(pid: int) -> bool:
+        ours = f":{socket.gethostname()}-{pid}-".encode()
+        try:
+            with Redis.from_url(
+                url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
+            ) as client:
+                return any(ours in name for name in client.sscan_iter(WORKERS_KEY, count=1000))
         except RedisError:
             return False
 

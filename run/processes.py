@@ -8,8 +8,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
@@ -25,12 +27,17 @@ log = logging.getLogger("damoscope")
 #: Seconds between looks at the processes.
 POLL_S = 0.1
 #: Seconds before a dead process is started again; doubled each time, up to the second. One that
-#: ran for longer than the second begins anew.
-RESTART_S = (0.5, 10.0)
+#: ran for longer than the last begins anew, however long its start took on a busy machine.
+RESTART_S, RAN_WELL_S = (0.5, 60.0), 10.0
 #: Seconds that a frontend takes to leave, beside the images in hand that it finishes first.
 LEAVE_S = 4.0
-#: Deaths of one process, while we wait for readiness, after which we wait no longer.
+#: Deaths of one process in a row after which we say that it does not start, and no longer wait for
+#: its readiness.
 START_TRIES = 3
+
+#: Seconds that a program has left once everything is to stop at once.
+HURRY_S = 1.0
+_hurry = threading.Event()
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,13 +48,16 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """From now on the first of these signals raises Stopped in the main thread."""
+    """From now on the first of these signals raises Stopped in the main thread. A further one, by
+    which nothing may be left behind either, has everything stop at once."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+    def hurry(*_: object) -> None:
+        _hurry.set()
+
     def stop(*_: object) -> None:
-        # Once: stopping takes its time, and a second Ctrl-C must leave nothing behind.
         for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, hurry)
         raise Stopped
 
     for number in numbers:
@@ -101,12 +111,16 @@ class Process:
         self.log = logs / f"{program.name}.log" if logs else None
         #: How often it died by itself.
         self.deaths = 0
+        #: How it died, while it does not start: once it has died so soon several times.
+        self.problem = ""
         #: Seconds that it took to become ready, once it has.
         self.ready_after_s: float | None = None
         self._ready = False
         self._popen: subprocess.Popen[bytes] | None = None
         self._began = 0.0
         self._delay_s = RESTART_S[0]
+        #: Deaths in a row, each soon after its start.
+        self._early = 0
         #: When to start it again, once it has died.
         self._due: float | None = None
         self._sockets: list[socket.socket] = []
@@ -150,10 +164,11 @@ class Process:
         """Start it again when it has died and its time has come. Raises CannotStart."""
         code, now = self.exit_code, time.monotonic()
         if code is None:
-            if now - self._began > RESTART_S[1]:
-                self._delay_s = RESTART_S[0]
+            if now - self._began > RAN_WELL_S:
+                self._delay_s, self.problem, self._early = RESTART_S[0], "", 0
         elif self._due is None:
             self.deaths += 1
+            self._early += 1
             # At the first start only: later on, a file that was edited stops nothing else.
             if code == self.program.fatal_exit_code and self.deaths == 1:
                 raise CannotStart(self)
@@ -162,6 +177,13 @@ class Process:
                 "%s ended with %s; starting it again in %.1f s",
                 self.program.name, how, self._delay_s,
             )  # fmt: skip
+            if self._early >= START_TRIES:
+                if not self.problem:
+                    log.error(
+                        "%s does not start: it ended %d times in a row; going on trying",
+                        self.program.name, self._early,
+                    )  # fmt: skip
+                self.problem = f"{how}: {self._last_words()}" if self.log else how
             self._due = now + self._delay_s
             self._delay_s = min(self._delay_s * 2, RESTART_S[1])
         elif now >= self._due:
@@ -169,7 +191,7 @@ class Process:
 
     def is_ready(self) -> bool:
         """Whether it runs and has said, since it was started, that it is ready."""
-        if self.pid is not None and not self._ready and self.program.ready():
+        if (pid := self.pid) is not None and not self._ready and self.program.ready(pid):
             self._ready = True
             self.ready_after_s = time.monotonic() - self._began
         return self.pid is not None and self._ready
@@ -188,9 +210,14 @@ class Process:
         """Wait for the end that was asked for, and enforce it when time is up."""
         if self._popen is None:
             return
-        try:
-            self._popen.wait(self.program.stop_timeout_s if timeout_s is None else timeout_s)
-        except subprocess.TimeoutExpired:
+        left_s = self.program.stop_timeout_s if timeout_s is None else timeout_s
+        ends, hurried = time.monotonic() + left_s, False
+        while self._popen.poll() is None and time.monotonic() < ends:
+            if _hurry.is_set() and not hurried:
+                hurried, ends = True, min(ends, time.monotonic() + HURRY_S)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(max(0.0, min(POLL_S, ends - time.monotonic())))
+        if self._popen.poll() is None:
             log.warning("%s did not stop in time and is killed", self.program.name)
             os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
@@ -198,6 +225,9 @@ class Process:
         for one in self._sockets:
             one.close()
         self._sockets = []
+
+    def _last_words(self) -> str:
+        return next((line for line in reversed(self.tail().splitlines()) if line.strip()), "")
 
     def tail(self, lines: int = 15) -> str:
         """The end of its log."""
@@ -227,12 +257,14 @@ class Supervisor:
         for process in self.processes.values():
             process.look_after()
 
-    def wait_until_ready(self, timeout_s: float = inf) -> None:
-        """Keep all running until all are ready. Raises CannotStart, NotReady when time is up."""
+    def wait_until_ready(self, timeout_s: float = inf, but: Collection[Process] = ()) -> None:
+        """Keep all running until all are ready, or all but these. Raises CannotStart, NotReady when
+        time is up."""
         ends = time.monotonic() + timeout_s
+        awaited = [one for one in self.processes.values() if one not in but]
         for process in self.processes.values():
             process.deaths = 0
-        while waiting := [one for one in self.processes.values() if not one.is_ready()]:
+        while waiting := [one for one in awaited if not one.is_ready()]:
             self.look_after()
             for process in self.processes.values():
                 if process.deaths >= START_TRIES:

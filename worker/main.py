@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
+from contextlib import suppress
 
 import cv2
 from redis import Redis
 from redis.exceptions import RedisError
 
 from pipeline.connection import connect, explain
+from pipeline.queue import start_failures
 from pipeline.settings import Settings
 from telemetry import catalogue, gpu, setup
 from telemetry.setup import Telemetry
 from worker.loop import BatchWorker, log
 from worker.model.session import Detector
 from worker.watchdog import begin_anew
+
+#: Seconds to tell frontends whether this worker starts.
+NOTE_S = 2.0
 
 
 def run(settings: Settings) -> None:
@@ -29,7 +35,11 @@ def run(settings: Settings) -> None:
     # Decoding shares the cores with inference; OpenCV would otherwise take all of them.
     cv2.setNumThreads(settings.inference_threads)
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
-    detector = Detector(settings)
+    try:
+        detector = Detector(settings)
+    except Exception as error:
+        _note(connection, start_failures.reason(error))
+        raise
     telemetry = setup.start(catalogue.SERVICE_WORKER)
     stopped = True
     gpu.observe(telemetry.instruments)
@@ -45,6 +55,7 @@ def run(settings: Settings) -> None:
             settings.inference_threads,
             detector.batch_max,
         )
+        _note(connection)
         stopped = worker.work()
     finally:
         telemetry.shutdown()
@@ -53,6 +64,19 @@ def run(settings: Settings) -> None:
         begin_anew()
     if worker.stalled:  # Python would wait for a thread that may take hours
         os._exit(0)
+
+
+def _note(connection: Redis, why: str = "") -> None:
+    """Tell frontends that this worker does not start, or that it has. Not at any price: Redis may
+    be away."""
+
+    def note() -> None:
+        with suppress(RedisError):
+            start_failures.note(connection, why)
+
+    noting = threading.Thread(target=note, name="note", daemon=True)
+    noting.start()
+    noting.join(NOTE_S)
 
 
 def _worker(

@@ -216,12 +216,20 @@ async def readyz(request: Request) -> Response:
         retry = {"Retry-After": str(RETRY_AFTER_S)}
         reason = reason if details else "not ready; whoever has a key is told why"
         return problem(kind.code, kind.title, kind.status, reason, retry)
-    return _json(Ready(workers=len(status.snapshot.workers) if details else None))
+    seen = status.snapshot
+    return _json(
+        Ready(
+            workers=len(seen.workers) if details else None,
+            not_started=seen.not_started if details else [],
+        )
+    )
 
 
 class Ready(BaseModel):
     status: str = "ready"
     workers: int | None = Field(None, exclude_if=lambda count: count is None)
+    #: Workers that do not start though others are ready, and why.
+    not_started: list[str] = Field([], exclude_if=lambda lines: not lines)
 
 
 def _json(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:

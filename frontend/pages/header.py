@@ -18,6 +18,8 @@ PAGES = {"detect": "./", "monitor": "monitor", "traces": "traces", "report": "re
 FOR: dict[str, Role] = {
     "detect": "detect", "monitor": "read", "traces": "read", "report": "read",
 }  # fmt: skip
+#: Workers that do not start of which the line says why.
+FAILURES_MOST = 2
 
 
 class State(BaseModel):
@@ -66,7 +68,7 @@ def router() -> APIRouter:
         request: Request, accept_language: Annotated[str | None, Header()] = None
     ) -> Seen:
         who = principal(request.scope)
-        seen = state(request.app.state.status.snapshot, accept_language)
+        seen = state(request.app.state.status.snapshot, accept_language, details=bool(who.roles))
         return Seen(
             ready=seen.ready,
             text=seen.text,
@@ -78,15 +80,19 @@ def router() -> APIRouter:
     return routes
 
 
-def state(snapshot: Snapshot, accept_language: str | None) -> State:
-    """One line about workers, model and queue."""
+def state(snapshot: Snapshot, accept_language: str | None, *, details: bool = True) -> State:
+    """One line about workers, model and queue; `details` are for who may see the service."""
     words = texts(accept_language)
     if snapshot.problem:
         return State(ready=False, text=words["status.redis"])
     queue = words["status.queue"].format(depth=sum(snapshot.depth.values()))
+    failures = [
+        words["status.not_started"].format(host=one.host, reason=one.reason)
+        for one in snapshot.start_failures[: FAILURES_MOST if details else 0]
+    ]
     if not snapshot.workers:
-        return State(ready=False, text=f"{words['status.none']} · {queue}")
+        return State(ready=False, text=" · ".join([words["status.none"], *failures, queue]))
     count, first = len(snapshot.workers), snapshot.workers[0]
     workers = words["status.workers.one" if count == 1 else "status.workers"].format(count=count)
     model = words["status.model"].format(model=first.model, provider=first.provider)
-    return State(ready=True, text=f"{workers} · {model} · {queue}")
+    return State(ready=True, text=" · ".join([workers, *failures, model, queue]))

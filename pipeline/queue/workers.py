@@ -14,6 +14,9 @@ from rq.defaults import RQ_KEY_PREFIX
 
 from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Tally, nobody
+from pipeline.queue.start_failures import KEPT as START_FAILURES_KEPT
+from pipeline.queue.start_failures import KEY as START_FAILURES_KEY
+from pipeline.queue.start_failures import StartFailure, fresh
 
 #: Workers that are looked at; more than that are not registered in earnest.
 WORKERS_MAX = 1024
@@ -52,6 +55,8 @@ class Census:
     #: Seconds that the first job of each queue has waited.
     oldest_age_s: dict[str, float] = field(default_factory=dict)
     workers: tuple[WorkerState, ...] = ()
+    #: Workers that were tried lately and did not start.
+    start_failures: tuple[StartFailure, ...] = ()
 
 
 def facts(*, model: str, provider: str, fallback: bool, labels: Sequence[str],
@@ -78,8 +83,10 @@ async def look(redis: Redis, tally: Tally = nobody) -> Census:
         pipe.llen(key)
         pipe.lindex(key, 0)
     pipe.srandmember(WORKERS_KEY, WORKERS_MAX)  # all, where there are no more
+    pipe.lrange(START_FAILURES_KEY, 0, START_FAILURES_KEPT - 1)
     pipe.time()
-    *queues, members, (seconds, microseconds) = _settled(await pipe.execute(raise_on_error=False))
+    answers = _settled(await pipe.execute(raise_on_error=False))
+    *queues, members, failures, (seconds, microseconds) = answers
     keys = sorted(key for key in members or () if _KEY.fullmatch(key))
     refused = len(members or ()) - len(keys)
     for job_id in queues[1::2]:
@@ -106,6 +113,7 @@ async def look(redis: Redis, tally: Tally = nobody) -> Census:
             for name, at in zip(QUEUES.values(), found[: len(QUEUES)], strict=True)
         },
         workers=tuple(workers),
+        start_failures=fresh(failures or (), now_s),
     )
 
 

@@ -112,7 +112,7 @@ def _down(options: argparse.Namespace) -> None:
 
 
 def _scale(options: argparse.Namespace) -> None:
-    commands.scale(options.home, options.workers)
+    commands.scale(options.home, options.workers, print)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -77,11 +77,12 @@ def frontend(at: Layout, probe: str = "/healthz") -> Program:
 
 
 def worker(at: Layout, number: int) -> Program:
-    """One worker. It has no address: the frontend's /readyz tells when one is ready."""
+    """One worker. It has no address: it is ready when it is registered in Redis."""
     return Program(
         name=f"worker-{number}",
         command=[_damoscope(), "worker"],
         environment=environment(at, "worker"),
+        ready=health.worker(at.redis_url),
         stop_order=1,
         stop_timeout_s=60.0,
     )

@@ -25,6 +25,8 @@ from run.stack.ports import HOST, Ports
 
 STATE = "state.json"
 WORKERS = "workers"
+#: Seconds that workers may take to load their model.
+SCALE_TIMEOUT_S = 180.0
 #: Starting may build the binaries first.
 START_TIMEOUT_S = 1800.0
 
@@ -111,11 +113,39 @@ def _check_free(home: Path) -> None:
         )
 
 
-def scale(home: Path, workers: int) -> None:
-    """Set the number of workers of the running stack."""
+def scale(home: Path, workers: int, say: Callable[[str], None]) -> None:
+    """Set the number of workers of the running stack, and wait until those are ready.
+
+    Raises ConfigurationError when some do not start, or not in time; they are tried on.
+    """
     if not _running(home):
         raise ConfigurationError("no stack runs here; `make stack` starts one")
     (home / WORKERS).write_text(str(workers))
+    wanted = {f"worker-{number}" for number in range(1, workers + 1)}
+    said: set[str] = set()
+    deadline = time.monotonic() + SCALE_TIMEOUT_S
+    while True:
+        if not (state := _running(home)):
+            raise ConfigurationError(f"the stack ended, see {home / 'supervisor.log'}")
+        running = {name for name in state["processes"] if name.startswith("worker-")}
+        ready = wanted & set(state.get("ready", ()))
+        problems = {name: why for name, why in state.get("problems", {}).items() if name in wanted}
+        for name in sorted(ready - said):
+            say(f"  {name:<14} ready")
+        said |= ready
+        late = time.monotonic() > deadline
+        if running == wanted and (late or ready | problems.keys() == wanted):
+            break
+        if late:
+            raise ConfigurationError(f"the stack did not follow in {SCALE_TIMEOUT_S:.0f} s")
+        time.sleep(0.2)
+    if ready != wanted:
+        why = {name: problems.get(name, "not ready yet") for name in sorted(wanted - ready)}
+        lines = "".join(f"\n  {name:<14} {reason}" for name, reason in why.items())
+        raise ConfigurationError(
+            f"{len(why)} of {workers} worker(s) did not start, and are tried on; their logs are in "
+            f"{home / 'log'}:{lines}"
+        )
 
 
 def status(home: Path) -> dict[str, Any]:
@@ -144,6 +174,10 @@ def _write_state(home: Path, stack: Stack) -> None:
         "pid": os.getpid(),
         "ports": vars(stack.ports),
         "processes": {name: process.pid for name, process in stack.processes.items()},
+        "ready": [name for name, process in stack.processes.items() if process.is_ready()],
+        "problems": {
+            name: process.problem for name, process in stack.processes.items() if process.problem
+        },
     }
     new = home / f"{STATE}.new"
     new.write_text(json.dumps(state, indent=2))

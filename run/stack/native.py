@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -74,10 +74,11 @@ class Stack:
     ) -> None:
         self.stop()
 
-    def start(self, *programs: Program) -> None:
-        """Start programs together, then wait until all are ready."""
+    def start(self, *programs: Program, together: Sequence[Program] = ()) -> None:
+        """Start programs, and others together with them, then wait until the former are ready."""
         started = self.supervisor.start(*programs)
-        self.supervisor.wait_until_ready(READY_S)
+        others = self.supervisor.start(*together)
+        self.supervisor.wait_until_ready(READY_S, but=others)
         for process in started:
             self.say(f"  {process.program.name:<14} ready ({process.ready_after_s:.1f} s)")
 
@@ -85,16 +86,17 @@ class Stack:
         """Start frontend, watcher and this many workers; wait until one can take an image."""
         self.start(
             app.frontend(self.layout, "/readyz" if workers else "/healthz"),
-            *self._workers(workers),
             app.watcher(self.layout),
+            together=self._workers(workers),
         )
 
     def scale(self, workers: int) -> None:
-        """Run exactly this many workers; those too many finish their batch first."""
+        """Run exactly this many workers; those too many finish their batch first. Does not wait for
+        those that are new."""
         wanted = {program.name: program for program in self._workers(workers)}
         running = {name for name in self.processes if name.startswith("worker-")}
         self.supervisor.stop(running - wanted.keys())
-        self.start(*(program for name, program in wanted.items() if name not in running))
+        self.supervisor.start(*(program for name, program in wanted.items() if name not in running))
 
     def _workers(self, count: int) -> list[Program]:
         return [app.worker(self.layout, number) for number in range(1, count + 1)]

@@ -14,9 +14,19 @@ import pytest
 
 from pipeline.errors import ConfigurationError
 from run.health import Check, always
-from run.processes import START_TRIES, CannotStart, NotReady, Process, Program, Supervisor
+from run.processes import (
+    RAN_WELL_S,
+    RESTART_S,
+    START_TRIES,
+    CannotStart,
+    NotReady,
+    Process,
+    Program,
+    Supervisor,
+)
 from tests.paths import ROOT
-from tests.servers import eventually, run
+from tests.servers import Process as ServerProcess
+from tests.servers import eventually, left_running, run
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
@@ -36,7 +46,7 @@ def program(code: str, name: str = "p", **options: Any) -> Program:
 def says(folder: Path, text: str = "up", name: str = "p") -> Check:
     """Ready once the program's log has this text."""
     log = folder / f"{name}.log"
-    return lambda: log.exists() and text in log.read_text()
+    return lambda _: log.exists() and text in log.read_text()
 
 
 def alive(pid: int | None) -> bool:
@@ -59,11 +69,59 @@ def test_what_dies_is_started_again(supervisor: Supervisor, tmp_path: Path) -> N
 def test_what_cannot_start_is_named(supervisor: Supervisor) -> None:
     """After a few tries, with the end of what it printed."""
     supervisor.start(program(SLEEP, "well"), program("raise SystemExit('no such model')"))
-    supervisor.start(program(SLEEP, "slow", ready=lambda: False))
+    supervisor.start(program(SLEEP, "slow", ready=lambda _: False))
     with pytest.raises(CannotStart, match=r"(?s)^p does not start.*no such model") as raised:
         supervisor.wait_until_ready()
     assert raised.value.exit_code == 1
     assert supervisor.processes["p"].deaths == START_TRIES
+
+
+def test_what_ends_again_and_again(
+    supervisor: Supervisor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Is tried after pauses that double, up to a minute, and is said not to start, once. When it
+    has run well, neither is so any more."""
+    (process,) = supervisor.start(program("print('no model'); raise SystemExit(3)"))
+    pauses: list[float] = []
+
+    def look() -> bool:
+        before = process._delay_s
+        process.look_after()
+        if process._due is not None:
+            if process._delay_s != before:
+                pauses.append(before)
+            process._due = 0.0  # it is time
+        return process._delay_s == RESTART_S[1]
+
+    eventually(look, "the longest pause")
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 32]
+    assert process.problem == "exit code 3: no model"
+    assert caplog.text.count("p does not start: it ended 3 times in a row") == 1
+    process.join()
+    process.program = program(SLEEP)
+    process.start()
+    process._began -= RAN_WELL_S
+    process.look_after()
+    assert (process.problem, process._delay_s) == ("", RESTART_S[0])
+
+
+def test_a_second_signal(tmp_path: Path) -> None:
+    """Has everything stop at once, and leaves nothing behind either."""
+    code = (
+        "import pathlib, sys; from run.processes import *\n"
+        "stop_on_signals(); supervisor = Supervisor()\n"
+        f"command = [sys.executable, '-c', {STUBBORN!r}]\n"
+        "supervisor.start(Program('p', command, stop_timeout_s=600))\n"
+        "try: supervisor.keep_running()\n"
+        "except Stopped: print('stopping', flush=True); supervisor.stop()\n"
+    )
+    with ServerProcess([sys.executable, "-c", code], tmp_path) as process:
+        process.wait_for("up")
+        process.send(signal.SIGINT)
+        process.wait_for("stopping")
+        process.send(signal.SIGINT)
+        assert process.wait() == 0
+        assert left_running(tmp_path) == []
 
 
 def test_what_says_that_it_cannot_work(supervisor: Supervisor) -> None:
@@ -77,7 +135,7 @@ def test_what_says_that_it_cannot_work(supervisor: Supervisor) -> None:
 
 def test_what_is_not_ready_in_time_is_named(supervisor: Supervisor) -> None:
     """And goes on running, so that one can wait for longer."""
-    (process,) = supervisor.start(program(SLEEP, ready=lambda: False))
+    (process,) = supervisor.start(program(SLEEP, ready=lambda _: False))
     with pytest.raises(NotReady, match="p is not ready after 0 s"):
         supervisor.wait_until_ready(0)
     assert alive(process.pid)
