@@ -203,8 +203,8 @@ def test_every_server_is_scraped(stack: Stack, servers: Servers) -> None:
     assert Counter(row["metric"]["job"] for row in up) == Counter(
         ["alertmanager", "damoscope", "jaeger", "otel-collector", "prometheus"]
     )
-    assert health.http(f"http://{HOST}:{stack.ports.collector_health}/")()
-    assert health.http(f"http://{HOST}:{stack.ports.jaeger_health}/status")()
+    assert health.http(f"http://{HOST}:{stack.ports.collector_health}/")(0)
+    assert health.http(f"http://{HOST}:{stack.ports.jaeger_health}/status")(0)
     # The names that alerts and dashboard use for the collector's own counters.
     assert servers.value("sum(otelcol_receiver_accepted_spans_total)")
     assert servers.value("sum(otelcol_exporter_sent_spans_total)")
