@@ -39,7 +39,8 @@ def _line(rule: Rule) -> str:
     over = f" over {duration(rule.window)}" if rule.window else ""
     for_s = f" for {duration(rule.for_s)}" if rule.for_s else ""
     threshold = shown(rule.threshold, rule.figure.unit)
+    off = "" if rule.enabled else "  (enabled: false)"
     return (
         f"{rule.severity:<8} {rule.name}: {rule.metric}{where}{over} "
-        f"{rule.comparison} {threshold}{for_s}"
+        f"{rule.comparison} {threshold}{for_s}{off}"
     )

@@ -107,7 +107,7 @@ class Evaluator:
         try:
             values = {
                 rule.name: rule.figure.measure(self._metrics, rule.asked, now_s)
-                for rule in self._rules.rules
+                for rule in self._rules.enabled
             }
         except Unavailable as error:
             self._ledger.fail(str(error))
@@ -115,7 +115,7 @@ class Evaluator:
             return
         new = {
             rule.name: advance(rule, standings.get(rule.name, Standing()), values[rule.name], now_s)
-            for rule in self._rules.rules
+            for rule in self._rules.enabled
         }
         self._record(new, now_s)
         self._ledger.save(new, now_s)
@@ -127,7 +127,7 @@ class Evaluator:
         and finds its episode open already.
         """
         going_on = self._ledger.open()
-        for rule in self._rules.rules:
+        for rule in self._rules.enabled:
             standing, episode = standings[rule.name], going_on.pop(rule.name, None)
             if standing.state == "firing":
                 self._fires(rule, standing, episode, now_s)
@@ -135,7 +135,7 @@ class Evaluator:
                 ended = episode.model_copy(update={"resolved_at": now_s})
                 self._announcer.resolved(ended, now_s, rule, unmeasured=standing.value is None)
                 self._ledger.end(rule.name, ended)
-        for key, episode in going_on.items():  # of a rule that is no more
+        for key, episode in going_on.items():  # of a rule that is no more, or switched off
             self._ledger.end(key, episode.model_copy(update={"resolved_at": now_s}))
 
     def _fires(self, rule: Rule, standing: Standing, episode: Episode | None, now_s: float) -> None:

@@ -13,6 +13,7 @@ from monitoring.alerts.rules import Rule, Rules
 from monitoring.alerts.schema import Alert, Alerts, Episode
 from monitoring.alerts.states import Standing
 from monitoring.alerts.units import shown
+from monitoring.alerts.watching import watches
 from monitoring.messages import Message
 from pipeline.errors import Unavailable
 
@@ -41,8 +42,7 @@ def overview(
         else _of_prometheus(prometheus_url, going_on)
     )
     alerts = [
-        _alert(rule, view.standings.get(rule.name, Standing()), going_on.get(rule.name))
-        for rule in rules.rules
+        _alert(rule, _of(rule, view.standings), going_on.get(rule.name)) for rule in rules.rules
     ]
     alerts += [
         _foreign(each, view.standings[each.name], going_on.get(each.name))
@@ -67,6 +67,11 @@ def overview(
         silences=silences,
         channels=list(channels),
     )
+
+
+def _of(rule: Rule, standings: Mapping[str, Standing]) -> Standing:
+    """A rule that is switched off stands nowhere, whatever it did before."""
+    return standings.get(rule.name, Standing()) if rule.enabled else Standing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,10 @@ def _alert(rule: Rule, standing: Standing, episode: Episode | None) -> Alert:
         threshold=rule.threshold,
         for_s=rule.for_s,
         severity=rule.severity,
-        message=rule.text(rule.message, standing.value),
+        enabled=rule.enabled,
+        message=watches(rule)
+        if standing.state == "inactive"
+        else rule.text(rule.message, standing.value),
         action=rule.text(rule.action, standing.value),
         card=rule.figure.card,
         state=standing.state,

@@ -55,7 +55,7 @@ _Dumper.add_representer(_Expression, _block)
 
 def render(rules: Rules) -> str:
     """The text of a rule file that Prometheus reads."""
-    return HEADER + _group("damoscope-alerts", [_rule(rule) for rule in rules.rules])
+    return HEADER + _group("damoscope-alerts", [_rule(rule) for rule in rules.enabled])
 
 
 def render_figures() -> str:

@@ -68,6 +68,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
+    #: False: it is shown as switched off, and nobody evaluates it.
+    enabled: bool = True
     metric: str
     #: Only what has these attributes, such as `stage: inference`.
     where: dict[str, str] = Field(default_factory=dict)
@@ -174,6 +176,11 @@ class Rules(BaseModel):
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{', '.join(sorted(twice))}: two rules of one name")
         return rules
+
+    @property
+    def enabled(self) -> list[Rule]:
+        """Those that are evaluated."""
+        return [rule for rule in self.rules if rule.enabled]
 
     def find(self, name: str) -> Rule | None:
         """The rule of this name."""

@@ -30,7 +30,9 @@ class Alert(BaseModel):
     threshold: float | None
     for_s: float
     severity: Severity
-    #: With the value filled in, while there is one.
+    #: False for a rule that is switched off in the file of rules.
+    enabled: bool = True
+    #: What is wrong, with the value filled in; what the rule watches while it is inactive.
     message: Message
     #: What to do about it; empty where the rule does not say.
     action: Message = Message(en="", zh="")

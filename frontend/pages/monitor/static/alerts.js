@@ -149,7 +149,7 @@ function history(alerts) {
 function rules(alerts) {
   const rows = alerts.alerts.map((alert) => `<tr data-rule="${escape(alert.name)}"><td><b>${escape(alert.name)}</b><br>`
     + `<span class="ds-muted">${escape(message(alert.message))}</span></td>`
-    + `<td><span class="ds-state-of ${escape(alert.state)}">${escape(text(`alert.${alert.state}`))}</span></td>`
+    + `<td><span class="ds-state-of ${escape(alert.state)}">${escape(text(alert.enabled ? `alert.${alert.state}` : "alert.off"))}</span></td>`
     + `<td>${escape(measured(alert.value, alert.unit))}</td><td>${escape(condition(alert))}<br><span class="ds-muted">${
       escape(lasting(alert))}</span></td>`
     + `<td>${escape(text(`severity.${alert.severity}`))}</td></tr>`);
