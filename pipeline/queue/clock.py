@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+#: Nanoseconds by which the time of day has moved against the time that passed, where it was set.
+STEP_NS = 50_000_000
+
 
 class RedisClock:
     """How far a clock of this process is ahead of Redis'.
@@ -22,3 +27,16 @@ class RedisClock:
             self.ahead_ns = (least + most) // 2
         self.ahead_ns = min(max(self.ahead_ns, least), most)
         return self.ahead_ns
+
+
+class Steps:
+    """Notices when this host's time of day is set, forward or back."""
+
+    def __init__(self) -> None:
+        self._difference_ns = time.time_ns() - time.monotonic_ns()
+
+    def happened(self) -> bool:
+        """Whether it was set since this was last asked."""
+        before_ns = self._difference_ns
+        self._difference_ns = time.time_ns() - time.monotonic_ns()
+        return abs(self._difference_ns - before_ns) > STEP_NS

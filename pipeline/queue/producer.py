@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
-from pipeline.queue.clock import RedisClock
+from pipeline.queue.clock import RedisClock, Steps
 from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso, script
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.messages import error_from_exc_string, unpack_exc
@@ -47,6 +47,7 @@ class Producer:
         self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
         #: This host's clock beside Redis'; None before the first job.
         self._clock: RedisClock | None = None
+        self._steps = Steps()
 
     async def store_image(self, job_id: str, data: bytes) -> None:
         """Store the encoded image under the job's own key."""
@@ -65,7 +66,7 @@ class Producer:
         `meta` carries the trace context, and its `trace_id`; `reply_to` is the channel the reply
         is published on; `ttl_s` after this, by Redis' clock, no worker begins the job any more.
         """
-        if self._clock is None:
+        if self._steps.happened() or self._clock is None:
             self._clock = await self._compared()
         clock, sent_ns = self._clock, time.time_ns()
         ahead_ns = clock.ahead_ns or 0
