@@ -71,6 +71,8 @@ def explain(error: BaseException) -> str:
         return "the Sentinels refuse our user or password" if refused else "no Sentinel answers"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "Redis' certificate is not trusted"
+    if "No space left on device" in text:
+        return "the disk of Redis is full"
     if text.startswith(("NOAUTH", "WRONGPASS", "HELLO must be called")):
         error = refusals.AuthenticationError()
     for kinds, sentence in _SENTENCES:
