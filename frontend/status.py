@@ -38,7 +38,7 @@ class Snapshot(Census):
         """Why no image can be detected now; empty when it can."""
         if self.problem:
             return self.problem
-        return "" if self.workers else "; ".join(["no worker is ready", *self.not_started])
+        return "" if self.workers else "no worker is ready"
 
     @property
     def not_started(self) -> list[str]:

@@ -214,7 +214,8 @@ async def readyz(request: Request) -> Response:
     stopping = request.app.state.detection.stopping
     if reason := "the service stops" if stopping else status.snapshot.not_ready:
         retry = {"Retry-After": str(RETRY_AFTER_S)}
-        reason = reason if details else "not ready; whoever has a key is told why"
+        lines = [reason, *status.snapshot.not_started]
+        reason = "; ".join(lines) if details else "not ready; whoever has a key is told why"
         return problem(kind.code, kind.title, kind.status, reason, retry)
     seen = status.snapshot
     return _json(
