@@ -23,8 +23,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from frontend.clients import Clients
 from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.limits import Limiter
-from frontend.replies import Replies
+from frontend.replies import Replies, read_state
 from frontend.status import Status
+from frontend.withdrawals import Withdrawals
 from pipeline import errors
 from pipeline.connection import explain
 from pipeline.images import inspect
@@ -65,8 +66,17 @@ class ImageRequest:
     timeout_s: float | None = TIMEOUT_S
     #: The first byte by `time.monotonic`.
     began_s: float = field(default_factory=time.monotonic)
+    #: Returns once the client has hung up, and not before.
+    gone: Callable[[], Awaitable[object]] | None = None
+    #: Who sends the answer says by `delivered` whether it went out. Otherwise the result counts as
+    #: delivered once it is there.
+    sends: bool = False
     #: Set once the job exists.
     job_id: str | None = None
+    #: The job's way into the queue, which ends whatever becomes of the request.
+    enqueuing: asyncio.Task[None] | None = None
+    #: How it ended, once that is counted.
+    outcome: str | None = None
     #: Whether a worker has answered, be it with an error.
     answered: bool = False
 
@@ -99,6 +109,7 @@ class DetectionService:
         self._replies = replies
         self._status = status
         self._limiter = limiter
+        self._withdrawals = Withdrawals(producer)
         self._clients = clients
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
@@ -113,6 +124,28 @@ class DetectionService:
     async def submit(self, request: ImageRequest) -> str:
         """Enqueue one image and return its job id without waiting."""
         return await self._counted(request, self._to_queue(request, reply_to=""))
+
+    def delivered(self, request: ImageRequest, arrived: bool) -> None:
+        """The answer of a request that `sends` has gone out, or its client has gone before: then it
+        is no success, and nobody knows of a job that was accepted."""
+        if not arrived and request.job_id and not request.answered:
+            self._withdrawals.later(request.job_id, request.enqueuing)
+        self._count(request, "ok" if arrived else errors.Cancelled.outcome)
+
+    async def withdraw(self, job_id: str, who: Principal) -> JobState:
+        """Take an image back, for its owner. Raises NotFound, AlreadyDone or Unavailable."""
+        state = await self.state(job_id, who)
+        try:
+            where = await self._withdrawals.now(job_id, tell=True)
+            if where == "ended":
+                raise errors.AlreadyDone(f"job {job_id} is done: its image cannot be withdrawn")
+            if where == "gone":
+                raise no_job(job_id)
+            return await self._producer.state(job_id) if state.status != "cancelled" else state
+        except RedisError as error:
+            raise self._away(error) from error
+        except TimeoutError:
+            raise errors.Unavailable("Redis does not answer; try again shortly") from None
 
     @property
     def in_hand(self) -> int:
@@ -171,54 +204,84 @@ class DetectionService:
 
     async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:
         """Count and time a request, whatever becomes of it, inside its span."""
-        here = set_span_in_context(request.span)
-        outcome = "failed"
         self._active += 1
         try:
             result = await work
-            outcome = "ok"
-            return result
         except errors.DamoscopeError as error:
-            outcome = error.outcome
             spans.fail(request.span, error)
             if not request.answered:  # the worker has said why
-                logs.refusal(log, here, error)
+                logs.refusal(log, set_span_in_context(request.span), error)
+            self._count(request, error.outcome)
             raise
-        finally:
-            labels = {"outcome": outcome, "route": request.route}
-            request.span.set_attributes(
-                {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
-                | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
-                | ({catalogue.ATTR_ENDUSER_ID: request.who.name} if request.who.known else {})
-            )
-            duration_s = (time.time_ns() - request.received_ns) / 1e9
-            self._active -= 1
-            self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
-            if client := self._clients.name(request.client, known=request.who.known):
-                self._instruments.add(
-                    catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here
-                )
-            self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)
+        except asyncio.CancelledError:  # by who asked for it, or because the service stops
+            kind = errors.Unavailable if self._stopping else errors.Cancelled
+            self._count(request, kind.outcome)
+            raise
+        except BaseException:
+            self._count(request, "failed")
+            raise
+        if not request.sends:
+            self._count(request, "ok")
+        return result
+
+    def _count(self, request: ImageRequest, outcome: str) -> None:
+        """How a request ended, once."""
+        if request.outcome is not None:
+            return
+        request.outcome = outcome
+        here = set_span_in_context(request.span)
+        labels = {"outcome": outcome, "route": request.route}
+        request.span.set_attributes(
+            {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
+            | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
+            | ({catalogue.ATTR_ENDUSER_ID: request.who.name} if request.who.known else {})
+        )
+        duration_s = (time.time_ns() - request.received_ns) / 1e9
+        self._active -= 1
+        self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
+        if client := self._clients.name(request.client, known=request.who.known):
+            self._instruments.add(catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here)
+        self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)
 
     async def _to_result(self, request: ImageRequest) -> bytes:
-        future = None
+        job_id = uuid4().hex
+        watch = None
         try:
             async with asyncio.timeout(request.left_s):
-                job_id = uuid4().hex
                 future = self._replies.expect(job_id)
                 await self._to_queue(request, reply_to=self._replies.channel, job_id=job_id)
                 self._replies.enqueued(job_id)
+                if request.gone is not None:
+                    watch = asyncio.create_task(_hung_up(request.gone, future))
                 reply = await future
         except TimeoutError:
-            raise errors.DetectionTimeout(
-                f"no result within {request.timeout_s:g} s; the image stays in the queue"
-                if request.job_id
-                else f"the upload was not complete within {request.timeout_s:g} s"
-            ) from None
+            reply = await self._too_late(request, job_id)
+        except (errors.Cancelled, asyncio.CancelledError):
+            self._withdrawals.later(job_id, request.enqueuing)
+            raise
         finally:
-            if future is not None:
-                self._replies.forget(job_id)
+            self._replies.forget(job_id)
+            if watch is not None:
+                watch.cancel()
         return self._answer(request, reply)
+
+    async def _too_late(self, request: ImageRequest, job_id: str) -> Reply:
+        """Nobody waits any longer: the image is withdrawn. Raises DetectionTimeout, unless the
+        reply came at the same moment."""
+        if request.enqueuing is None:
+            raise errors.DetectionTimeout(
+                f"the upload was not complete within {request.timeout_s:g} s"
+            )
+        what = "no worker begins the image any more"  # which is past its deadline
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            where = await self._withdrawals.now(job_id, request.enqueuing)
+            if where == "ended":
+                return read_state(await self._producer.state(job_id))
+            if where == "started":
+                what = "the image was withdrawn, and what comes of it is dropped"
+            else:
+                what = "the image was withdrawn"
+        raise errors.DetectionTimeout(f"no result within {request.timeout_s:g} s; {what}")
 
     def _answer(self, request: ImageRequest, reply: Reply) -> bytes:
         request.answered = True
@@ -242,10 +305,13 @@ class DetectionService:
             await self._clients.prepare()
             await self._limiter.check(request.client)
             info, upload_ms = await self._upload(request, job_id, here)
-            await self._enqueue(request, job_id, info, upload_ms, reply_to, here)
+            # A task, so that it is over before the image is withdrawn, should the client go.
+            request.enqueuing = asyncio.create_task(
+                self._enqueue(request, job_id, info, upload_ms, reply_to, here)
+            )
+            await asyncio.shield(request.enqueuing)
         except RedisError as error:
             raise self._away(error) from error
-        request.job_id = job_id
         return job_id
 
     async def _upload(
@@ -331,8 +397,17 @@ class DetectionService:
             away = self._away(error)
             spans.fail(span, away, record_exception=True)
             raise away from error
+        else:
+            request.job_id = job_id
         finally:
             span.end()
+
+
+async def _hung_up(gone: Callable[[], Awaitable[object]], future: asyncio.Future[Reply]) -> None:
+    """Once the client has hung up, nobody waits for the reply."""
+    await gone()
+    if not future.done():
+        future.set_exception(errors.Cancelled("the client went away; the image was withdrawn"))
 
 
 def _meta(span: Span, here: Context, who: Principal) -> dict[str, str]:

@@ -146,8 +146,12 @@ class Replies:
                     log.exception("job %s cannot be looked up", job_id)
 
     def _settle(self, state: JobState) -> None:
-        if state.result is not None:
-            found = len(state.result.detections)
-            self._resolve(state.job_id, Reply(state.result.model_dump(), found))
-        elif state.error is not None:
-            self._resolve(state.job_id, Reply(error=state.error))
+        if state.result is not None or state.error is not None:
+            self._resolve(state.job_id, read_state(state))
+
+
+def read_state(state: JobState) -> Reply:
+    """The reply that a job which has ended gave."""
+    if state.result is None:
+        return Reply(error=state.error)
+    return Reply(state.result.model_dump(), len(state.result.detections))

@@ -169,8 +169,26 @@ class Unavailable(DamoscopeError):
     outcome = "rejected"
 
 
+class Cancelled(DamoscopeError):
+    """The image was withdrawn: its client hung up, or asked for it."""
+
+    status = 409
+    code = "cancelled"
+    title = "Image withdrawn"
+    outcome = "cancelled"
+
+
+class AlreadyDone(DamoscopeError):
+    """The job has its result, or its error: it is too late to withdraw its image."""
+
+    status = 409
+    code = "already_done"
+    title = "Too late to withdraw"
+    outcome = "invalid"
+
+
 class DetectionTimeout(DamoscopeError):
-    """No result within the caller's `timeout`; the job itself goes on."""
+    """No result within the caller's `timeout`; the image is withdrawn."""
 
     status = 504
     code = "timeout"

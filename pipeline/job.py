@@ -17,7 +17,7 @@ MAX_DETECTIONS = 500
 
 Count = Annotated[int, Field(ge=0, lt=2**40)]
 Threshold = Annotated[float, Field(ge=0, le=1)]
-JobStatus = Literal["queued", "started", "finished", "failed", "expired"]
+JobStatus = Literal["queued", "started", "finished", "failed", "expired", "cancelled"]
 Priority = Literal["high", "normal", "low"]
 
 

@@ -43,10 +43,10 @@ def refusal(
 ) -> None:
     """Say why an image has no result, as of the span in `context`: one line.
 
-    What is wrong with the image or the request is INFO, everything else WARNING; a failure comes
-    with the stack of what has caused it.
+    What is wrong with the image or the request, or was withdrawn, is INFO, everything else
+    WARNING; a failure comes with the stack of what has caused it.
     """
-    level = logging.INFO if error.outcome == "invalid" else logging.WARNING
+    level = logging.INFO if error.outcome in ("invalid", "cancelled") else logging.WARNING
     cause = error.__cause__ if error.outcome == "failed" else None
     token = attach(context)
     try:

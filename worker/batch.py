@@ -59,6 +59,10 @@ class BatchItem:
         """Give this image up; the others of its batch go on."""
         self.error, self.failed_stage = error, stage
 
+    def drop(self, error: DamoscopeError) -> None:
+        """Nobody wants the outcome any more: what was found counts for nothing."""
+        self.error, self.failed_stage, self.detections = error, None, Detections()
+
     def stage_ms(self, stage: str) -> float:
         """How long a stage took, in milliseconds; 0 when it did not run."""
         start, end = self.stages.get(stage, (0, 0))

@@ -26,8 +26,8 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
 from pipeline.connection import explain
-from pipeline.errors import DamoscopeError
-from pipeline.queue.consumer import Consumer, TakenJob
+from pipeline.errors import Cancelled, DamoscopeError
+from pipeline.queue.consumer import Consumer, Stored, TakenJob
 from pipeline.queue.keys import QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Kind
 from pipeline.queue.workers import LAST_FACT, facts
@@ -322,14 +322,16 @@ class BatchWorker(BaseWorker):
         finally:  # what cannot be stored is not kept from others any longer
             for item in items:
                 self._in_hand.pop(item.taken.execution_id, None)
-        for item in items:
+        for item, became in zip(items, stored, strict=True):
             item.stored_ns = item.taken.now_ns()
-        if not all(stored):
-            log.warning("%d result(s) came too late: others did the work", stored.count(False))
+            if became is Stored.WITHDRAWN:
+                item.drop(Cancelled("the image was withdrawn while it was worked on"))
+        if late := stored.count(Stored.TOO_LATE):
+            log.warning("%d result(s) came too late: others did the work", late)
         return [item for item, stands in zip(items, stored, strict=True) if stands]
 
     def _store(self, outcomes: list[tuple[TakenJob, bytes | DamoscopeError]],
-               work_s: float) -> list[bool]:  # fmt: skip
+               work_s: float) -> list[Stored]:  # fmt: skip
         for _ in range(FINISH_TRIES - 1):
             try:
                 return self._consumer.finish(outcomes, work_s)

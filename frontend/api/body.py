@@ -15,7 +15,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
 from frontend.server.bodies import take_memory
-from pipeline.errors import ImageTooLarge, InvalidImage, InvalidParameter, UnsupportedImage
+from frontend.server.protocol import scope_connection
+from pipeline.errors import (
+    Cancelled,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidParameter,
+    UnsupportedImage,
+)
 from pipeline.images import check_bytes
 
 if TYPE_CHECKING:
@@ -59,7 +66,10 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
             return b"".join([chunk async for chunk in chunks])
         return await _multipart(chunks, options.get(b"boundary", b""))
     except ClientDisconnect:
-        raise InvalidImage("the client went away before the upload was complete") from None
+        connection = scope_connection(request.scope)
+        if connection and connection.refusal:  # it is we who have ended it
+            raise connection.refusal from None
+        raise Cancelled("the client went away before the upload was complete") from None
 
 
 async def _bounded(stream: AsyncIterator[bytes], most: int, max_bytes: int) -> AsyncIterator[bytes]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field
+from starlette.types import Receive, Scope, Send
 
 from frontend.api import problems
 from frontend.api.body import FIELD, read_image
@@ -17,6 +18,8 @@ from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import TIMEOUT_S, DetectionService, ImageRequest
 from frontend.identity.principal import principal
 from frontend.server.bodies import free_memory
+from frontend.server.disconnects import disconnected
+from frontend.server.protocol import scope_connection
 from frontend.status import Status
 from pipeline import errors
 from pipeline.job import (
@@ -132,12 +135,34 @@ async def detect(
         if not waits:
             job_id = await detection.submit(asked)
             body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
-            return _json(Accepted(**body), 202, {"Location": _job_url(request, job_id)})
-        return Response(await detection.detect(asked), media_type="application/json")
+            accepted = Accepted(**body).model_dump_json()
+            headers = {"Location": _job_url(request, job_id)}
+            return Answer(accepted, 202, headers, detection, asked)
+        return Answer(await detection.detect(asked), 200, {}, detection, asked)
     except errors.DamoscopeError as error:
-        if asked.job_id and error.status in (503, 504):
+        if asked.job_id and error.status == 503:
             error.headers = {"Location": _job_url(request, asked.job_id)}
         raise
+
+
+class Answer(Response):
+    """An answer that counts once it has gone out, as what it is or as one that nobody got."""
+
+    media_type = "application/json"
+
+    def __init__(self, content: bytes | str, status: int, headers: dict[str, str],
+                 detection: DetectionService, asked: ImageRequest) -> None:  # fmt: skip
+        super().__init__(content, status, headers)
+        self._detection, self._asked = detection, asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        arrived = False
+        try:
+            await super().__call__(scope, receive, send)
+            connection = scope_connection(scope)
+            arrived = connection is None or await connection.delivered()
+        finally:
+            self._detection.delivered(self._asked, arrived)
 
 
 def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> ImageRequest:
@@ -149,6 +174,8 @@ def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> Image
         read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
         stored=lambda: free_memory(request.scope),
         options=query.options(),
+        gone=lambda: disconnected(request.receive),
+        sends=True,
         client=who.name,
         who=who,
         priority=query.priority,
@@ -187,6 +214,21 @@ async def on_invalid_parameter(request: Request, error: RequestValidationError) 
 async def job(request: Request, job_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]) -> Response:
     """State of a job, with its result or error once it has one. Jobs of others are not found."""
     state = await request.app.state.detection.state(job_id, principal(request.scope))
+    return _json(state, headers={"x-trace-id": state.trace_id} if state.trace_id else {})
+
+
+@router.delete(
+    JOB_PATH,
+    response_model=JobState,
+    summary="Withdraw an image",
+    responses=responses(errors.NotFound, errors.AlreadyDone, errors.Unavailable),
+)
+async def withdraw(
+    request: Request, job_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+) -> Response:
+    """Take a waiting image out of the queue; one that a worker has begun is finished, and its
+    result dropped. Who still waits for it is told. Jobs of others are not found."""
+    state = await request.app.state.detection.withdraw(job_id, principal(request.scope))
     return _json(state, headers={"x-trace-id": state.trace_id} if state.trace_id else {})
 
 

@@ -38,7 +38,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/favicon.ico", "open"),
     # The API.
     ("POST", "/api/v1/detect", "detect"),
-    ("GET", "/api/v1/jobs/{job_id}", "detect"),
+    ("GET DELETE", "/api/v1/jobs/{job_id}", "detect"),
     ("GET", "/api/v1/traces", "read"),
     ("GET", "/api/v1/traces/{trace_id}", "read"),
     ("GET", "/api/v1/stats", "read"),

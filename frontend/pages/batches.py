@@ -86,7 +86,7 @@ class Batches:
         return batch
 
     def stop(self, batch: Batch) -> None:
-        """Give a batch up: images that are in the queue are run, the others are not."""
+        """Give a batch up: its images that wait are withdrawn, and no more are begun."""
         if batch.task is not None:
             batch.task.cancel()
         self._all.pop(batch.id, None)

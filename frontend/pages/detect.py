@@ -22,7 +22,7 @@ from frontend.pages.controls import (
     photo_input,
 )
 from frontend.pages.detect_one import Runner
-from frontend.pages.events import ImageId, Threshold, scope_of
+from frontend.pages.events import ImageId, Threshold, hung_up, scope_of
 from frontend.pages.example_photos import Examples
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
@@ -119,7 +119,9 @@ class DetectPage:
         options = DetectOptions(score_threshold=score, iou_threshold=iou)
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
         with self.uploads.holding(upload):
-            outcome = await self.runner.run(upload, options, client(scope), principal(scope))
+            outcome = await self.runner.run(
+                upload, options, client(scope), principal(scope), gone=hung_up(request)
+            )
         if outcome.result is None:
             return error_line(outcome, words, self.links)
         self.results.add(outcome, owner(scope))

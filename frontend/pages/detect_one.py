@@ -4,6 +4,7 @@ as an image that comes by the HTTP API."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind, Tracer
@@ -41,9 +42,15 @@ class Runner:
         self._detection, self._tracer = detection, tracer
 
     async def run(
-        self, upload: Upload, options: DetectOptions, client: str, who: Principal = ANONYMOUS
+        self,
+        upload: Upload,
+        options: DetectOptions,
+        client: str,
+        who: Principal = ANONYMOUS,
+        gone: Callable[[], Awaitable[object]] | None = None,
     ) -> Outcome:
-        """Detect on one upload. Never raises: an error is an outcome too.
+        """Detect on one upload. Never raises: an error is an outcome too. The image is withdrawn
+        when `gone` returns, or this is cancelled.
 
         Its trace begins when its upload did, or now when it is run again.
         """
@@ -59,6 +66,7 @@ class Runner:
             options=options,
             client=client,
             who=who,
+            gone=gone,
         )
         try:
             result = DetectionResult.model_validate_json(await self._detection.detect(request))

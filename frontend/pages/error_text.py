@@ -37,7 +37,9 @@ _CHINESE = (
     (r"Redis takes no writes.*", "Redis 不接受写入，请稍后再试"),
     (r"Redis .*", "Redis 拒绝了请求，详情见服务日志"),
     (r"the service stops.*", "服务正在停止"),
-    (r"no result within ([\d.]+) s.*", "{0} 秒内没有结果，图片仍在队列中"),
+    (r"no result within ([\d.]+) s.*", "{0} 秒内没有结果，图片已撤回"),
+    (r"the image was withdrawn.*", "图片已撤回"),
+    (r"the client went away.*", "客户端已断开，图片已撤回"),
     (r"this client sends more than (.*)", "此客户端的请求超过了限额（{0}）"),
     (r"this client has (\d+) images here; try again later", "您已上传 {0} 张图片，请稍后再试"),
     (
@@ -69,6 +71,7 @@ CHINESE_KINDS = {
     "forbidden": "没有权限",
     "timeout": "未能及时完成",
     "expired": "图片在队列中等待过久，已被放弃",
+    "cancelled": "图片已撤回",
     "worker_lost": "处理这张图片的工作进程异常退出",
     "inference_failed": "模型推理出错",
 }

@@ -9,7 +9,7 @@ by the id that its upload was given.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, get_type_hints
 
 import gradio as gr
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from frontend.pages.browser import client
 from frontend.pages.slots import Slots
 from frontend.pages.uploads import ID
+from frontend.server.disconnects import disconnected
 from pipeline.errors import InvalidParameter
 
 #: Bytes of an event's body at most: the ids of 1,000 images are 33,000.
@@ -127,6 +128,13 @@ def scope_of(request: gr.Request) -> Scope:
     """The request that an event came with, as the layers before it left it."""
     assert request.request is not None
     return request.request.scope
+
+
+def hung_up(request: gr.Request) -> Callable[[], Awaitable[None]]:
+    """What returns once the browser has given an event up: its page was left, or asks anew."""
+    assert request.request is not None
+    receive = request.request.receive
+    return lambda: disconnected(receive)
 
 
 async def _body(request: Request) -> bytes:

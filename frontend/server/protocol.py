@@ -67,8 +67,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unsent: tuple[float, int] | None = None
         self._ends_at: float | None = None
         self._refusal: errors.DamoscopeError | None = None
+        #: The error with which it was ended.
+        self.refusal: errors.DamoscopeError | None = None
         #: Requests that have not been answered wholly, in their order: uvicorn knows the last.
         self._unanswered: deque[RequestResponseCycle] = deque()
+        #: Whether the connection ended before all answers had gone out.
+        self._cut_off = False
+        # So that writing is paused until the last byte has gone out: `delivered`.
+        transport.set_write_buffer_limits(0)
         if not self.all.admit(self, self.client[0] if self.client else ""):
             self.refuse(
                 errors.Unavailable("too many connections are open; try again shortly"), "refused"
@@ -77,7 +83,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.all.leave(self)
         self._abandon()
+        self._cut_off |= exc is not None or self.flow.write_paused
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        self._abandon()  # the transport closes now, and sends nothing of what is written later
+        super().eof_received()
 
     def data_received(self, data: bytes) -> None:
         if self._ends_at is not None:  # the rest of a request that was refused
@@ -164,6 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def refuse(self, error: errors.DamoscopeError, reason: str) -> None:
         """Answer with this error now, and close. The application sees a client that has gone."""
         self.all.count(reason)
+        self.refusal = error
         if self.transport.is_closing():
             return
         if any(c.response_started and not c.response_complete for c in self._unanswered):
@@ -194,6 +206,12 @@ class BoundedProtocol(HttpToolsProtocol):
             ),
             "slow while memory is scarce",
         )
+
+    async def delivered(self) -> bool:
+        """Whether all that was written so far has gone out: once it has, or the client has gone.
+        What the client has read of it is not known."""
+        await self.flow.drain()
+        return not self._cut_off
 
     def standing(self) -> tuple[ConnectionState, float]:
         """What it is doing, and since when."""
@@ -265,6 +283,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _abandon(self) -> None:
         """Let the application see, for each request that is open, a client that has gone."""
         for cycle in self._unanswered:
+            self._cut_off = True
             cycle.disconnected = True
             cycle.message_event.set()
 

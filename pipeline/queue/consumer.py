@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 from uuid import uuid4
 
@@ -85,6 +86,16 @@ class TakenJob:
     def now_ns(self) -> int:
         """This moment on the clock of `enqueued_ns` and `taken_ns`."""
         return time.perf_counter_ns() + self.origin_ns
+
+
+class Stored(IntEnum):
+    """What has become of an outcome; false where the job is in other hands."""
+
+    #: The lease was lost, and another worker answers.
+    TOO_LATE = 0
+    STANDS = 1
+    #: The image was taken back meanwhile: nobody gets the outcome, and the job has ended.
+    WITHDRAWN = 2
 
 
 #: Keys and arguments of a script.
@@ -173,11 +184,10 @@ class Consumer:
         return int(back), int(failed)
 
     def finish(self, outcomes: Sequence[tuple[TakenJob, bytes | errors.DamoscopeError]],
-               work_s: float) -> list[bool]:  # fmt: skip
+               work_s: float) -> list[Stored]:  # fmt: skip
         """Store results (as JSON) or errors, and reply, in one round trip.
 
-        `work_s` is the time the batch took. Returns for each whether it was stored; False
-        means that the lease was lost and another worker answers.
+        `work_s` is the time the batch took. Returns for each what has become of it.
         """
         calls = [self._call(job, outcome, work_s / len(outcomes)) for job, outcome in outcomes]
         if len(calls) == 1:
@@ -189,7 +199,7 @@ class Consumer:
                 self._redis.script_load(self._finish.script)
                 answers = self._finish_all(calls)
         self._count("key", sum(malformed for _, malformed in answers))
-        return [stored == 1 for stored, _ in answers]
+        return [Stored(stored) for stored, _ in answers]
 
     def _finish_all(self, calls: Sequence[Call]) -> list[list[int]]:
         # Not through the Script object: it would ask each time whether Redis has the script.

@@ -6,12 +6,13 @@ import base64
 import logging
 import time
 import zlib
-from typing import Any
+from typing import Any, Literal, cast
 
 import orjson
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoScriptError, ResponseError
+from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job, JobStatus, Retry
 from rq.queue import Queue
 from rq.results import Result
@@ -20,13 +21,26 @@ from rq.serializers import JSONSerializer
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
 from pipeline.queue.clock import RedisClock, Steps
-from pipeline.queue.keys import DOORBELL, QUEUE_KEYS, QUEUES, TASK, image_key, iso, script
+from pipeline.queue.keys import (
+    DOORBELL,
+    QUEUE_KEYS,
+    QUEUES,
+    REPLY_CHANNEL,
+    TASK,
+    image_key,
+    iso,
+    script,
+)
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.messages import error_from_exc_string, unpack_exc
 from pipeline.queue.payload import read_meta, read_trace_id
 from pipeline.queue.round_trips import RoundTrips
 
 log = logging.getLogger("damoscope.queue")
+
+#: Where an image was that is taken back: waiting, or begun by a worker; taken back before; or, too
+#: late, done, or nowhere.
+Withdrawn = Literal["queued", "started", "canceled", "ended", "gone"]
 
 
 class Producer:
@@ -44,6 +58,7 @@ class Producer:
             Retry(max=attempts_max - 1, enqueue_at_front=True) if attempts_max > 1 else None
         )
         self._enqueue = redis.register_script(script("enqueue"))
+        self._withdraw = redis.register_script(script("withdraw"))
         self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
         #: This host's clock beside Redis'; None before the first job.
         self._clock: RedisClock | None = None
@@ -90,6 +105,25 @@ class Producer:
             raise errors.Unavailable(
                 f"the queue is full ({self._queue_max} images waiting); try again shortly"
             )
+
+    async def withdraw(self, job_id: str, *, tell: bool = False) -> Withdrawn:
+        """Take an image back; one that a worker has begun is finished, and its outcome dropped.
+
+        `tell` who waits for it. Its state is `cancelled` from now on, unless it was too late.
+        """
+        keys = [Job.key_for(job_id), image_key(job_id), *QUEUE_KEYS]
+        now_ns = time.time_ns() - ((self._clock and self._clock.ahead_ns) or 0)
+        told = b'{"error":%b}' % CANCELLED.model_dump_json().encode() if tell else b""
+        call = [len(keys), *keys, RQ_KEY_PREFIX, job_id, iso(now_ns), self._result_ttl_s,
+                REPLY_CHANNEL.format(""), told]  # fmt: skip
+        try:
+            answer = await self._together.run("EVALSHA", self._withdraw.sha, *call)
+        except NoScriptError:  # Redis was restarted
+            answer = await self._together.run("EVAL", self._withdraw.script, *call)
+        where, malformed = answer
+        if malformed:
+            self._tally("key", malformed)
+        return cast(Withdrawn, where.decode())
 
     async def _compared(self) -> RedisClock:
         """The clocks are taken to agree as far as a first look at Redis' does not deny it."""
@@ -141,7 +175,7 @@ class Producer:
     async def owned_state(self, job_id: str) -> tuple[JobState, str]:
         """The same, and whose it is by `owner` in its metadata; empty for nobody's."""
         pipe = self._redis.pipeline(transaction=False)
-        pipe.hmget(Job.key_for(job_id), "status", "meta")
+        pipe.hmget(Job.key_for(job_id), "status", "meta", "damoscope_withdrawn")
         pipe.xrevrange(Result.get_key(job_id), count=1)
         answers = await pipe.execute(raise_on_error=False)
         for error in answers:
@@ -150,6 +184,8 @@ class Producer:
         record, stream = answers
         if isinstance(record, Exception) or record[0] is None:
             raise no_job(job_id)
+        if record[2] is not None and record[0] == JobStatus.STARTED.encode():
+            record[0] = JobStatus.CANCELED.encode()  # it will be
         owner = read_meta(record[1] or b"").get("owner", "")
         try:
             if isinstance(stream, Exception):
@@ -170,6 +206,8 @@ def _wrong_type(error: Exception) -> bool:
     return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
 
 
+#: What is said of an image that was taken back.
+CANCELLED = JobError(code=errors.Cancelled.code, message="the image was withdrawn")
 _UNREADABLE = JobError(
     code=errors.DamoscopeError.code,
     message="what is kept of this job cannot be read; the service's log says why",
@@ -182,7 +220,9 @@ def _state(job_id: str, status: bytes, meta: bytes | None, fields: dict[bytes, b
     if kind == JobStatus.FINISHED and b"return_value" in fields:
         result = orjson.loads(base64.b64decode(fields[b"return_value"]))
         return JobState(job_id=job_id, status="finished", trace_id=trace_id, result=result)
-    if kind in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
+    if kind == JobStatus.CANCELED:
+        return JobState(job_id=job_id, status="cancelled", trace_id=trace_id, error=CANCELLED)
+    if kind in (JobStatus.FAILED, JobStatus.STOPPED):
         packed = fields.get(b"exc_string")
         text = unpack_exc(packed) if packed else kind
         error = error_from_exc_string(text)

@@ -4,7 +4,7 @@
 -- ARGV: key prefix, job id, execution id, worker name, 'finished' or 'failed', ISO time,
 --       seconds the outcome lives, seconds of work, reply channel, reply,
 --       then the fields and values of the RQ result
--- Returns {1 when stored, 0 when it came too late; malformed entries that were removed}.
+-- Returns {1 when stored, 0 when it came too late, 2 when its client had taken the image back; malformed entries that were removed}.
 local prefix, id, execution, worker, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local iso, ttl = ARGV[6], ARGV[7]
 local composite = id .. ':' .. execution
@@ -22,6 +22,13 @@ end
 redis.call('DEL', prefix .. ':execution:' .. composite)
 ours('ZREM', prefix .. ':executions:' .. id, execution)
 ours('SREM', prefix .. ':worker:' .. worker .. ':executions', composite)
+if ours('HGET', KEYS[3], 'damoscope_withdrawn') then
+  redis.call('DEL', KEYS[6])
+  ours('HSET', KEYS[3], 'status', 'canceled', 'ended_at', iso)
+  redis.call('EXPIRE', KEYS[3], ttl)
+  ours('ZADD', prefix .. ':canceled:' .. string.sub(KEYS[1], #prefix + 6), redis.call('TIME')[1], id)
+  return {2, malformed}
+end
 ours('HSET', KEYS[3], 'status', status, 'ended_at', iso, 'last_heartbeat', iso)
 redis.call('EXPIRE', KEYS[3], ttl)
 ours('XADD', KEYS[4], 'MAXLEN', 10, '*', unpack(ARGV, 11))

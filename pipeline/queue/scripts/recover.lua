@@ -23,7 +23,7 @@ for i = 2, #KEYS do
     local id, execution = string.match(composite, '^(.*):([^:]*)$')
     if id and is_id(id) and #execution <= 64 then
       local job = ours('HMGET', prefix .. ':job:' .. id, 'status', 'retries_left',
-        'damoscope_reply', 'worker_name', 'enqueued_at', 'damoscope_taken', 'number_of_retries')
+        'damoscope_reply', 'worker_name', 'enqueued_at', 'damoscope_taken', 'number_of_retries', 'damoscope_withdrawn')
       lost[#lost + 1] = {composite, id, execution, job}
     else
       redis.call('ZREM', wip, composite)
@@ -41,7 +41,11 @@ for i = 2, #KEYS do
     if job[4] then
       ours('SREM', prefix .. ':worker:' .. job[4] .. ':executions', composite)
     end
-    if job[1] == 'started' then
+    if job[1] == 'started' and job[8] then  -- its client took it back meanwhile
+      redis.call('HSET', key, 'status', 'canceled', 'ended_at', iso)
+      redis.call('EXPIRE', key, ttl)
+      ours('ZADD', prefix .. ':canceled:' .. name, time[1], id)
+    elseif job[1] == 'started' then
       local left = count(job[2], tries_max)
       if left > 0 and count(job[6], 1000) < tries_max then
         redis.call('HSET', key, 'status', 'queued', 'started_at', '', 'worker_name', '',

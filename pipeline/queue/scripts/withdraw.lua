@@ -1,0 +1,41 @@
+-- Take an image back: out of its queue, or, where a worker has begun it, marked, so that its outcome is
+-- dropped (finish.lua) and it is not begun again (recover.lua). Needs no memory that a full Redis refuses:
+-- what is written first frees some.
+-- KEYS: job hash, image, then the queues
+-- ARGV: key prefix, job id, ISO time, seconds the record lives, prefix of reply channels, reply to who
+--       waits for the job (empty: nobody is told)
+-- Returns {'queued' or 'started', where it was; 'canceled' before; 'ended', which is too late; or 'gone',
+--   there is no such job; malformed entries that were removed}.
+local prefix, id, iso, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local job = ours('HMGET', KEYS[1], 'status', 'damoscope_withdrawn', 'damoscope_reply')
+local status = job[1]
+if status == 'canceled' or (status == 'started' and job[2]) then return {'canceled', malformed} end
+if not status then
+  redis.call('DEL', KEYS[2])
+  return {'gone', malformed}
+end
+if status ~= 'queued' and status ~= 'started' then return {'ended', malformed} end
+
+if status == 'queued' then
+  local name
+  for i = 3, #KEYS do
+    if ours('LREM', KEYS[i], 1, id) > 0 then name = string.sub(KEYS[i], #prefix + 8) break end
+  end
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'status', 'canceled', 'ended_at', iso)
+  redis.call('EXPIRE', KEYS[1], ttl)
+  if name then
+    -- As RQ does, which keeps them for ever; here they go with their records.
+    local now = redis.call('TIME')[1]
+    ours('ZREMRANGEBYSCORE', prefix .. ':canceled:' .. name, '-inf', now - ttl)
+    ours('ZADD', prefix .. ':canceled:' .. name, now, id)
+  end
+else
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'damoscope_withdrawn', iso)
+end
+local channel = job[3] or ''
+if ARGV[6] ~= '' and string.sub(channel, 1, #ARGV[5]) == ARGV[5] and #channel <= 100 then
+  redis.call('PUBLISH', channel, id .. ' ' .. ARGV[6])
+end
+return {status, malformed}
