@@ -43,7 +43,7 @@ def test_every_kind_can_be_answered(kind: type[DamoscopeError]) -> None:
     """Each has an HTTP status of an error, a title and an outcome that metrics know."""
     assert 400 <= kind.status < 600
     assert kind.title
-    assert kind.outcome in ("invalid", "rejected", "failed", "timeout")
+    assert kind.outcome in ("invalid", "rejected", "failed", "timeout", "cancelled")
     assert (kind.outcome == "invalid") == (400 <= kind.status < 500 and kind.status != 429)
 
 
