@@ -14,6 +14,7 @@ from starlette.requests import Request
 
 from frontend.api.body import MULTIPART_EXTRA_BYTES, read_image
 from pipeline.errors import (
+    Cancelled,
     DamoscopeError,
     ImageTooLarge,
     InvalidImage,
@@ -211,7 +212,7 @@ def test_body_that_ends_early(part_: float) -> None:
 def test_client_that_goes_away(kind: str) -> None:
     """A connection that closes in the middle of the upload is an upload cut short."""
     start = part("image", IMAGE) if kind == MULTIPART else IMAGE
-    with pytest.raises(InvalidImage, match="the client went away"):
+    with pytest.raises(Cancelled, match="the client went away"):
         read(start, kind, disconnects=True)
 
 
