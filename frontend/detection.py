@@ -119,7 +119,14 @@ class DetectionService:
     async def detect(self, request: ImageRequest) -> bytes:
         """Run one image to its result, a DetectionResult as JSON: the worker made it, and it is
         passed on. Raises DamoscopeError; the span and metrics say so too."""
-        return await self._counted(request, self._to_result(request))
+        result = await self._counted(request, self._to_result(request))
+        assert result is not None
+        return result
+
+    async def detect_within(self, request: ImageRequest, wait_s: float) -> bytes | None:
+        """The same, if there is a result `wait_s` after the first byte; else None, and the job goes
+        on."""
+        return await self._counted(request, self._to_result(request, wait_s))
 
     async def submit(self, request: ImageRequest) -> str:
         """Enqueue one image and return its job id without waiting."""
@@ -243,7 +250,7 @@ class DetectionService:
             self._instruments.add(catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here)
         self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)
 
-    async def _to_result(self, request: ImageRequest) -> bytes:
+    async def _to_result(self, request: ImageRequest, wait_s: float | None = None) -> bytes | None:
         job_id = uuid4().hex
         watch = None
         try:
@@ -253,6 +260,10 @@ class DetectionService:
                 self._replies.enqueued(job_id)
                 if request.gone is not None:
                     watch = asyncio.create_task(_hung_up(request.gone, future))
+                if wait_s is not None:
+                    left_s = wait_s - (time.monotonic() - request.began_s)
+                    if not (await asyncio.wait([future], timeout=max(0.0, left_s)))[0]:
+                        return None
                 reply = await future
         except TimeoutError:
             reply = await self._too_late(request, job_id)

@@ -11,7 +11,7 @@ from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
-from frontend.api import problems
+from frontend.api import preferences, problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
@@ -33,6 +33,8 @@ from pipeline.job import (
 
 DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
+#: Says which preferences were heeded: RFC 7240, 3.
+APPLIED = "Preference-Applied"
 #: Values of `labels` in one request; no model knows more.
 MAX_LABELS = 1000
 
@@ -123,22 +125,40 @@ _BODY = {
 async def detect(
     request: Request,
     query: Annotated[DetectQuery, Query()],
-    prefer: Annotated[str | None, Header(description="`respond-async` to not wait")] = None,
+    prefer: Annotated[
+        str | None,
+        Header(
+            description="`respond-async` to not wait; with `wait=N` an answer after N seconds at "
+            "the latest, 202 if there is no result; `wait=N` alone is a `timeout`"
+        ),
+    ] = None,
 ) -> Response:
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
     detection: DetectionService = request.app.state.detection
-    waits = not (prefer and "respond-async" in prefer)
+    preferred = preferences.read(request.headers.getlist("prefer") if prefer else ())
+    waits = not preferred.respond_async
     asked = _asked(request, query, waits=waits)
+    applied = {}
+    if preferred.wait_s and waits and asked.timeout_s is not None:
+        asked.timeout_s = min(asked.timeout_s, preferred.wait_s)
+        applied = {APPLIED: f"wait={preferred.wait_s}"}
     await _check_labels(request, asked)
     try:
-        if not waits:
-            job_id = await detection.submit(asked)
-            body: dict[str, Any] = {"job_id": job_id, "trace_id": asked.trace_id}
-            accepted = Accepted(**body).model_dump_json()
-            headers = {"Location": _job_url(request, job_id)}
-            return Answer(accepted, 202, headers, detection, asked)
-        return Answer(await detection.detect(asked), 200, {}, detection, asked)
+        if waits:
+            return Answer(await detection.detect(asked), 200, applied, detection, asked)
+        if preferred.wait_s:
+            applied = {APPLIED: f"respond-async, wait={preferred.wait_s}"}
+            result = await detection.detect_within(asked, preferred.wait_s)
+            if result is not None:
+                return Answer(result, 200, applied, detection, asked)
+        else:
+            applied = {APPLIED: "respond-async"}
+            await detection.submit(asked)
+        assert asked.job_id
+        accepted = Accepted(job_id=asked.job_id, trace_id=asked.trace_id)
+        headers = {"Location": _job_url(request, asked.job_id)} | applied
+        return Answer(accepted.model_dump_json(), 202, headers, detection, asked)
     except errors.DamoscopeError as error:
         if asked.job_id and error.status == 503:
             error.headers = {"Location": _job_url(request, asked.job_id)}

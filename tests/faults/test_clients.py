@@ -166,6 +166,35 @@ def test_who_waits_is_told_of_a_withdrawal(
     eventually_counted(client, before, {"cancelled": 1})
 
 
+def test_preferences(redis: Redis, client: httpx.Client) -> None:
+    """`respond-async` is answered at once, with `wait` after that time, and the job goes on; `wait`
+    alone is a limit. The answer says what was heeded."""
+    before = outcomes(client)
+
+    def ask(preference: str) -> httpx.Response:
+        headers = JPEG | {"prefer": preference}
+        return client.post(DETECT, content=jpeg(320, 240), headers=headers)
+
+    with no_worker_takes(redis):
+        at_once, after_a_while = ask("Respond-Async"), ask("wait=1, respond-async")
+        assert waiting(redis) == 2
+        limited = ask('wait="1"')
+        assert waiting(redis) == 2
+    for answer, applied in (
+        (at_once, "respond-async"), (after_a_while, "respond-async, wait=1"),
+    ):  # fmt: skip
+        assert answer.status_code == 202
+        assert answer.headers["preference-applied"] == applied
+        place = answer.headers["location"]
+        eventually(lambda: client.get(place).json()["status"] == "finished", "a result")  # noqa: B023 asked right here
+    assert limited.status_code == 504
+    result = ask("respond-async, wait=600")
+    assert (result.status_code, result.json()["status"]) == (200, "finished")
+    assert result.headers["preference-applied"] == "respond-async, wait=600"
+    assert "preference-applied" not in ask("respond-async=no").headers
+    eventually_counted(client, before, {"ok": 4, "timeout": 1})
+
+
 @pytest.mark.parametrize("seconds", [3, 8])
 def test_a_slow_upload(client: httpx.Client, service: Service, seconds: int) -> None:
     """One that takes seconds, within the client's time, is answered: the wait for the reply begins
