@@ -138,6 +138,27 @@ def test_a_lock_is_waited_out(opened: Writer, path: Path) -> None:
     other.close()
 
 
+def test_a_full_disk(opened: Writer, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What finds no room is tried for a while, then given up and counted; what comes once there is
+    room is stored, and nothing is taken for damage."""
+    monkeypatch.setattr(writer, "GIVE_UP_S", 0.3)
+
+    def limit(pages: int) -> writer.Job:
+        return lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    opened.submit(limit(1), 1)  # SQLite takes what there is as the least
+    assert opened.flush()
+    opened.submit(insert(b"x" * 10**6), 1)
+    opened.submit(insert(b"a"), 1)
+    assert opened.flush()
+    assert opened.failed == 1
+    opened.submit(limit(10**6), 1)
+    opened.submit(insert(b"b"), 1)
+    assert opened.flush()
+    assert rows(path) == [b"a", b"b"]
+    assert not list(path.parent.glob("*.damaged-*"))
+
+
 def test_a_full_store_says_so(path: Path, clock: Clock) -> None:
     """The receiver's caller hears that it should come back later."""
     store = EmbeddedStore(path, clock=clock, pending_max_bytes=10)
