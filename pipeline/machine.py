@@ -13,7 +13,7 @@ CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryLimit:
     """Of the control group with the tightest limit, in bytes."""
 
     limit: int
@@ -31,15 +31,15 @@ def cpus() -> int:
     return max(1, math.ceil(min([float(allowed), *(quota for quota in quotas if quota)])))
 
 
-def memory() -> Memory | None:
+def memory() -> MemoryLimit | None:
     """The memory that all processes of this control group may take together; None without a limit
     of its own."""
-    found: Memory | None = None
+    found: MemoryLimit | None = None
     for folder in _groups():
         limit, used = _number(folder / "memory.max"), _number(folder / "memory.current")
         if limit and used is not None and (found is None or limit < found.limit):
             cached = min(used, _file_pages(folder / "memory.stat"))
-            found = Memory(limit, used - cached, cached)
+            found = MemoryLimit(limit, used - cached, cached)
     return found
 
 

@@ -58,7 +58,7 @@ def test_the_tightest_of_nested_groups(groups: Path) -> None:
     (inner / "memory.max").write_text("max")
     (groups / "system.slice" / "memory.max").write_text("1000")
     (groups / "system.slice" / "memory.current").write_text("800")
-    assert machine.memory() == machine.Memory(1000, 800, 0)
+    assert machine.memory() == machine.MemoryLimit(1000, 800, 0)
 
 
 def test_a_group_outside_of_the_namespace(groups: Path) -> None:
@@ -74,6 +74,6 @@ def test_a_limit_of_memory(groups: Path) -> None:
     (groups / "memory.current").write_text("500\n")
     assert machine.memory() is None
     (groups / "memory.max").write_text("1000\n")
-    assert machine.memory() == machine.Memory(limit=1000, used=500, cached=0)
+    assert machine.memory() == machine.MemoryLimit(limit=1000, used=500, cached=0)
     (groups / "memory.stat").write_text("anon 300\nactive_file 50\ninactive_file 150\n")
-    assert machine.memory() == machine.Memory(limit=1000, used=300, cached=200)
+    assert machine.memory() == machine.MemoryLimit(limit=1000, used=300, cached=200)

@@ -26,7 +26,7 @@ def reported(reader: InMemoryMetricReader) -> dict[str, dict[str, float]]:
 
 def test_a_container_with_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Used, cached and free add up to its limit, and the shares to one."""
-    monkeypatch.setattr(machine, "memory", lambda: machine.Memory(1000, used=900, cached=60))
+    monkeypatch.setattr(machine, "memory", lambda: machine.MemoryLimit(1000, used=900, cached=60))
     reader = InMemoryMetricReader()
     assert limits.observe(MeterProvider([reader]).get_meter("test"))
     assert reported(reader) == {
