@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq.cron import CronScheduler
 
 from monitoring.alerts.evaluator import Evaluator
-from monitoring.notify.channels import Channels
+from monitoring.notify.channels import Channels, Kinds
 from monitoring.notify.queue import enqueue
 from monitoring.notify.schedule import report_job, scheduler
 from monitoring.notify.worker import NoticeWorker
@@ -154,8 +154,9 @@ def _evaluating(
         stores = open_readers(settings)
         opened.callback(stores.close)
         evaluator = Evaluator(
-            settings, stores.metrics, stores.traces, redis, lambda notice: enqueue(redis, notice)
-        )
+            settings, stores.metrics, stores.traces, redis, lambda notice: enqueue(redis, notice),
+            Kinds(settings),
+        )  # fmt: skip
 
         alive = liveness.watch("the evaluation of the rules", EVALUATION_S)
 

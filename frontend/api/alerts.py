@@ -18,7 +18,7 @@ from monitoring.alerts.overview import overview
 from monitoring.alerts.schema import Alerts, Silence
 from monitoring.alerts.webhook import Intake, Posted
 from monitoring.messages import Message
-from monitoring.notify.channels import Channels
+from monitoring.notify.channels import Channels, Kinds
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue
 from monitoring.stores.selection import Stores
@@ -54,8 +54,9 @@ class Alerting:
         self._redis = connect(settings)
         self.ledger = Ledger(self._redis, tally)
         announcer = Announcer(
-            self.ledger, self._rules.cooldown, lambda notice: enqueue(self._redis, notice), settings
-        )
+            self.ledger, self._rules.cooldown, lambda notice: enqueue(self._redis, notice),
+            settings, Kinds(settings),
+        )  # fmt: skip
         self._intake = Intake(self._rules, self.ledger, announcer, stores.traces)
 
     def close(self) -> None:

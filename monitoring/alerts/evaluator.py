@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 from redis import Redis
@@ -47,11 +47,12 @@ class Evaluator:
         traces: TraceStore,
         redis: Redis,
         notify: Callable[[Notice], object],
+        channels: Callable[[], Sequence[str]] | None = None,
     ) -> None:
         self._rules = read(settings.alerts)
         self._metrics, self._traces = metrics, traces
         self._ledger = Ledger(redis)
-        self._announcer = Announcer(self._ledger, self._rules.cooldown, notify, settings)
+        self._announcer = Announcer(self._ledger, self._rules.cooldown, notify, settings, channels)
         self._leader = redis.lock(f"{PREFIX}:leader", timeout=LEADER_S, thread_local=False)
         self._leads = False
         self._logged_s = -QUIET_S

@@ -17,6 +17,7 @@ from redis import Redis
 
 from monitoring.alerts.schema import Episode, Silence
 from monitoring.alerts.states import Standing
+from monitoring.notify.deliveries import Deliveries
 from pipeline.queue.malformed import Tally, nobody
 
 PREFIX = "damoscope:alerts"
@@ -27,7 +28,9 @@ FORGOTTEN_S = 86400.0
 
 #: What each of our keys must be.
 _TYPES = {
-    **dict.fromkeys(("states", "meta", "episodes", "open", "heard", "sent", "silences"), "hash"),
+    **dict.fromkeys(
+        ("states", "meta", "episodes", "open", "heard", "sent", "silences", "deliveries"), "hash"
+    ),
     "history": "zset",
     "leader": "string",
 }
@@ -46,6 +49,7 @@ class Ledger:
 
     def __init__(self, redis: Redis, tally: Tally = nobody) -> None:
         self.redis, self._tally = redis, tally
+        self.deliveries = Deliveries(redis)
 
     def mend(self) -> None:
         """Remove keys of another type than ours, and a leader's lock that would never end."""
@@ -135,7 +139,11 @@ class Ledger:
             return []
         texts = self.redis.hmget(f"{PREFIX}:episodes", cast("list[str]", ids))
         found = [self._read(Episode, text) for text in cast("list[bytes]", texts) if text]
-        return [episode for episode in found if episode is not None]
+        return [
+            episode.model_copy(update={"delivery": self.deliveries.of(episode.id)})
+            for episode in found
+            if episode is not None
+        ]
 
     def _trim(self) -> None:
         surplus = self.redis.zcard(f"{PREFIX}:history") - HISTORY_MAX
@@ -146,6 +154,7 @@ class Ledger:
         if over := [id for id in map(_text, oldest) if id not in going_on]:
             self.redis.zrem(f"{PREFIX}:history", *over)
             self.redis.hdel(f"{PREFIX}:episodes", *over)
+            self.deliveries.forget(over)
 
     # -- what was sent, and silences --------------------------------------------------------
 

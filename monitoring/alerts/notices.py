@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -36,19 +36,36 @@ class Announcer:
     cooldown_s: float
     notify: Callable[[Notice], object]
     settings: Settings
+    #: Kinds of the channels there are now; None where that is not known here.
+    channels: Callable[[], Sequence[str]] | None = None
 
     def firing(
         self, key: str, episode: Episode, now_s: float, rule: Rule | None = None,
         action: Message | None = None,
     ) -> Episode:  # fmt: skip
-        """Send that it fires, unless that was done or may not be done now."""
-        if episode.notified or self.ledger.silenced_until(episode.name, now_s) is not None:
+        """Send that it fires, unless that was done or may not be done now: to all channels, and
+        later to those that came since. Without a channel nothing is sent, nor does it count."""
+        if self.ledger.silenced_until(episode.name, now_s) is not None:
+            return episode
+        kinds = self.channels() if self.channels is not None else None
+        if episode.notified:
+            if kinds and self.ledger.deliveries.newcomers(episode.id, kinds):
+                self._fires(episode, rule, action)
+            return episode
+        if kinds is not None and not kinds:
+            self.ledger.deliveries.nobody(episode.id)
             return episode
         last_s = self.ledger.sent_at(key)
         if last_s is not None and 0 <= now_s - last_s < self.cooldown_s:
             return episode
-        self.notify(notice("firing", episode, self.settings, rule, action))
+        if kinds:
+            self.ledger.deliveries.newcomers(episode.id, kinds)
+        self._fires(episode, rule, action)
         return self.ledger.sent(key, episode, now_s)
+
+    def _fires(self, episode: Episode, rule: Rule | None, action: Message | None) -> None:
+        told = notice("firing", episode, self.settings, rule, action)
+        self.notify(told.model_copy(update={"about": episode.id}))
 
     def resolved(
         self, episode: Episode, now_s: float, rule: Rule | None = None, *, unmeasured: bool = False

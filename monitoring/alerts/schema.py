@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from monitoring.messages import Message, Severity
+from monitoring.notify.deliveries import Delivery
 
 State = Literal["inactive", "pending", "firing"]
 Comparison = Literal[">", ">=", "<", "<="]
@@ -64,10 +65,12 @@ class Episode(BaseModel):
     value: float | None
     worst: float | None
     example_trace_id: str | None
-    #: Whether it was silenced when it fired, and whether it was sent to the channels: not while
-    #: it is silenced, and not within the cooldown of the time before.
+    #: Whether it was silenced when it fired, and whether it was queued for the channels: not
+    #: while it is silenced, not within the cooldown of the time before, not without a channel.
     silenced: bool
     notified: bool
+    #: What became of that; None when it was never to be sent, or before that was recorded.
+    delivery: Delivery | None = None
 
 
 class Silence(BaseModel):

@@ -6,6 +6,7 @@ never by its address: an address holds secrets and appears in no text that leave
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from monitoring.notify.notice import Notice
 from monitoring.notify.redact import Redactor, silence_senders
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
+
+log = logging.getLogger("damoscope.alerts")
 
 _SEVERITIES = {
     "info": NotifyType.INFO,
@@ -119,6 +122,25 @@ class Channels:
         said = [entry.message for attempt in tries for entry in attempt.logs]
         why = channel.redactor.clean(said[-1]) if said else "not accepted"
         return Delivery(channel.kind, ok=False, error=" ".join(why.split())[:300])
+
+
+class Kinds:
+    """The kinds of the channels there are now, as `notify_file` has them: cheap to ask for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._addresses: list[tuple[str, int, str]] | None = None
+        self._kinds: list[str] = []
+
+    def __call__(self) -> list[str]:
+        """Those known last while the file cannot be read or used; its jobs say why."""
+        try:
+            addresses = _addresses(self._settings)
+            if addresses != self._addresses:
+                self._kinds, self._addresses = Channels(self._settings).kinds, addresses
+        except ConfigurationError as error:
+            log.debug("the channels cannot be read: %s", error)
+        return self._kinds
 
 
 @cache

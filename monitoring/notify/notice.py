@@ -31,4 +31,6 @@ class Notice(BaseModel):
     title: Message
     #: Markdown.
     body: Message
+    #: Id of the episode that it tells of as it fires: a channel is told once of each.
+    about: str = ""
     attachments: list[Attachment] = Field(default_factory=list)

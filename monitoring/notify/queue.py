@@ -19,6 +19,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 from rq.utils import import_attribute
 
+from monitoring.notify.deliveries import Deliveries
 from monitoring.notify.notice import Notice
 
 QUEUE = "damoscope-notices"
@@ -59,15 +60,20 @@ def enqueue_deliveries(redis: Redis, notice_id: str, notice: Notice, kinds: Sequ
     if redis.exists(done):  # by a watcher that was killed before it could say so
         return
     payload = notice.model_dump(mode="json")
+    deliveries = Deliveries(redis)
+    new = deliveries.untold(notice.about, kinds) if notice.about else range(len(kinds))
     jobs = [
         Queue.prepare_data(
             DELIVER, (payload, index, kind), timeout=DELIVER_S, job_id=f"{notice_id}-{index}",
             **_options(f"{notice.kind} notice to {kind}"),
         )
         for index, kind in enumerate(kinds)
+        if index in new
     ]  # fmt: skip
     with redis.pipeline() as pipe:
         pipe.set(done, 1, ex=EXPIRES_S)
+        if notice.about:
+            deliveries.queued(notice.about, kinds, pipe)
         notices(redis).enqueue_many(jobs, pipeline=pipe)
         pipe.execute()
 

@@ -5,13 +5,16 @@ The settings are read anew for each job: a changed file of addresses counts from
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from typing import Any
+from typing import Any, Literal
 
 from redis import Redis
+from redis.exceptions import RedisError
 from rq import get_current_job
 
-from monitoring.notify.channels import Channels
+from monitoring.notify.channels import Channels, Delivery
+from monitoring.notify.deliveries import Deliveries
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue_deliveries
 from monitoring.notify.rate_limit import Limit
@@ -35,14 +38,24 @@ def deliver(notice: dict[str, Any], index: int, kind: str) -> None:
     content = Notice.model_validate(notice)
     settings, redis = load(), _job()[1]
     channels = Channels(settings)
+
+    def ended(state: Literal["held_back", "sent", "failed"], error: str = "") -> None:
+        if content.about:
+            with contextlib.suppress(RedisError):  # what was sent is not to be sent again
+                Deliveries(redis).ended(content.about, index, kind, state, error)
+
     if not _is_there(channels, index, kind):
+        ended("failed", "the channel was removed")
         return
     limit = Limit(redis, settings.notify_rate, index, kind)
     if limit.allows(content):
-        _send(channels, index, content)
+        delivery = channels.send_to(index, content)
+        ended("sent" if delivery.ok else "failed", delivery.error)
+        _raise_unless(delivery, index)
         limit.count()
     else:
         limit.hold_back(content)
+        ended("held_back")
 
 
 def sum_up(index: int, kind: str) -> None:
@@ -58,7 +71,10 @@ def sum_up(index: int, kind: str) -> None:
 
 
 def _send(channels: Channels, index: int, notice: Notice) -> None:
-    delivery = channels.send_to(index, notice)
+    _raise_unless(channels.send_to(index, notice), index)
+
+
+def _raise_unless(delivery: Delivery, index: int) -> None:
     if not delivery.ok:
         raise NotDelivered(f"{delivery.kind} (channel {index + 1}): {delivery.error}")
 

@@ -110,7 +110,11 @@ def start(server: RedisProcess, tmp_path: Path) -> Iterator[Start]:
     started: list[Front] = []
 
     def begin(**given: Any) -> Front:
-        options: dict[str, Any] = {"redis_url": server.url, "home": tmp_path} | given
+        options: dict[str, Any] = {
+            "redis_url": server.url,
+            "home": tmp_path,
+            "notify": SecretStr("json://127.0.0.1:9/in"),
+        } | given
         front = Front(Settings(**options))
         started.append(front)
         return front

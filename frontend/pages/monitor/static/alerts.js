@@ -1,5 +1,5 @@
 // The alerts: what fires, silences, history, rules, and where notifications go.
-import { escape, measured, message, moment, paint, seconds, send, text, time } from "./page.js";
+import { escape, measured, message, moment, number, paint, seconds, send, text, time } from "./page.js";
 
 const MINUTES = [30, 120, 1440];
 const SIGNS = { ">=": "≥", "<=": "≤" };
@@ -133,17 +133,26 @@ function history(alerts) {
   const units = new Map(alerts.alerts.map((alert) => [alert.name, alert.unit]));
   const rows = alerts.history.map((episode) => {
     const lasted = episode.resolved_at === null ? text("history.ongoing") : seconds(episode.resolved_at - episode.fired_at);
-    const sent = episode.notified ? "notified" : episode.silenced ? "notified.silenced" : "notified.none";
     const fired = episode.example_trace_id
       ? `<a href="traces?trace=${encodeURIComponent(episode.example_trace_id)}">${time(episode.fired_at)}</a>` : time(episode.fired_at);
     return `<tr data-episode="${escape(episode.name)}"><td title="${escape(message(episode.message))}"><span class="ds-severity ${
       escape(episode.severity)}">${escape(text(`severity.${episode.severity}`))}</span> ${escape(episode.name)}</td>`
       + `<td>${fired}</td><td>${escape(lasted)}</td><td>${escape(measured(episode.worst, units.get(episode.name) ?? ""))}</td>`
-      + `<td>${escape(text(sent))}</td></tr>`;
+      + `<td>${escape(delivered(episode))}</td></tr>`;
   });
   const head = ["alert", "fired", "lasted", "worst", "sent"].map((name) => `<th>${escape(text(`history.${name}`))}</th>`);
   return `<h3>${escape(text("history"))}</h3>${rows.length ? table(head, rows)
     : `<p class="ds-none">${escape(text("history.none"))}</p>`}`;
+}
+
+/** What became of the notice that it fires. */
+function delivered({ delivery, notified, silenced: quiet }) {
+  if (delivery) {
+    const { state, sent, channels, error } = delivery;
+    const told = text(`notified.${state}`, { sent: number(sent), channels: number(channels) });
+    return error ? `${told} (${error})` : told;
+  }
+  return text(notified ? "notified.unknown" : quiet ? "notified.silenced" : "notified.none");
 }
 
 function rules(alerts) {
