@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from redis import Redis
 from rq.worker import BaseWorker
 
-from pipeline.queue.consumer import Consumer
+from pipeline.queue.consumer import Consumer, Stored
 from pipeline.queue.keys import QUEUES
 from tests.integration import pictures
 from tests.integration.test_service_api import assert_problem
@@ -123,18 +124,22 @@ def test_a_full_queue(client: httpx.Client, redis: RedisProcess, consumer: Consu
     assert client.post(DETECT, content=pictures.jpeg(), headers=background).status_code == 202
 
 
-def test_a_timeout(client: httpx.Client, consumer: Consumer) -> None:
-    """After `timeout` the answer is 504 with the job's address; the job itself goes on."""
+def test_a_timeout(client: httpx.Client, redis: RedisProcess, consumer: Consumer) -> None:
+    """After `timeout` the answer is 504, and the image is withdrawn; what comes of one that a
+    worker has begun is dropped."""
     answer = post(client, timeout=0.3)
     assert_problem(answer, 504, "timeout")
-    where = answer.headers["location"]
-    assert client.get(where).json()["status"] == "queued"
-    (taken,) = consumer.take(1)
-    assert client.get(where).json()["status"] == "started"
-    assert consumer.finish([(taken, RESULT % taken.job_id.encode())], 0.1) == [True]
-    state = client.get(where).json()
-    assert state["status"] == "finished"
-    assert state["result"]["job_id"] == taken.job_id
+    assert "location" not in answer.headers
+    assert consumer.take(1) == []
+    assert images(redis.client) == 0
+    with ThreadPoolExecutor(1) as pool:
+        late = pool.submit(post, client, timeout=5)
+        eventually(lambda: redis.client.llen("rq:queue:detections") == 1, "an image in the queue")
+        (taken,) = consumer.take(1)
+        assert_problem(late.result(), 504, "timeout")
+    assert "dropped" in late.result().json()["detail"]
+    assert client.get(f"/api/v1/jobs/{taken.job_id}").json()["status"] == "cancelled"
+    assert consumer.finish([(taken, RESULT % taken.job_id.encode())], 0.1) == [Stored.WITHDRAWN]
 
 
 def test_a_lost_reply(url: str, redis: RedisProcess, consumer: Consumer) -> None:
