@@ -16,9 +16,7 @@ import orjson
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.trace import Span, SpanKind, set_span_in_context
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from frontend.clients import Clients
 from frontend.identity.principal import ANONYMOUS, Principal
@@ -27,6 +25,7 @@ from frontend.replies import Replies, read_state
 from frontend.status import Status
 from frontend.withdrawals import Withdrawals
 from pipeline import errors
+from pipeline.complaints import complaints
 from pipeline.connection import explain
 from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState, Priority
@@ -203,10 +202,7 @@ class DetectionService:
 
     def _away(self, error: RedisError) -> errors.Unavailable:
         """What clients are told of Redis. What it said itself is for the log."""
-        if not isinstance(
-            error, (RedisConnectionError, RedisTimeoutError)
-        ):  # of that status says it
-            log.warning("%s: %s", explain(error), error)
+        complaints.of_redis(log, error)
         return errors.Unavailable(f"{explain(error)}; try again shortly")
 
     async def _counted(self, request: ImageRequest, work: Awaitable[T]) -> T:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from pipeline import errors
-from pipeline.connection import explain
+from pipeline.complaints import complaints
 from pipeline.job import JobError, JobState
 from pipeline.queue.keys import REPLY_CHANNEL
 from pipeline.queue.malformed import Tally, nobody
@@ -107,13 +107,11 @@ class Replies:
                     if message is not None:
                         self._hear(message)
             except (RedisError, OSError) as error:
-                log.warning(
-                    "the reply channel is interrupted (%s: %s); subscribing again",
-                    explain(error), error,
-                )  # fmt: skip
+                complaints.of_redis(log, error, "the reply channel", "subscribing again")
                 await asyncio.sleep(1.0)
             except Exception:  # whatever it is, replies must be heard
-                log.exception("the reply channel is interrupted; subscribing again")
+                if complaints.due("the reply channel"):
+                    log.exception("the reply channel is interrupted; subscribing again")
                 await asyncio.sleep(1.0)
             finally:
                 with contextlib.suppress(RedisError, OSError):
@@ -140,10 +138,12 @@ class Replies:
                 except errors.NotFound as error:
                     gone = JobError(code=errors.JobExpired.code, message=str(error))
                     self._resolve(job_id, Reply(error=gone))
-                except (RedisError, OSError):
-                    break  # Redis is away; the listener says so
+                except (RedisError, OSError) as error:  # of the others as well
+                    complaints.of_redis(log, error, "looking for results")
+                    break
                 except Exception:  # of one job, which must not keep the others waiting
-                    log.exception("job %s cannot be looked up", job_id)
+                    if complaints.due("looking for results"):
+                        log.exception("job %s cannot be looked up", job_id)
 
     def _settle(self, state: JobState) -> None:
         if state.result is not None or state.error is not None:

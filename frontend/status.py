@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Observation
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from monitoring.stores.selection import Stores
+from pipeline.complaints import complaints
 from pipeline.connection import explain
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.workers import Census, look
@@ -25,6 +25,8 @@ log = logging.getLogger("damoscope.frontend")
 REFRESH_S = 1.0
 #: How long the loss of the telemetry store is reported.
 LOSS_S = 86400.0
+#: What is written to see whether Redis takes writes, and the seconds until it is forgotten.
+PROBE_KEY, PROBE_TTL_S = "damoscope:probe", 60
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,14 @@ class Snapshot(Census):
     """One look at Redis. `problem` says why there is nothing to see, when there is not."""
 
     problem: str = "the first look at Redis is not done yet"
+    #: Why Redis takes no image, although it can be looked at; empty when it does.
+    full: str = ""
 
     @property
     def not_ready(self) -> str:
         """Why no image can be detected now; empty when it can."""
-        if self.problem:
-            return self.problem
+        if self.problem or self.full:
+            return self.problem or self.full
         return "" if self.workers else "no worker is ready"
 
     @property
@@ -50,7 +54,8 @@ class Snapshot(Census):
     @property
     def nobody_works(self) -> bool:
         """Whether it is known that no worker is there."""
-        return not self.problem and not self.workers
+        # Where Redis takes no writes, workers are there and cannot say so.
+        return not self.problem and not self.full and not self.workers
 
 
 class Status:
@@ -82,16 +87,23 @@ class Status:
         """Look now."""
         try:
             census = await look(self._redis, self._tally)
-            self.snapshot = Snapshot(**vars(census), problem="")
+            self.snapshot = Snapshot(**vars(census), problem="", full=await self._write())
         except (RedisError, OSError) as error:
-            self._lost(explain(error), f"{explain(error)}: {error}")
+            complaints.of_redis(log, error)
+            self.snapshot = Snapshot(problem=explain(error))
         except Exception:  # whatever it is, the next look must come
-            self._lost("what is in Redis cannot be read", traceback.format_exc())
+            if complaints.due("status"):
+                log.exception("what is in Redis cannot be read")
+            self.snapshot = Snapshot(problem="what is in Redis cannot be read")
 
-    def _lost(self, problem: str, details: str) -> None:
-        if not self.snapshot.problem:
-            log.warning("%s", details)
-        self.snapshot = Snapshot(problem=problem)
+    async def _write(self) -> str:
+        """Why Redis refuses to write, as it would refuse an image: full, a replica, its disk ..."""
+        try:
+            await self._redis.set(PROBE_KEY, "", ex=PROBE_TTL_S)
+        except ResponseError as error:
+            complaints.of_redis(log, error)
+            return explain(error)
+        return ""
 
     def observe(self, instruments: Instruments) -> None:
         """Report the snapshot as the gauges of queue and workers."""

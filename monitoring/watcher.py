@@ -16,9 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from redis import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq.cron import CronScheduler
 
 from monitoring.alerts.evaluator import Evaluator
@@ -27,13 +25,12 @@ from monitoring.notify.queue import enqueue
 from monitoring.notify.schedule import report_job, scheduler
 from monitoring.notify.worker import NoticeWorker
 from monitoring.stores.selection import open_readers
-from pipeline.connection import connect, explain
+from pipeline.complaints import complaints
+from pipeline.connection import connect, passing
 from pipeline.liveness import Liveness
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.watcher")
-
-LOST_REDIS = (RedisConnectionError, RedisTimeoutError, OSError)
 
 #: Seconds between two evaluations of the rules.
 EVALUATE_S = 5.0
@@ -93,12 +90,12 @@ class Watcher:
                     self._alive()
                     self._attempt_schedule()
                     self._worker.step(WAIT_S)
-            except LOST_REDIS as error:
-                self._complain(f"{explain(error)} ({error}); trying until it does")
-                self.stopping.wait(1.0)
             except Exception as error:  # a job that somebody damaged must not end the watcher
-                self._complain("a job cannot be read", error)
-                self._mend()
+                if isinstance(error, (RedisError, OSError)) and passing(error):
+                    complaints.of_redis(log, error, then="trying until it does")
+                else:
+                    self._complain("a job cannot be read", error)
+                    self._mend()
                 self.stopping.wait(1.0)
         self._leave()
 
@@ -106,9 +103,9 @@ class Watcher:
         """Its record in Redis may be damaged: notices are sent all the same."""
         try:
             self._keep_schedule()
-        except LOST_REDIS:
-            raise
         except Exception as error:
+            if passing(error):
+                raise
             self._complain("the schedule cannot be kept", error)
 
     def _keep_schedule(self) -> None:

@@ -17,6 +17,8 @@ from redis import exceptions as refusals
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.sentinel import MasterNotFoundError as AsyncMasterNotFoundError
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError
 
 from pipeline import sentinel
@@ -27,6 +29,9 @@ from pipeline.settings import Settings
 CONNECT_TIMEOUT_S = 5
 #: Seconds a reply may take; longer than any blocking wait of ours.
 REPLY_TIMEOUT_S = 15
+#: Further tries of a command, on a new connection. No more: while Redis hangs each waits for its
+#: reply, and loops that stand still for long end their process (pipeline.liveness).
+RETRIES = 2
 #: Connections of one frontend's event loop at most. A command takes one for well under a
 #: millisecond; without a bound each request in flight could have its own, and take the files that
 #: the process may open.
@@ -54,10 +59,34 @@ _SENTENCES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
     ((refusals.NoPermissionError,), "Redis does not let our user do this"),
     ((refusals.OutOfMemoryError,), "Redis is full"),
-    ((refusals.ReadOnlyError,), "Redis takes no writes"),
+    ((refusals.ReadOnlyError,), "Redis takes no writes: it is a replica"),
+    ((refusals.MasterDownError,), "Redis is a replica that has lost its primary"),
     ((refusals.BusyLoadingError,), "Redis is loading its data"),
     ((refusals.ConnectionError, refusals.TimeoutError, OSError), "Redis does not answer"),
 )
+
+#: Refusals that redis-py has no class for, or that a script of Redis 6.2 wraps into a text.
+_CODES: dict[str, type[BaseException] | str] = {
+    "NOREPLICAS": "Redis has too few replicas to take writes",
+    "MISCONF": "Redis cannot write to its disk",
+    "BUSY": "Redis is busy with a script",
+    "MASTERDOWN": refusals.MasterDownError,
+    "OOM": refusals.OutOfMemoryError,
+    "READONLY": refusals.ReadOnlyError,
+    "UNBLOCKED": refusals.ReadOnlyError,  # it became a replica under a command that waited
+    "NOPERM": refusals.NoPermissionError,
+    "ACL failure in script": refusals.NoPermissionError,
+    "LOADING": refusals.BusyLoadingError,
+}
+#: At the beginning, or where a script says what one of its commands was told.
+_CODE = re.compile(rf"(?:^|-|: |ERR )({'|'.join(_CODES)})\b")
+
+
+def passing(error: BaseException) -> bool:
+    """Whether Redis is away, or refuses what it may do again in a while: as it is now, not for what
+    was asked of it."""
+    kinds = (kind for kinds, _ in _SENTENCES for kind in kinds)
+    return isinstance(error, tuple(kinds)) or _CODE.search(str(error)) is not None
 
 
 def explain(error: BaseException) -> str:
@@ -78,6 +107,9 @@ def explain(error: BaseException) -> str:
     for kinds, sentence in _SENTENCES:
         if isinstance(error, kinds):
             return sentence
+    if isinstance(error, refusals.ResponseError) and (code := _CODE.search(text)):
+        found = _CODES[code[1]]
+        return found if isinstance(found, str) else explain(found(""))
     return "Redis refuses a command"
 
 
@@ -137,9 +169,11 @@ def secrets(url: str) -> set[str]:
 
 
 def connect(settings: Settings) -> Redis:
-    """A connection pool for a worker; nothing is sent yet."""
+    """A connection pool for a worker or the watcher; nothing is sent yet."""
     url = redis_url(settings)
-    return _opened(sentinel.connect if url.startswith(sentinel.SCHEMES) else Redis.from_url, url)
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES)
+    from_url = sentinel.connect if url.startswith(sentinel.SCHEMES) else Redis.from_url
+    return _opened(from_url, url, retry=retry)
 
 
 def connect_async(settings: Settings) -> AsyncRedis:

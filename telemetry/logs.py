@@ -14,6 +14,7 @@ from typing import Literal
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
+from pipeline.complaints import complaints
 from pipeline.errors import DamoscopeError
 
 #: Seconds after the start during which exports that fail are not logged.
@@ -44,8 +45,11 @@ def refusal(
     """Say why an image has no result, as of the span in `context`: one line.
 
     What is wrong with the image or the request, or was withdrawn, is INFO, everything else
-    WARNING; a failure comes with the stack of what has caused it.
+    WARNING; a failure comes with the stack of what has caused it. What may be said of very many
+    (the queue is full, Redis is away) is said once a minute.
     """
+    if error.outcome == "rejected" and not complaints.due(f"{error.code}: {error}"):
+        return
     level = logging.INFO if error.outcome in ("invalid", "cancelled") else logging.WARNING
     cause = error.__cause__ if error.outcome == "failed" else None
     token = attach(context)

@@ -25,8 +25,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
-from pipeline.connection import explain
+from pipeline.complaints import complaints
+from pipeline.connection import passing
 from pipeline.errors import Cancelled, DamoscopeError
+from pipeline.liveness import STALLED_EXIT_CODE, Liveness
 from pipeline.queue.consumer import Consumer, Stored, TakenJob
 from pipeline.queue.keys import QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Kind
@@ -41,17 +43,20 @@ from worker.watchdog import Watchdog
 
 log = logging.getLogger("damoscope.worker")
 
-#: Seconds between heartbeats; a few must fit into pipeline.queue.LEASE_S.
-HEARTBEAT_S = 2.0
+#: Seconds between heartbeats; many must fit into pipeline.queue.LEASE_S. With each, what silent
+#: workers held is looked for: so much later than its lease it is found.
+HEARTBEAT_S = 1.0
+#: Heartbeats between looks for what is none of ours, and for what has outlived its time.
+MEND_BEATS, CLEAN_BEATS = 10, 60
+#: Seconds without a heartbeat, and without a turn of the loop beside what its batch may take, after
+#: which the process ends: within, a Redis that does not answer is waited for, several times.
+HEARTBEAT_STALLED_S, LOOP_STALLED_S = 90.0, 120.0
 #: Seconds after the last heartbeat at which a worker counts as gone.
 WORKER_TTL_S = 12
 #: Seconds an idle worker sleeps at most before it looks at its queues unasked.
 IDLE_WAIT_S = 1.0
-#: Tries, one a second, to store a batch's outcomes while Redis is away.
-FINISH_TRIES = 30
-
-#: Seconds between two complaints about the same thing.
-COMPLAIN_S = 60.0
+#: Tries, one a second, to store a batch's outcomes while Redis is away or refuses.
+FINISH_TRIES = 120
 #: Seconds that a worker waits after it could not take images, for no reason that it knows.
 PAUSE_S = 1.0
 
@@ -77,11 +82,12 @@ class BatchWorker(BaseWorker):
         )
         self._stopping = threading.Event()
         self._suspended = False
-        #: When the heartbeat, the loop and the queue were last complained of.
-        self._complained_s: dict[str, float] = {}
         self._in_hand: dict[str, TakenJob] = {}
         self._stages = Stages(detector, settings.inference_threads)
         self._watchdog = Watchdog(detector)
+        self._liveness = Liveness()
+        self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
+        self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
         self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
@@ -93,10 +99,13 @@ class BatchWorker(BaseWorker):
         begin anew.
         """
         self._install_signal_handlers()
-        self._until_redis_answers(self._register)
-        beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        # Only once Redis answers; where it refuses, images may be taken all the same, and the
+        # heartbeat sees to the registration.
+        self._until_redis_answers(lambda: self._attempt("registration", self._keep_registered))
+        beating = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
         beating.start()
         self._watchdog.start()
+        self._liveness.start()
         try:
             self._loop()
         finally:
@@ -104,6 +113,7 @@ class BatchWorker(BaseWorker):
             self._stages.close()
             beating.join(HEARTBEAT_S)
             self._watchdog.close()
+            self._liveness.close()
             # Back within seconds, it counts as ready meanwhile; its registration expires.
             if self._asked_to_stop or not self._stages.stalled:
                 self._say_goodbye()
@@ -150,62 +160,75 @@ class BatchWorker(BaseWorker):
             iou_threshold=self._detector.iou_threshold,
         )
         self.connection.hset(self.key, mapping=said)  # type: ignore[arg-type]
-        self.heartbeat(WORKER_TTL_S)
 
     def _until_redis_answers(self, action: Callable[[], object]) -> None:
-        warned = False
         while not self._stopping.is_set():
+            self._loop_moves()
             try:
                 action()
                 return
             except RedisError as error:
-                if not warned:
-                    log.warning("%s (%s); trying until it does", explain(error), error)
-                warned = True
+                complaints.of_redis(log, error, then="trying until it does")
                 self._stopping.wait(1.0)
 
     # -- the heartbeat thread -------------------------------------------------------------
 
+    def _keep_beating(self) -> None:
+        """Beat until the worker stops. If that ends otherwise, so does the process: others would
+        take its images for abandoned, and it would work on them in vain."""
+        try:
+            self._beat()
+        except BaseException:
+            log.critical("the heartbeat has ended: this process ends", exc_info=True)
+            os._exit(STALLED_EXIT_CODE)
+
     def _beat(self) -> None:
         beats = 0
-        while not self._stopping.wait(HEARTBEAT_S) or self._in_hand:
+        while not self._stopping.is_set() or self._in_hand:
+            self._heart_beats()
+            try:
+                self._beat_once(beats)
+            except LOST_REDIS as error:
+                complaints.of_redis(log, error, then="trying until it does")
             beats += 1
-            self._attempt("heartbeat", self._keep_leases)
-            self._attempt("registration", self._keep_registered)
-            self._attempt("recovery", self._recover)
-            self._attempt("suspension", self._look_whether_suspended)
-            if beats % 5 == 0:
-                self._attempt("mending", self._consumer.mend)
-            if beats % 30 == 0:
-                self._attempt("cleaning", self._clean_registries)
-            if self._stopping.is_set():
-                time.sleep(0.1)  # only until the batch in hand is done
+            # Once it stops, only until the batch in hand is done.
+            if self._stopping.wait(HEARTBEAT_S):
+                time.sleep(0.1)
+
+    def _beat_once(self, beats: int) -> None:
+        """Raises LOST_REDIS: the other steps would only wait for it as well."""
+        self._attempt("heartbeat", self._keep_leases)
+        self._attempt("registration", self._keep_registered)
+        self._attempt("recovery", self._recover)
+        self._attempt("suspension", self._look_whether_suspended)
+        if beats % MEND_BEATS == 0:
+            self._attempt("mending", self._consumer.mend)
+        if beats % CLEAN_BEATS == 0:
+            self._attempt("cleaning", self._clean_registries)
 
     def _attempt(self, what: str, step: Callable[[], object]) -> None:
-        """One step of the heartbeat; what happens in one must not keep the others from coming."""
+        """One step of the heartbeat; what happens in one must not keep the others from coming.
+
+        Raises LOST_REDIS only.
+        """
         try:
             step()
         except LOST_REDIS:
-            pass  # the loop says so, once
+            raise
         except Exception as error:
             self._complain(what, error)
 
     def _complain(self, what: str, error: Exception) -> None:
-        """Once a minute for each thing. Redis' refusals are one line."""
-        now_s = time.monotonic()
-        if now_s - self._complained_s.get(what, -COMPLAIN_S) >= COMPLAIN_S:
-            self._complained_s[what] = now_s
-            if isinstance(error, RedisError):
-                log.warning("%s: %s (%s)", what, explain(error), error)
-            else:
-                log.error("%s failed", what, exc_info=error)
+        """Once a minute for each cause. Redis' refusals are one line."""
+        if isinstance(error, RedisError):
+            complaints.of_redis(log, error, what)
+        elif complaints.due(what):
+            log.error("%s failed", what, exc_info=error)
 
     def _refused(self, kind: Kind, count: int) -> None:
         """Count what stands in Redis and is none of ours."""
         self._instruments.malformed(kind, count)
-        now_s = time.monotonic()
-        if now_s - self._complained_s.get(kind, -COMPLAIN_S) >= COMPLAIN_S:
-            self._complained_s[kind] = now_s
+        if complaints.due(kind):
             log.warning("%d malformed entries (%s) in Redis are refused", count, kind)
 
     def _keep_leases(self) -> None:
@@ -215,7 +238,12 @@ class BatchWorker(BaseWorker):
         if not self._registered():
             self._consumer.mend()  # what stands in its way
             self._register()
-        self.heartbeat(WORKER_TTL_S)
+        pipe = self.connection.pipeline(transaction=False)
+        self.heartbeat(WORKER_TTL_S, pipeline=pipe)
+        # RQ's first command needs memory, which a full Redis refuses; those after it do not.
+        for answer in pipe.execute(raise_on_error=False):
+            if isinstance(answer, Exception):
+                raise answer
 
     def _look_whether_suspended(self) -> None:
         self._suspended = is_suspended(self.connection)
@@ -240,6 +268,7 @@ class BatchWorker(BaseWorker):
         ahead: Future[list[BatchItem]] | None = None
         with ThreadPoolExecutor(1, "ahead") as pool:
             while True:
+                self._loop_moves(self._watchdog.most_s)
                 try:
                     if self._stages.stalled and not self._stopping.is_set():
                         log.warning("an image took too long to decode: this worker begins anew")
@@ -257,7 +286,7 @@ class BatchWorker(BaseWorker):
                             ahead = pool.submit(self._take, ahead=True)
                         self._run(items)
                 except LOST_REDIS as error:
-                    log.warning("%s (%s); trying until it does", explain(error), error)
+                    complaints.of_redis(log, error, then="trying until it does")
                     self._until_redis_answers(self.connection.ping)
                 except Exception as error:  # whatever it is, the next image must be taken
                     self._complain("taking images", error)
@@ -333,10 +362,13 @@ class BatchWorker(BaseWorker):
     def _store(self, outcomes: list[tuple[TakenJob, bytes | DamoscopeError]],
                work_s: float) -> list[Stored]:  # fmt: skip
         for _ in range(FINISH_TRIES - 1):
+            self._loop_moves()
             try:
                 return self._consumer.finish(outcomes, work_s)
-            except LOST_REDIS:
-                log.warning("Redis is away: results are kept and stored when it is back")
+            except RedisError as error:
+                if not passing(error):
+                    raise
+                complaints.of_redis(log, error, then="results are kept until they can be stored")
                 time.sleep(1.0)
         return self._consumer.finish(outcomes, work_s)
 

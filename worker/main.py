@@ -12,7 +12,8 @@ import cv2
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pipeline.connection import connect, explain
+from pipeline.complaints import complaints
+from pipeline.connection import connect
 from pipeline.queue import start_failures
 from pipeline.settings import Settings
 from telemetry import catalogue, gpu, setup
@@ -83,12 +84,9 @@ def _worker(
     settings: Settings, detector: Detector, telemetry: Telemetry, connection: Redis
 ) -> BatchWorker:
     """Make the worker as soon as Redis answers: RQ asks it for this host's address."""
-    warned = False
     while True:
         try:
             return BatchWorker(settings, detector, telemetry, connection)
         except RedisError as error:
-            if not warned:
-                log.warning("%s (%s); trying until it does", explain(error), error)
-            warned = True
+            complaints.of_redis(log, error, then="trying until it does")
             time.sleep(1.0)

@@ -27,7 +27,8 @@ class Watchdog:
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
-        self._most_s = STAGES * detector.stage_limit_s + GRACE_S
+        #: Seconds that a batch may take.
+        self.most_s = STAGES * detector.stage_limit_s + GRACE_S
         self._ends = threading.Event()
         #: When the batch in hand was begun.
         self.began_s: float | None = None
@@ -47,9 +48,9 @@ class Watchdog:
         while not self._ends.wait(min(LOOK_S, self._detector.stage_limit_s / 4)):
             self._detector.stop_overdue()
             began_s = self.began_s
-            if began_s is None or time.monotonic() - began_s < self._most_s:
+            if began_s is None or time.monotonic() - began_s < self.most_s:
                 # It needs no turn of Python's, which a stuck call may keep to itself.
-                faulthandler.dump_traceback_later(self._most_s, exit=True)
+                faulthandler.dump_traceback_later(self.most_s, exit=True)
 
 
 def begin_anew() -> NoReturn:

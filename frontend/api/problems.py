@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.layers import TRACE_HEADER
 from pipeline import errors
+from pipeline.complaints import complaints
 from pipeline.connection import explain
 from telemetry import catalogue, spans
 from telemetry.context import trace_id
@@ -134,7 +135,7 @@ async def on_http(request: Request, error: HTTPException) -> Response:
 
 async def on_redis(request: Request, error: RedisError) -> Response:
     """Redis is away, or refuses. What it said itself is for the log."""
-    log.warning("%s: %s", explain(error), error)
+    complaints.of_redis(log, error)
     return await on_error(request, errors.Unavailable(f"{explain(error)}; try again shortly"))
 
 

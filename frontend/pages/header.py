@@ -9,9 +9,11 @@ from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 
 from frontend.identity.principal import ROLES, Role, principal
+from frontend.pages.error_text import sentence
 from frontend.pages.i18n import both, texts
 from frontend.pages.theme import script
 from frontend.status import Snapshot
+from pipeline.errors import Unavailable
 
 PAGES = {"detect": "./", "monitor": "monitor", "traces": "traces", "report": "report"}
 #: Whom a page is for; to others its link is not shown.
@@ -83,8 +85,8 @@ def router() -> APIRouter:
 def state(snapshot: Snapshot, accept_language: str | None, *, details: bool = True) -> State:
     """One line about workers, model and queue; `details` are for who may see the service."""
     words = texts(accept_language)
-    if snapshot.problem:
-        return State(ready=False, text=words["status.redis"])
+    if reason := snapshot.problem or snapshot.full:
+        return State(ready=False, text=sentence(Unavailable(reason), words).rstrip(".。"))
     queue = words["status.queue"].format(depth=sum(snapshot.depth.values()))
     failures = [
         words["status.not_started"].format(host=one.host, reason=one.reason)

@@ -12,13 +12,14 @@ from uuid import uuid4
 
 import orjson
 from redis import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 from rq.queue import Queue
 from rq.results import Result
 
 from pipeline import errors
+from pipeline.connection import passing
 from pipeline.job import DetectJob, JobError
 from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import (
@@ -49,6 +50,8 @@ from pipeline.queue.payload import (
 TRIES_MAX = 10
 #: Nanoseconds that a job can have waited: longer than any is kept. What says otherwise is wrong.
 WAITED_MAX_NS = 7 * 86_400 * 10**9
+#: Seconds between tries to get the images of jobs that were taken, and before their lease ends.
+IMAGES_PAUSE_S, IMAGES_SPARE_S = 0.5, 2.0
 #: Times of spans are whole numbers of 64 bits.
 _TIME_MAX_NS = 2**63
 
@@ -142,11 +145,22 @@ class Consumer:
         if jobs:
             # Not in the script: Redis' Lua reads every byte of a text one by one, to hash it, which
             # is 0.4 ms for a photo of 250 kB.
-            for job, image in zip(
-                jobs, self._redis.mget([image_key(job.job_id) for job in jobs]), strict=True
-            ):
-                job.image = image  # type: ignore[assignment]  # bytes: nothing is decoded
+            for job, image in zip(jobs, self._images(jobs), strict=True):
+                job.image = image
         return jobs
+
+    def _images(self, jobs: list[TakenJob]) -> list[bytes | None]:
+        """The images of jobs that were just taken. Redis may refuse this for a while: given up as
+        late as their lease allows, since a job that is given up has had a try."""
+        ends_s = time.monotonic() + LEASE_S - IMAGES_SPARE_S
+        while True:
+            try:
+                # Bytes: nothing is decoded.
+                return self._redis.mget([image_key(job.job_id) for job in jobs])  # type: ignore[return-value]
+            except RedisError as error:
+                if not passing(error) or time.monotonic() > ends_s:
+                    raise
+                time.sleep(IMAGES_PAUSE_S)
 
     def mend(self) -> None:
         """Remove what is none of ours from under the names of the keys that workers share, and of

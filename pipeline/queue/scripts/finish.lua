@@ -8,10 +8,14 @@
 local prefix, id, execution, worker, status = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local iso, ttl = ARGV[6], ARGV[7]
 local composite = id .. ':' .. execution
+-- A Redis that is full refuses a script whose first write needs memory, and lets one go on whose first
+-- write needs none: this one does not, and what it frees first is the image.
+local held = ours('ZREM', KEYS[1], composite) == 1
+if held and status == 'finished' then redis.call('DEL', KEYS[6]) end
 -- A worker that was given up for dead registers anew; half a hash would look like one that did.
 local registered = redis.call('EXISTS', KEYS[5]) == 1
 if registered then ours('HSET', KEYS[5], 'state', 'idle') end
-if ours('ZREM', KEYS[1], composite) == 0 then
+if not held then
   -- Asked again, because the answer to the first time was lost with the connection?
   local last = ours('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)[1]
   for i = 1, last and #last[2] or 0, 2 do
@@ -34,9 +38,6 @@ redis.call('EXPIRE', KEYS[3], ttl)
 ours('XADD', KEYS[4], 'MAXLEN', 10, '*', unpack(ARGV, 11))
 redis.call('EXPIRE', KEYS[4], ttl)
 ours('ZADD', KEYS[2], redis.call('TIME')[1] + ttl, id)
-if status == 'finished' then
-  redis.call('DEL', KEYS[6])
-end
 if ARGV[9] ~= '' then redis.call('PUBLISH', ARGV[9], ARGV[10]) end
 if registered then
   -- What is no number is not counted on; nobody waits for that.

@@ -9,6 +9,8 @@ for i = 3, #ARGV, 3 do
   local queue, id, execution = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local composite = id .. ':' .. execution
   if ours('ZSCORE', prefix .. ':wip:' .. queue, composite) then
+    -- First what needs no memory: a Redis that is full then lets the rest pass (finish.lua).
+    redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
     ours('ZADD', prefix .. ':wip:' .. queue, now + lease, composite)
     ours('HSET', prefix .. ':execution:' .. composite, 'last_heartbeat', now)
     redis.call('EXPIRE', prefix .. ':execution:' .. composite, lease + 60)
