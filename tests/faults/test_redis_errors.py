@@ -86,6 +86,7 @@ class Faults:
     @contextmanager
     def misconf(self) -> Iterator[None]:
         """It cannot save: a folder is where its file would be."""
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
         (self.folder / "dump.rdb").mkdir()
         self.set("save", "1 1")
         self.redis.bgsave()

@@ -85,6 +85,7 @@ def stand_still(*_):
 def fail(*_):
     import worker.loop as loop
     from pipeline.liveness import Liveness
+    gc.unfreeze()  # what a worker has loaded is kept out of these
     for liveness in [each for each in gc.get_objects() if isinstance(each, Liveness)]:
         for each in liveness._loops.values():
             each.most, each.silent = 6, 0
