@@ -50,8 +50,8 @@ from pipeline.queue.payload import (
 TRIES_MAX = 10
 #: Nanoseconds that a job can have waited: longer than any is kept. What says otherwise is wrong.
 WAITED_MAX_NS = 7 * 86_400 * 10**9
-#: Seconds between tries to get the images of jobs that were taken, and before their lease ends.
-IMAGES_PAUSE_S, IMAGES_SPARE_S = 0.5, 2.0
+#: Tries to get the images of jobs that were taken, and seconds between them: within their lease.
+IMAGES_TRIES, IMAGES_PAUSE_S = 12, 0.5
 #: Times of spans are whole numbers of 64 bits.
 _TIME_MAX_NS = 2**63
 
@@ -152,15 +152,15 @@ class Consumer:
     def _images(self, jobs: list[TakenJob]) -> list[bytes | None]:
         """The images of jobs that were just taken. Redis may refuse this for a while: given up as
         late as their lease allows, since a job that is given up has had a try."""
-        ends_s = time.monotonic() + LEASE_S - IMAGES_SPARE_S
-        while True:
+        keys = [image_key(job.job_id) for job in jobs]
+        for _ in range(IMAGES_TRIES - 1):
             try:
-                # Bytes: nothing is decoded.
-                return self._redis.mget([image_key(job.job_id) for job in jobs])  # type: ignore[return-value]
+                return self._redis.mget(keys)  # type: ignore[return-value]  # nothing is decoded
             except RedisError as error:
-                if not passing(error) or time.monotonic() > ends_s:
+                if not passing(error):
                     raise
                 time.sleep(IMAGES_PAUSE_S)
+        return self._redis.mget(keys)  # type: ignore[return-value]
 
     def mend(self) -> None:
         """Remove what is none of ours from under the names of the keys that workers share, and of
