@@ -16,6 +16,7 @@ from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
 from run import extras, keys, private_files
+from run.load.options import load as load_command
 from run.processes import CannotStart
 from telemetry import logs, variables
 
@@ -170,6 +171,7 @@ def report(
     run(_start(home=home, redis_url=redis_url), output=output, days=days, language=language)
 
 
+app.command("load")(load_command)
 app.add_typer(keys.app, name="keys")
 alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")

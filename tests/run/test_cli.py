@@ -20,11 +20,11 @@ def test_help_lists_every_command() -> None:
     """`damoscope --help` names the commands, each with what it does."""
     answer = CliRunner().invoke(app, ["--help"])
     assert answer.exit_code == 0
-    for name in ("up", "frontend", "worker", "detect"):
+    for name in ("up", "frontend", "worker", "detect", "load"):
         assert f" {name} " in answer.output
 
 
-@pytest.mark.parametrize("name", ["up", "frontend", "worker", "detect"])
+@pytest.mark.parametrize("name", ["up", "frontend", "worker", "detect", "load"])
 def test_help_of_each_command(name: str) -> None:
     """Every command explains itself and its options."""
     answer = CliRunner().invoke(app, [name, "--help"])

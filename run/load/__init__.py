@@ -1,0 +1,1 @@
+"""`damoscope load`: clients that send images to a service, and what became of each."""
