@@ -223,7 +223,9 @@ class DetectionService:
         except BaseException:
             self._count(request, "failed")
             raise
-        if not request.sends:
+        if request.sends:
+            _describe(request, "ok")  # the span ends with the answer's last byte
+        else:
             self._count(request, "ok")
         return result
 
@@ -234,11 +236,8 @@ class DetectionService:
         request.outcome = outcome
         here = set_span_in_context(request.span)
         labels = {"outcome": outcome, "route": request.route}
-        request.span.set_attributes(
-            {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
-            | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
-            | ({catalogue.ATTR_ENDUSER_ID: request.who.name} if request.who.known else {})
-        )
+        if request.span.is_recording():
+            _describe(request, outcome)
         duration_s = (time.time_ns() - request.received_ns) / 1e9
         self._active -= 1
         self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
@@ -408,6 +407,15 @@ class DetectionService:
             request.job_id = job_id
         finally:
             span.end()
+
+
+def _describe(request: ImageRequest, outcome: str) -> None:
+    """Say on a request's span how it ended."""
+    request.span.set_attributes(
+        {catalogue.ATTR_OUTCOME: outcome, catalogue.ATTR_ROUTE: request.route}
+        | ({catalogue.ATTR_JOB_ID: request.job_id} if request.job_id else {})
+        | ({catalogue.ATTR_ENDUSER_ID: request.who.name} if request.who.known else {})
+    )
 
 
 async def _hung_up(gone: Callable[[], Awaitable[object]], future: asyncio.Future[Reply]) -> None:

@@ -17,8 +17,7 @@ from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import TIMEOUT_S, DetectionService, ImageRequest
 from frontend.identity.principal import principal
-from frontend.server.bodies import free_memory
-from frontend.server.disconnects import disconnected
+from frontend.server.bodies import disconnected, free_memory
 from frontend.server.protocol import scope_connection
 from frontend.status import Status
 from pipeline import errors

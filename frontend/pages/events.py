@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from frontend.pages.browser import client
 from frontend.pages.slots import Slots
 from frontend.pages.uploads import ID
-from frontend.server.disconnects import disconnected
+from frontend.server.bodies import disconnected
 from pipeline.errors import InvalidParameter
 
 #: Bytes of an event's body at most: the ids of 1,000 images are 33,000.

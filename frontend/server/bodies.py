@@ -52,6 +52,13 @@ async def take_memory(scope: Scope, more: int) -> None:
             raise _no_memory()
 
 
+async def disconnected(receive: Receive) -> None:
+    """Return once the client of a request has hung up. To be called when its body was read: what
+    still comes of it is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def _no_memory() -> errors.Unavailable:
     return errors.Unavailable(
         "uploads hold all the memory that they may, or all of this client's part; try again shortly"
