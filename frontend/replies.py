@@ -14,6 +14,7 @@ from itertools import islice
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from frontend import tasks
 from pipeline import errors
 from pipeline.complaints import complaints
 from pipeline.job import JobError, JobState
@@ -64,10 +65,7 @@ class Replies:
 
     async def close(self) -> None:
         """Stop listening; who still waits is told that the service stops."""
-        for task in self._tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await tasks.end(*self._tasks)
 
     def expect(self, job_id: str) -> asyncio.Future[Reply]:
         """A future for a job's reply; call it before the job is enqueued."""

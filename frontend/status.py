@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from frontend import tasks
 from monitoring.stores.selection import Stores
 from pipeline.complaints import complaints
 from pipeline.connection import explain
@@ -74,9 +74,7 @@ class Status:
     async def close(self) -> None:
         """Stop looking."""
         if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await tasks.end(self._task)
 
     async def _run(self) -> None:
         while True:

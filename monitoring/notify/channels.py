@@ -36,7 +36,7 @@ _KIND = re.compile(r"^([A-Za-z0-9]+)://")
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Attempt:
     """What became of one notice on one channel. `error` is free of secrets, empty when ok."""
 
     kind: str
@@ -88,14 +88,14 @@ class Channels:
         """Kind of each channel, such as `mailto`."""
         return [channel.kind for channel in self._channels]
 
-    def send(self, notice: Notice) -> list[Delivery]:
+    def send(self, notice: Notice) -> list[Attempt]:
         """Send to every channel at once; one that fails or is slow does not stop the others."""
         if not self._channels:
             return []
         with ThreadPoolExecutor(len(self._channels), "notify") as pool:
             return list(pool.map(lambda n: self.send_to(n, notice), range(len(self._channels))))
 
-    def send_to(self, index: int, notice: Notice) -> Delivery:
+    def send_to(self, index: int, notice: Notice) -> Attempt:
         """Send to one channel. Never raises for what the channel does."""
         channel = self._channels[index]
         title, body = message.compose(notice, self._language, self._service_url)
@@ -114,14 +114,14 @@ class Channels:
             )
         except Exception as error:
             # The kind of error alone: its text may hold the address.
-            return Delivery(channel.kind, ok=False, error=type(error).__name__)
+            return Attempt(channel.kind, ok=False, error=type(error).__name__)
         # Not the result itself: `optional=yes` in an address makes it true whatever happened.
         tries = [attempt for service in result for attempt in service.attempts]
         if any(tries):
-            return Delivery(channel.kind, ok=True)
+            return Attempt(channel.kind, ok=True)
         said = [entry.message for attempt in tries for entry in attempt.logs]
         why = channel.redactor.clean(said[-1]) if said else "not accepted"
-        return Delivery(channel.kind, ok=False, error=" ".join(why.split())[:300])
+        return Attempt(channel.kind, ok=False, error=" ".join(why.split())[:300])
 
 
 class Kinds:

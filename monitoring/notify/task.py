@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import get_current_job
 
-from monitoring.notify.channels import Channels, Delivery
+from monitoring.notify.channels import Attempt, Channels
 from monitoring.notify.deliveries import Deliveries
 from monitoring.notify.notice import Notice
 from monitoring.notify.queue import enqueue_deliveries
@@ -74,9 +74,9 @@ def _send(channels: Channels, index: int, notice: Notice) -> None:
     _raise_unless(channels.send_to(index, notice), index)
 
 
-def _raise_unless(delivery: Delivery, index: int) -> None:
-    if not delivery.ok:
-        raise NotDelivered(f"{delivery.kind} (channel {index + 1}): {delivery.error}")
+def _raise_unless(attempt: Attempt, index: int) -> None:
+    if not attempt.ok:
+        raise NotDelivered(f"{attempt.kind} (channel {index + 1}): {attempt.error}")
 
 
 def _is_there(channels: Channels, index: int, kind: str) -> bool:

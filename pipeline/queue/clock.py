@@ -29,7 +29,7 @@ class RedisClock:
         return self.ahead_ns
 
 
-class Steps:
+class ClockSteps:
     """Notices when this host's time of day is set, forward or back."""
 
     def __init__(self) -> None:

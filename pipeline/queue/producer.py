@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
-from pipeline.queue.clock import RedisClock, Steps
+from pipeline.queue.clock import ClockSteps, RedisClock
 from pipeline.queue.keys import (
     DOORBELL,
     QUEUE_KEYS,
@@ -62,7 +62,7 @@ class Producer:
         self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
         #: This host's clock beside Redis'; None before the first job.
         self._clock: RedisClock | None = None
-        self._steps = Steps()
+        self._steps = ClockSteps()
 
     async def store_image(self, job_id: str, data: bytes) -> None:
         """Store the encoded image under the job's own key."""

@@ -21,7 +21,7 @@ class Pulse:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._ends = threading.Event()
+        self._ends, self._asked = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._ask)
         self.answers: list[int | str] = []
 
@@ -32,10 +32,12 @@ class Pulse:
                     self.answers.append(client.get("/healthz").status_code)
                 except httpx.HTTPError as error:
                     self.answers.append(repr(error))
+                self._asked.set()
                 self._ends.wait(PAUSE_S)
 
     def __enter__(self) -> Pulse:
         self._thread.start()
+        assert self._asked.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
