@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 
-from run.load.connection import Answer, Broken, Connection, Target, opened
+from run.load.connection import Broken, ClientConnection, HttpAnswer, Target, opened
 from run.load.plan import Plan
 from run.load.record import HUNG_UP, NO_ANSWER, Record, named
 
@@ -23,7 +23,7 @@ RETRY_AFTER_MAX_S = 60.0
 #: How often it is looked whether the generator itself is late.
 PULSE_S = 0.05
 
-Judge = Callable[[Answer], tuple[str, str]]
+Judge = Callable[[HttpAnswer], tuple[str, str]]
 
 
 class Load:
@@ -33,7 +33,7 @@ class Load:
         self, target: Target, requests: Sequence[bytes], plan: Plan, judge: Judge = named
     ) -> None:
         self._target, self._requests, self.plan, self._judge = target, requests, plan, judge
-        self._idle: deque[Connection] = deque()
+        self._idle: deque[ClientConnection] = deque()
         self._room = asyncio.Semaphore(plan.connections)
         self._chance = random.Random(plan.seed)
         self._next = 0
@@ -129,7 +129,7 @@ class Load:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _one(self, due: float, late: float) -> Answer | None:
+    async def _one(self, due: float, late: float) -> HttpAnswer | None:
         """One request, from when it is due to its end. Its answer, unless there was none."""
         plan = self.plan
         request = self._requests[self._next % len(self._requests)]
@@ -165,7 +165,7 @@ class Load:
         record.add(name, due, sent, self.now(), late=late, trace_id=trace_id, detail=detail)
         return answer
 
-    async def _connected(self, patience: float) -> Connection:
+    async def _connected(self, patience: float) -> ClientConnection:
         while self._idle:
             connection = self._idle.pop()
             if connection.alive:
@@ -181,6 +181,6 @@ class Load:
             self.stalls[second] = max(self.stalls.get(second, 0.0), stall)
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: HttpAnswer) -> float:
     text = answer.headers.get(b"retry-after", b"")
     return min(float(text), RETRY_AFTER_MAX_S) if text.isdigit() else 1.0

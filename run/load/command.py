@@ -16,12 +16,12 @@ import uvloop
 from pipeline.errors import ConfigurationError, DamoscopeError
 from run.load import images as pictures
 from run.load.clients import Load
-from run.load.connection import Answer, Broken, Target, opened
+from run.load.connection import Broken, HttpAnswer, Target, opened
 from run.load.figures import Figures, figures
-from run.load.plan import Goal, Plan, Rate
+from run.load.plan import ArrivalRate, Goal, Plan
 from run.load.progress import Progress
 from run.load.record import named
-from run.load.report import Report
+from run.load.report import LoadReport
 from run.load.search import best, search
 
 #: Files that the process needs beside its connections.
@@ -59,7 +59,7 @@ def run(wanted: Wanted) -> bool:
     headers = {"authorization": f"Bearer {wanted.key}"} if wanted.key else {}
     query = "&".join(filter(None, (f"timeout={plan.timeout_s:g}", wanted.params)))
     requests = [target.request(each.data, each.kind, query, headers) for each in found]
-    report = Report(
+    report = LoadReport(
         target=target.base, version=version("damoscope"), began=datetime.now(UTC),
         images=len(found), image_bytes=sum(len(each.data) for each in found),
         timeout_s=plan.timeout_s, open_loop=bool(plan.rate or wanted.goal), runs=[],
@@ -85,7 +85,7 @@ def uvloop_runner() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-async def _measure(report: Report, target: Target, requests: list[bytes], plan: Plan) -> None:
+async def _measure(report: LoadReport, target: Target, requests: list[bytes], plan: Plan) -> None:
     stopped: list[int] = []
     current: list[Load] = []
 
@@ -119,7 +119,7 @@ async def _measure(report: Report, target: Target, requests: list[bytes], plan: 
     else:
 
         async def step(rate: float) -> Figures:
-            return await once(replace(plan, rate=Rate(rate, rate)), f"{rate:,.1f}/s ")
+            return await once(replace(plan, rate=ArrivalRate(rate, rate)), f"{rate:,.1f}/s ")
 
         steps = await search(step, report.goal, lambda: bool(stopped))
         report.rates = [rate for rate, _ in steps]
@@ -142,7 +142,7 @@ async def _probe(target: Target, request: bytes) -> None:
         raise NotReached(f"{target.base}: {wrong}")
 
 
-def _wrong(answer: Answer) -> str:
+def _wrong(answer: HttpAnswer) -> str:
     name, detail = named(answer)
     if answer.status in (401, 403):
         return f"{name}: {detail or 'no access'}; give a key with DAMOSCOPE_KEY or --key"

@@ -75,7 +75,7 @@ class Target:
 
 
 @dataclass
-class Answer:
+class HttpAnswer:
     """What came back. `size` is the body's bytes, `body` at most the first BODY_MAX of them."""
 
     status: int
@@ -88,11 +88,11 @@ class Broken(ConnectionError):
     """The connection ended, or what came was not HTTP, before the answer was whole."""
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """A connection that `opened` made. `ask` sends one request and returns its answer."""
 
     def __init__(self) -> None:
-        self._answer: asyncio.Future[Answer] | None = None
+        self._answer: asyncio.Future[HttpAnswer] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self.alive = False
@@ -138,9 +138,11 @@ class Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.close()
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Answer(status, self._headers, bytes(self._body), self._size))
+            self._answer.set_result(
+                HttpAnswer(status, self._headers, bytes(self._body), self._size)
+            )
 
-    async def ask(self, request: bytes) -> Answer:
+    async def ask(self, request: bytes) -> HttpAnswer:
         """Raises Broken. Cancelled, it closes the connection as a client does that leaves."""
         if not self.alive:
             raise Broken("closed")
@@ -173,13 +175,13 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
 
-async def opened(target: Target, timeout_s: float) -> Connection:
+async def opened(target: Target, timeout_s: float) -> ClientConnection:
     """Raises Broken, which says what is wrong, within `timeout_s`."""
     context = ssl.create_default_context() if target.tls else None
     try:
         async with asyncio.timeout(timeout_s):
             _, connection = await asyncio.get_running_loop().create_connection(
-                Connection, target.host, target.port, ssl=context
+                ClientConnection, target.host, target.port, ssl=context
             )
     except TimeoutError:
         raise Broken("not connected in time") from None

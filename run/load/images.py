@@ -14,7 +14,7 @@ BYTES_MAX = 256 << 20
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageFile:
     """One image and its media type, such as image/jpeg."""
 
     name: str
@@ -22,7 +22,7 @@ class Image:
     kind: str
 
 
-def read(path: Path | None) -> list[Image]:
+def read(path: Path | None) -> list[ImageFile]:
     """Of a file, or of all image files of a folder by name; None is the bundled examples."""
     if path is None:
         files = photos()
@@ -43,7 +43,7 @@ def read(path: Path | None) -> list[Image]:
             data = file.read_bytes()
         except OSError as error:
             raise ConfigurationError(f"{file}: {error.strerror or error}") from error
-        found.append(Image(file.name, data, _kind(file) or "image/jpeg"))
+        found.append(ImageFile(file.name, data, _kind(file) or "image/jpeg"))
     return found
 
 

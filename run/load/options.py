@@ -83,7 +83,7 @@ def load(
     seconds, paced = planned.seconds(duration), None
     if rate is not None:
         flat = planned.rate(rate)
-        paced = planned.Rate(flat, flat)
+        paced = planned.ArrivalRate(flat, flat)
     elif ramp is not None:
         paced, seconds = planned.ramp(ramp)
     goal = planned.goal(search) if search is not None else None

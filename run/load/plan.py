@@ -21,7 +21,7 @@ PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)
 
 
 @dataclass(frozen=True)
-class Rate:
+class ArrivalRate:
     """Requests a second, at the start and at the end; between them it changes evenly."""
 
     first: float
@@ -68,7 +68,7 @@ class Plan:
 
     duration_s: float
     clients: int = 0
-    rate: Rate | None = None
+    rate: ArrivalRate | None = None
     poisson: bool = True
     requests: int = REQUESTS_MAX
     timeout_s: float = 30.0
@@ -118,12 +118,12 @@ def rate(text: str) -> float:
     return value
 
 
-def ramp(text: str) -> tuple[Rate, float]:
+def ramp(text: str) -> tuple[ArrivalRate, float]:
     """Of FROM:TO:DURATION, such as 10:200:60s."""
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigurationError(f"{text!r} is no ramp: FROM:TO:DURATION, such as 10:200:60s")
-    return Rate(rate(parts[0]), rate(parts[1])), seconds(parts[2])
+    return ArrivalRate(rate(parts[0]), rate(parts[1])), seconds(parts[2])
 
 
 def goal(text: str) -> Goal:

@@ -7,7 +7,7 @@ import re
 from array import array
 from dataclasses import dataclass, field
 
-from run.load.connection import Answer
+from run.load.connection import HttpAnswer
 
 #: Requests that are named as the slowest.
 SLOWEST = 10
@@ -79,7 +79,7 @@ class Record:
         return None
 
 
-def named(answer: Answer) -> tuple[str, str]:
+def named(answer: HttpAnswer) -> tuple[str, str]:
     """An answer's status with the code of its problem document, and what that says."""
     if answer.status < 400:
         return str(answer.status), ""

@@ -32,7 +32,7 @@ CLOSED_LOOP = (
 
 
 @dataclass
-class Report:
+class LoadReport:
     """All that was measured. `last` is the run that the report is about."""
 
     target: str

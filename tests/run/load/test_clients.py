@@ -9,7 +9,7 @@ import pytest
 from run.load.clients import Load
 from run.load.connection import Target
 from run.load.figures import figures
-from run.load.plan import Plan, Rate
+from run.load.plan import ArrivalRate, Plan
 from tests.run.load.stub import FULL, OK, TRACE, Stub, answer, loaded
 
 
@@ -52,7 +52,7 @@ def test_a_service_that_stands_still_shows_in_the_percentiles_of_an_open_loop(
             await release.wait()
         return answer(200)
 
-    plan = Plan(duration_s=4, rate=Rate(50, 50), poisson=poisson, seed=3)
+    plan = Plan(duration_s=4, rate=ArrivalRate(50, 50), poisson=poisson, seed=3)
     load = loaded(Stub(reply), plan)
     found = figures(load)
     stood = sorted(
@@ -87,7 +87,7 @@ def test_one_connection_in_use_keeps_others_waiting_and_they_count_the_wait() ->
         await asyncio.sleep(0.05)
         return answer(200)
 
-    plan = Plan(duration_s=1, rate=Rate(40, 40), poisson=False, connections=1)
+    plan = Plan(duration_s=1, rate=ArrivalRate(40, 40), poisson=False, connections=1)
     load = loaded(Stub(reply), plan)
     found = figures(load)
     assert found.latency_ms["max"] is not None
@@ -190,7 +190,7 @@ def test_one_that_is_stopped_sends_nothing_more_and_waits_for_what_is_under_way(
         async with stub.listening() as url:
             target = Target.of(url)
             request = target.request(b"x", "image/jpeg")
-            load = Load(target, [request], Plan(duration_s=3600, rate=Rate(50, 50)))
+            load = Load(target, [request], Plan(duration_s=3600, rate=ArrivalRate(50, 50)))
             task = asyncio.create_task(load.run())
             while stub.seen < 5:
                 await asyncio.sleep(0.01)

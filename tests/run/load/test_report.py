@@ -11,9 +11,9 @@ import pytest
 from run.load.clients import Load
 from run.load.connection import Target
 from run.load.figures import KINDS, Figures, figures
-from run.load.plan import Goal, Plan, Rate
+from run.load.plan import ArrivalRate, Goal, Plan
 from run.load.record import HUNG_UP, NO_ANSWER, OTHER, OUTCOMES_MAX, Record, kind
-from run.load.report import Report
+from run.load.report import LoadReport
 
 OUTCOMES = ("200", "503 overloaded", "504 timed_out", "connection: closed", HUNG_UP, "400 invalid")
 
@@ -21,7 +21,9 @@ OUTCOMES = ("200", "503 overloaded", "504 timed_out", "connection: closed", HUNG
 @pytest.fixture
 def load() -> Load:
     """Of 600 requests in 10 s: the n-th is due at n/60 s and takes n ms."""
-    made = Load(Target.of("http://h"), [], Plan(duration_s=10, rate=Rate(60, 60), poisson=False))
+    made = Load(
+        Target.of("http://h"), [], Plan(duration_s=10, rate=ArrivalRate(60, 60), poisson=False)
+    )
     made.sending_s = 10.0
     for n in range(600):
         due = n / 60
@@ -32,8 +34,8 @@ def load() -> Load:
     return made
 
 
-def report(found: Figures, **more: object) -> Report:
-    return Report(
+def report(found: Figures, **more: object) -> LoadReport:
+    return LoadReport(
         target="http://h", version="1", began=datetime(2026, 11, 28, tzinfo=UTC), images=1,
         image_bytes=1000, timeout_s=30, open_loop=True, runs=[found], **more,  # type: ignore[arg-type]
     )  # fmt: skip
@@ -70,7 +72,7 @@ def test_rates_count_what_was_answered_while_it_was_sent(load: Load) -> None:
 def test_what_the_generator_could_not_do_is_said(load: Load) -> None:
     """Fewer requests than were due, seconds in which it was late itself, too few connections."""
     assert figures(load).limits == []
-    load.plan = Plan(duration_s=10, rate=Rate(90, 90))
+    load.plan = Plan(duration_s=10, rate=ArrivalRate(90, 90))
     load.stalls = {3: 0.4, 4: 0.001}
     load.crowded = 7
     late, slow, connections = figures(load).limits

@@ -9,7 +9,7 @@ import pytest
 from run.load.clients import Load
 from run.load.connection import Target
 from run.load.figures import Figures, figures
-from run.load.plan import Goal, Plan, Rate
+from run.load.plan import ArrivalRate, Goal, Plan
 from run.load.search import best, search
 
 GOAL = Goal(99, 0.3)
@@ -24,7 +24,7 @@ def found_with(limit: float, hiccups: int = 0) -> tuple[float, int]:
         nonlocal left
         slow = rate > limit or left > 0
         left -= 1
-        load = Load(Target.of("http://h"), [], Plan(duration_s=1, rate=Rate(rate, rate)))
+        load = Load(Target.of("http://h"), [], Plan(duration_s=1, rate=ArrivalRate(rate, rate)))
         load.sending_s = 1.0
         for n in range(100):
             load.record.add("200", n / 100, n / 100, n / 100 + (1.0 if slow else 0.1))
