@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,7 +36,8 @@ START_TRIES = 3
 
 #: Seconds that a program has left once everything is to stop at once.
 HURRY_S = 1.0
-_hurry = threading.Event()
+#: Those that came since `stop_on_signals`.
+_signals: list[int] = []
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,20 +48,21 @@ class Stopped(BaseException):
 
 
 def stop_on_signals() -> None:
-    """From now on the first of these signals raises Stopped in the main thread. A further one, by
-    which nothing may be left behind either, has everything stop at once."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """From now on the first of these signals ends what a Supervisor does with Stopped. A further
+    one, by which nothing may be left behind either, has everything stop at once.
 
-    def hurry(*_: object) -> None:
-        _hurry.set()
+    Only noted, and looked for between steps: an exception that comes anywhere comes in a destructor
+    or a hook of fork, too, where Python drops it, and between a step and the note of it.
+    """
+    _signals.clear()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: _signals.append(got))
 
-    def stop(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, hurry)
+
+def check_stopped() -> None:
+    """Raise Stopped when a signal has come."""
+    if _signals:
         raise Stopped
-
-    for number in numbers:
-        signal.signal(number, stop)
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class Process:
         left_s = self.program.stop_timeout_s if timeout_s is None else timeout_s
         ends, hurried = time.monotonic() + left_s, False
         while self._popen.poll() is None and time.monotonic() < ends:
-            if _hurry.is_set() and not hurried:
+            if len(_signals) > 1 and not hurried:
                 hurried, ends = True, min(ends, time.monotonic() + HURRY_S)
             with suppress(subprocess.TimeoutExpired):
                 self._popen.wait(max(0.0, min(POLL_S, ends - time.monotonic())))
@@ -244,22 +245,24 @@ class Supervisor:
         self._logs = logs
 
     def start(self, *programs: Program) -> list[Process]:
-        """Start programs together; does not wait."""
+        """Start programs together; does not wait. Raises Stopped."""
         started = []
         for program in programs:
+            check_stopped()
             process = self.processes[program.name] = Process(program, self._logs)
             process.start()
             started.append(process)
         return started
 
     def look_after(self) -> None:
-        """One look: start again what has died. Raises CannotStart."""
+        """One look: start again what has died. Raises CannotStart, Stopped."""
+        check_stopped()
         for process in self.processes.values():
             process.look_after()
 
     def wait_until_ready(self, timeout_s: float = inf, but: Collection[Process] = ()) -> None:
-        """Keep all running until all are ready, or all but these. Raises CannotStart, NotReady when
-        time is up."""
+        """Keep all running until all are ready, or all but these. Raises CannotStart, Stopped, and
+        NotReady when time is up."""
         ends = time.monotonic() + timeout_s
         awaited = [one for one in self.processes.values() if one not in but]
         for process in self.processes.values():

@@ -34,11 +34,14 @@ START_TIMEOUT_S = 1800.0
 def run(home: Path, ports: Ports, workers: int, overlay: str = OVERLAY_NONE) -> None:
     """Run the stack in the foreground until SIGTERM or Ctrl-C."""
     _check_free(home)
-    stop_on_signals()
     home.mkdir(parents=True, exist_ok=True)
     (home / WORKERS).write_text(str(workers))
+    # What is built or downloaded first is left at once.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with Stack(home, ports, overlay=overlay) as stack:
+        stack = Stack(home, ports, overlay=overlay)
+        stop_on_signals()
+        with stack:
             stack.start_app(workers)
             print("\n".join(addresses(ports)), flush=True)
             while True:
@@ -46,7 +49,7 @@ def run(home: Path, ports: Ports, workers: int, overlay: str = OVERLAY_NONE) -> 
                 time.sleep(1.0)
                 stack.supervisor.look_after()
                 _follow(home, stack)
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         print("stopped", flush=True)
     finally:
         (home / STATE).unlink(missing_ok=True)

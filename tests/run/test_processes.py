@@ -105,6 +105,21 @@ def test_what_ends_again_and_again(
     assert (process.problem, process._delay_s) == ("", RESTART_S[0])
 
 
+def test_a_signal_at_any_moment(tmp_path: Path) -> None:
+    """One that comes in a hook of fork, where Python drops what is raised, stops all the same."""
+    code = (
+        "import os, signal, sys; from run.processes import *\n"
+        "stop_on_signals(); supervisor = Supervisor()\n"
+        "os.register_at_fork(after_in_parent=lambda: signal.raise_signal(signal.SIGINT))\n"
+        f"command = [sys.executable, '-c', {SLEEP!r}]\n"
+        "try: supervisor.start(Program('p', command)); supervisor.keep_running()\n"
+        "except Stopped: supervisor.stop()\n"
+    )
+    with ServerProcess([sys.executable, "-c", code], tmp_path) as process:
+        assert process.wait() == 0
+        assert left_running(tmp_path) == []
+
+
 def test_a_second_signal(tmp_path: Path) -> None:
     """Has everything stop at once, and leaves nothing behind either."""
     code = (
