@@ -159,7 +159,7 @@ def test_chinese(open_page: OpenPage) -> None:
     page = open_page(PAGE, locale="zh-CN")
     expect(page.locator(".ds-alerts h2")).to_have_text("告警")
     page.get_by_text("全部规则（2）").click()
-    expect(page.locator('[data-rule="NoWorkers"]')).to_contain_text("没有工作进程。")
+    expect(page.locator('[data-rule="NoWorkers"]')).to_contain_text("当就绪工作进程数 < 1")
     expect(page.locator('[data-rule="NoWorkers"]')).to_contain_text("持续 1 分钟")
 
 

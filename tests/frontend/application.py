@@ -43,6 +43,7 @@ class Answers(DetectionService):
         self.error: Exception | None = None
         self.asked: list[ImageRequest] = []
         self.refused: list[DamoscopeError] = []
+        self.arrived: list[bool] = []
 
     async def detect(self, request: ImageRequest) -> bytes:
         self.asked.append(request)
@@ -50,6 +51,9 @@ class Answers(DetectionService):
         if self.error is not None:
             raise self.error
         return json.dumps({"bytes": len(data), "trace_id": request.trace_id}).encode()
+
+    def delivered(self, request: ImageRequest, arrived: bool) -> None:
+        self.arrived.append(arrived)
 
     async def refuse(self, request: ImageRequest, error: DamoscopeError) -> None:
         self.refused.append(error)

@@ -49,7 +49,7 @@ def client(redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> Ite
     env = {
         "REDIS_URL": redis.url, "DAMOSCOPE_OTLP_TOKEN": OTLP_TOKEN,
         "DAMOSCOPE_WEBHOOK_TOKEN": WEBHOOK_TOKEN,
-        "DAMOSCOPE_PAGES": "false",
+        "DAMOSCOPE_PAGES": "false", "DAMOSCOPE_NOTIFY": "json://127.0.0.1:1",
     }  # fmt: skip
     command = [sys.executable, "-m", "run", "frontend", "--port", str(port)]
     with (
