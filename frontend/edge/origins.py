@@ -20,7 +20,10 @@ SENT = (
     "authorization", "x-api-key", "content-type", "content-encoding", "prefer",
     "traceparent", "tracestate", "baggage",
 )  # fmt: skip
-READ = (TRACE_HEADER, "location", "retry-after", "www-authenticate", "content-disposition")
+READ = (
+    TRACE_HEADER, "location", "preference-applied", "retry-after", "www-authenticate",
+    "content-disposition",
+)  # fmt: skip
 #: Bytes of an origin that are repeated in an answer.
 SHOWN = 100
 

@@ -85,7 +85,8 @@ def test_an_allowed_origin(app: Application) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://exams.example"
     assert "access-control-allow-credentials" not in answer.headers
     readable = answer.headers["access-control-expose-headers"]
-    assert {"x-trace-id", "location", "retry-after"} <= set(readable.split(", "))
+    expected = {"x-trace-id", "location", "preference-applied", "retry-after"}
+    assert expected <= set(readable.split(", "))
     assert "origin" in answer.headers["vary"].lower()
 
 
