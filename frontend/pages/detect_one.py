@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind, Tracer
 
-from frontend.detection import DetectionService, ImageRequest
+from frontend.detection import DetectionService
 from frontend.identity.principal import ANONYMOUS, Principal
+from frontend.image_request import ImageRequest
 from frontend.pages.uploads import Upload
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectionResult, DetectOptions

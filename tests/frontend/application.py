@@ -20,7 +20,8 @@ from opentelemetry.trace import TracerProvider as AnyTracerProvider
 from pydantic import SecretStr
 
 from frontend.app import Frontend, build
-from frontend.detection import DetectionService, ImageRequest
+from frontend.detection import DetectionService
+from frontend.image_request import ImageRequest
 from monitoring.stores.selection import open_stores
 from pipeline.errors import DamoscopeError
 from pipeline.settings import Settings
