@@ -25,9 +25,11 @@ log = logging.getLogger("damoscope")
 
 #: Seconds between looks at the processes.
 POLL_S = 0.1
-#: Seconds before a dead process is started again; doubled each time, up to the second. One that
-#: ran for longer than the last begins anew, however long its start took on a busy machine.
-RESTART_S, RAN_WELL_S = (0.5, 60.0), 10.0
+#: Seconds before a dead process is started again; doubled each time, up to the second.
+RESTART_S = (0.5, 60.0)
+#: Seconds that a process has run, and those that it was ready, after which the first pause is the
+#: next one again: what dies later than that does start.
+RAN_WELL_S, READY_WELL_S = 10.0, 2.0
 #: Seconds that a frontend takes to leave, beside the images in hand that it finishes first.
 LEAVE_S = 4.0
 #: Deaths of one process in a row after which we say that it does not start, and no longer wait for
@@ -165,7 +167,7 @@ class Process:
         """Start it again when it has died and its time has come. Raises CannotStart."""
         code, now = self.exit_code, time.monotonic()
         if code is None:
-            if now - self._began > RAN_WELL_S:
+            if self._delay_s > RESTART_S[0] and self._runs_well(now):
                 self._delay_s, self.problem, self._early = RESTART_S[0], "", 0
         elif self._due is None:
             self.deaths += 1
@@ -189,6 +191,16 @@ class Process:
             self._delay_s = min(self._delay_s * 2, RESTART_S[1])
         elif now >= self._due:
             self.start()
+
+    def _runs_well(self, now: float) -> bool:
+        ran_s = now - self._began
+        if ran_s > RAN_WELL_S:
+            return True
+        return (
+            self.program.ready is not always
+            and self.is_ready()
+            and (ran_s > (self.ready_after_s or 0.0) + READY_WELL_S)
+        )
 
     def is_ready(self) -> bool:
         """Whether it runs and has said, since it was started, that it is ready."""

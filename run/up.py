@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
+from pipeline.connection import redis_url
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from run import addresses, checks, health, redis_files
@@ -81,12 +82,13 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
         _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
     print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
-    supervisor.start(*frontends(settings), *workers(settings))
+    supervisor.start(*frontends(settings))
+    others = supervisor.start(*workers(settings))
     try:
-        supervisor.wait_until_ready(SLOW_START_S)
+        supervisor.wait_until_ready(SLOW_START_S, but=others)  # a frontend is when a worker is
     except NotReady:
         print("damoscope: still waiting for the first worker ...", flush=True)
-        supervisor.wait_until_ready()
+        supervisor.wait_until_ready(but=others)
     # Not before: images can be detected without it, and starting costs cores.
     supervisor.start(watcher(settings))
 
@@ -154,8 +156,11 @@ def frontends(settings: Settings) -> list[Program]:
 def workers(settings: Settings) -> list[Program]:
     """As many as the settings say."""
     environment = with_settings("worker", settings)
+    url = redis_url(settings)
+    # Sentinels would be asked again and again by who has other things to do.
+    ready = health.always if "+sentinel" in url else health.worker(url)
     return [
-        _own(f"worker {number}", [*OWN, "worker"], environment)
+        _own(f"worker {number}", [*OWN, "worker"], environment, ready)
         for number in range(1, settings.workers + 1)
     ]
 

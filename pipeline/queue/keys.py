@@ -20,7 +20,7 @@ QUEUES: dict[Priority, str] = {
     "low": "detections-low",
 }
 #: Seconds for which a worker may stay silent before its jobs are given to others.
-LEASE_S = 8
+LEASE_S = 6
 #: Frontends listen on `damoscope:replies:<instance>`.
 REPLY_CHANNEL = "damoscope:replies:{}"
 #: Idle workers wait on this list; every enqueue pushes one ring.

@@ -28,7 +28,7 @@ from tests.servers import Process, RedisProcess, damoscope, eventually, run, wor
 
 REPLY_TO = "damoscope:replies:test"
 ATTEMPTS_MAX = 2
-#: A lease of 8 s runs out, and a worker's next heartbeat finds it.
+#: A lease of 6 s runs out, and a worker's next heartbeat finds it.
 RECOVERY_S = 40.0
 
 

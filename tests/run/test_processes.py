@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.errors import ConfigurationError
 from run.health import Check, always
 from run.processes import (
     RAN_WELL_S,
+    READY_WELL_S,
     RESTART_S,
     START_TRIES,
     CannotStart,
@@ -103,6 +105,27 @@ def test_what_ends_again_and_again(
     process._began -= RAN_WELL_S
     process.look_after()
     assert (process.problem, process._delay_s) == ("", RESTART_S[0])
+
+
+def test_what_was_ready_before_it_died(supervisor: Supervisor) -> None:
+    """Is started again after the shortest pause, however often it is killed: it does start."""
+    ready = threading.Event()
+    (process,) = supervisor.start(program(SLEEP, ready=lambda _: ready.is_set()))
+    for was_ready in (False, False, True, True):
+        (ready.set if was_ready else ready.clear)()
+        process.look_after()
+        if was_ready:
+            assert process.is_ready()
+            process._began -= READY_WELL_S
+            process.look_after()
+            assert process._delay_s == RESTART_S[0]
+        process.signal(signal.SIGKILL)
+        eventually(lambda: process.exit_code == -signal.SIGKILL, "its death")
+        process.look_after()
+        process._due = 0.0
+        process.look_after()
+        assert process.pid is not None
+    assert (process.deaths, process.problem) == (4, "")
 
 
 def test_a_signal_at_any_moment(tmp_path: Path) -> None:
