@@ -106,20 +106,22 @@ class Evaluator:
         if evaluated_at is not None and now_s - evaluated_at > GAP_S:
             standings = {name: after_gap(standing) for name, standing in standings.items()}
         try:
-            values = {
-                rule.name: rule.figure.measure(self._metrics, rule.asked, now_s)
+            new = {
+                rule.name: self._advanced(rule, standings.get(rule.name, Standing()), now_s)
                 for rule in self._rules.enabled
             }
         except Unavailable as error:
             self._ledger.fail(str(error))
             self._complain(str(error))
             return
-        new = {
-            rule.name: advance(rule, standings.get(rule.name, Standing()), values[rule.name], now_s)
-            for rule in self._rules.enabled
-        }
         self._record(new, now_s)
         self._ledger.save(new, now_s)
+
+    def _advanced(self, rule: Rule, standing: Standing, now_s: float) -> Standing:
+        value, recent = rule.figure.measure(self._metrics, rule.asked, now_s), None
+        if rule.recently and standing.state != "firing" and rule.holds(value):
+            recent = rule.figure.measure(self._metrics, rule.recently, now_s)
+        return advance(rule, standing, value, now_s, recent)
 
     def _record(self, standings: Mapping[str, Standing], now_s: float) -> None:
         """Open, go on with and close episodes, and send what is to be sent.

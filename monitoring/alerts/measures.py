@@ -6,7 +6,7 @@ from) is None here and an empty result, or NaN, there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
@@ -29,6 +29,8 @@ class Asked:
     window_s: float
     where: Mapping[str, str] = field(default_factory=dict)
     at_least: int = 1
+    #: Where this asks only for the last part of a rule's window: how long that whole window is.
+    of_s: float | None = None
 
     def window(self, now_s: float) -> Window:
         """The window that ends now."""
@@ -266,17 +268,21 @@ def _cpu_promql(asked: Asked) -> str:
     return f"max(sum by (job, instance) ({by_state}))"
 
 
+def _highest_mean(
+    metrics: MetricsStore, metric: Metric, window: Window, by: Sequence[str],
+    where: Mapping[str, str],
+) -> float | None:  # fmt: skip
+    found = metrics.gauge_series(metric, window, window.seconds, across="avg", by=by, where=where)
+    values = [series.values[0] for series in found.values()]
+    return max((value for value in values if value is not None), default=None)
+
+
 def highest_mean(metric: Metric, **fixed: str) -> Taken:
     """The mean over the window, of the process that reports the highest."""
 
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
-        window, where = asked.window(now_s), {**fixed, **asked.where}
-        by = (SERVICE_INSTANCE, "gpu")
-        found = metrics.gauge_series(
-            metric, window, window.seconds, across="avg", by=by, where=where
-        )
-        values = [series.values[0] for series in found.values()]
-        return max((value for value in values if value is not None), default=None)
+        where, by = {**fixed, **asked.where}, (SERVICE_INSTANCE, "gpu")
+        return _highest_mean(metrics, metric, asked.window(now_s), by, where)
 
     def text(asked: Asked) -> str:
         series = promql.selector(metric, {**fixed, **asked.where})
@@ -285,26 +291,32 @@ def highest_mean(metric: Metric, **fixed: str) -> Taken:
     return measure, text
 
 
+def _age_parts(asked: Asked) -> tuple[float, float, float]:
+    """How long the later part, each half of the whole window, and that window are.
+
+    The last part of a window is compared with that window's first half, too: over less time the
+    same growth would be a smaller number.
+    """
+    whole_s = asked.of_s or asked.window_s
+    return whole_s / 2 if asked.of_s is None else asked.window_s, whole_s / 2, whole_s
+
+
 def _age_growth(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
-    window = asked.window(now_s)
-    found = metrics.gauge_series(
-        catalogue.QUEUE_OLDEST_AGE, window, window.seconds / 2, across="avg",
-        by=(SERVICE_INSTANCE, "queue"), where=asked.where,
-    )  # fmt: skip
+    later_s, half_s, whole_s = _age_parts(asked)
+    end_s = asked.window(now_s).end_s
     earlier, later = (
-        [series.values[half] for series in found.values() if series.values[half] is not None]
-        for half in (0, 1)
+        _highest_mean(
+            metrics, catalogue.QUEUE_OLDEST_AGE, window, (SERVICE_INSTANCE, "queue"), asked.where
+        )
+        for window in (Window(end_s - whole_s, end_s - half_s), Window(end_s - later_s, end_s))
     )
-    if not earlier or not later:
-        return None
-    return max(value for value in later if value is not None) - max(
-        value for value in earlier if value is not None
-    )
+    return None if earlier is None or later is None else later - earlier
 
 
 def _age_growth_promql(asked: Asked) -> str:
-    series, half = promql.selector(catalogue.QUEUE_OLDEST_AGE, asked.where), asked.window_s / 2
-    return f"max({promql.mean(series, half)}) - max({promql.mean(series, half, half)})"
+    series = promql.selector(catalogue.QUEUE_OLDEST_AGE, asked.where)
+    later_s, half_s, _ = _age_parts(asked)
+    return f"max({promql.mean(series, later_s)}) - max({promql.mean(series, half_s, half_s)})"
 
 
 UTILISATION: Taken = _utilisation, _utilisation_promql

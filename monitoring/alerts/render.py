@@ -9,6 +9,7 @@ import yaml
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
 from monitoring.alerts.rules import Rule, Rules
+from monitoring.alerts.schema import Comparison
 from monitoring.alerts.units import shown
 from monitoring.messages import Message
 from monitoring.stores import promql
@@ -28,6 +29,8 @@ RECORDS = {
     "service:damoscope_requests:success_rate5m": ("success_rate", 300.0),
     "service:damoscope_workers:utilisation1m": ("utilisation", 60.0),
 }
+#: What holds where a comparison does not, of numbers that were measured.
+_OTHERWISE: dict[Comparison, Comparison] = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 #: How Prometheus puts a value of each unit into words.
 _IN_WORDS = {
     "ratio": "{{ $value | humanizePercentage }}",
@@ -76,8 +79,16 @@ def _group(name: str, rules: list[dict[str, Any]]) -> str:
 
 
 def expression(rule: Rule) -> str:
-    """PromQL that has a result while the rule's figure is beyond its threshold."""
-    return f"({rule.figure.promql(rule.asked)}) {rule.comparison} {rule.threshold!r}"
+    """PromQL that has a result while the rule's figure is beyond its threshold.
+
+    It has none either while what came last is within it, unless the alert fires already.
+    """
+    beyond = f"({rule.figure.promql(rule.asked)}) {rule.comparison} {rule.threshold!r}"
+    if rule.recently is None:
+        return beyond
+    over = f"({rule.figure.promql(rule.recently)}) {_OTHERWISE[rule.comparison]} {rule.threshold!r}"
+    fires = f'ALERTS{{alertname="{rule.name}",alertstate="firing"}}'
+    return f"{beyond}\nunless ({over}\nunless on () {fires})"
 
 
 def _rule(rule: Rule) -> dict[str, Any]:

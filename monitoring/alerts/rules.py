@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
@@ -125,6 +126,23 @@ class Rule(BaseModel):
     def asked(self) -> Asked:
         """What is asked of the figure."""
         return Asked(self.window or 0.0, self.where, self.at_least or 1)
+
+    @property
+    def recently(self) -> Asked | None:
+        """What is asked as well, of the last part of the window, before the rule fires.
+
+        Without it a burst would be beyond the threshold for as long as it stays in the window.
+        That part is half of `for`, so that what lasted for less than the other half is over in
+        time. None where there is no such part: no window, no `for`, or a window as short as that.
+        """
+        last_s = max(self.for_s / 2 // WINDOW_STEP_S * WINDOW_STEP_S, WINDOW_STEP_S)
+        if not self.for_s or self.window is None or last_s >= self.window:
+            return None
+        return replace(self.asked, window_s=last_s, of_s=self.window)
+
+    def over(self, recent: float | None) -> bool:
+        """Whether the figure of `recently` says that it is over; one not measured never does."""
+        return recent is not None and not self.holds(recent)
 
     def holds(self, value: float | None) -> bool:
         """Whether the figure is beyond the threshold; one that was not measured never is."""

@@ -2,6 +2,8 @@
 
 The same rule as Prometheus': beyond the threshold it is pending, and firing once it has been
 so for as long as the rule says; anything else, a figure that was not measured too, ends it.
+What is not firing yet is ended by what came last, too, if that is within the threshold. What
+fires is not: so it does not come and go with a figure near its threshold, taken from few images.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ class Standing(BaseModel):
     value: float | None = None
 
 
-def advance(rule: Rule, standing: Standing, value: float | None, now_s: float) -> Standing:
-    """How things stand once `value` is measured at `now_s`."""
-    if not rule.holds(value):
+def advance(
+    rule: Rule, standing: Standing, value: float | None, now_s: float, recent: float | None = None
+) -> Standing:
+    """How things stand once `value` is measured at `now_s`, and `recent` over what came last."""
+    if not rule.holds(value) or (standing.state != "firing" and rule.over(recent)):
         since_at = now_s if standing.state != "inactive" else standing.since_at
         return Standing(state="inactive", since_at=since_at, value=value)
     pending_at = now_s if standing.pending_at is None else standing.pending_at

@@ -54,18 +54,22 @@ NAMES: Mapping[str, Message] = MappingProxyType(
 
 
 def watches(rule: Rule) -> Message:
-    """`Fires when the success rate over 5 min is < 95 % for 1 min.`"""
+    """`Fires when the success rate over 5 min, and over the last 30 s, is < 95 % for 1 min.`"""
     name = NAMES[rule.metric]
     where = ", ".join(f"{key}={value}" for key, value in rule.where.items())
     threshold = f"{rule.comparison} {shown(rule.threshold, rule.figure.unit)}"
     window, held = shown(rule.window, "s"), shown(rule.for_s, "s")
+    last = shown(rule.recently.window_s, "s") if rule.recently else ""
+    also = f"以及最近 {last} " if last else ""
     english = (
         f"Fires when {name.en}{f' ({where})' if where else ''}"
-        f"{f' over {window}' if rule.window else ''} is {threshold}"
+        f"{f' over {window}' if rule.window else ''}"
+        f"{f', and over the last {last},' if last else ''} is {threshold}"
         f"{f' for {held}' if rule.for_s else ''}."
     )
     chinese = (
-        f"当{f'最近 {window} 的' if rule.window else ''}{name.zh}{f'（{where}）' if where else ''}"
-        f" {threshold}{f' 持续 {held}' if rule.for_s else ''} 时触发。"
+        f"当{f'最近 {window} {also}的' if rule.window else ''}{name.zh}"
+        f"{f'（{where}）' if where else ''} {threshold}"
+        f"{f' 持续 {held}' if rule.for_s else ''} 时触发。"
     )
     return Message(en=english, zh=chinese)

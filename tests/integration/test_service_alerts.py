@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ TEXT = {"en": "It takes {value}.", "zh": "耗时 {value}。"}
 #: Any image at all is too slow for it.
 RULE = {"name": "TooSlow", "metric": "latency_mean_s", "window": "10s", "comparison": ">",
         "threshold": 0, "for": "5s", "severity": "critical", "message": TEXT}  # fmt: skip
+
+
+#: What came last is 10 s.
+LASTS = {"name": "Fails", "metric": "success_rate", "window": "2m", "comparison": "<",
+         "threshold": 0.9, "for": "39s", "severity": "critical", "message": TEXT}  # fmt: skip
 
 
 def rule_of(client: httpx.Client) -> dict[str, Any]:
@@ -68,3 +74,31 @@ def test_an_alert_from_the_image_to_the_webhook(tmp_path: Path) -> None:
         assert "TooSlow" in str(firing)
         assert "TooSlow" in str(resolved)
         assert "Resolved" in str(resolved)
+
+
+def test_a_burst_that_is_over_fires_nothing(tmp_path: Path) -> None:
+    """Images that are out of time at once make the rule pending; once those that came last are well
+    it is inactive, although over its whole window the success rate is as low as before."""
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text(yaml.safe_dump({"rules": [LASTS]}, allow_unicode=True))
+    with Service(tmp_path / "home", DAMOSCOPE_ALERTS=str(rules)) as service:
+        service.wait_until_ready()
+        with service.client() as client:
+
+            def detect(**params: str) -> int:
+                return client.post(
+                    "/api/v1/detect", content=pictures.jpeg(), params=params,
+                    headers={"content-type": "image/jpeg"},
+                ).status_code  # fmt: skip
+
+            assert [detect(timeout="0.001") for _ in range(15)] == [504] * 15
+            eventually(lambda: rule_of(client)["state"] == "pending", "the burst to be seen")
+
+            def over() -> bool:
+                assert detect() == 200
+                time.sleep(0.5)  # so few that those that failed still count for much
+                found = rule_of(client)
+                return found["state"] == "inactive" and 0 < found["value"] < 0.9
+
+            eventually(over, "the burst to be over while it is in the window")
+            assert history_of(client) == []

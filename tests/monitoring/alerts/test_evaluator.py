@@ -387,6 +387,52 @@ def test_the_embedded_store_and_an_example(
     assert alert.example_trace_id == spans[30]
 
 
+LASTS = ERRORS | {"window": "5m", "for": "1m", "at_least": 10, "threshold": 0.95}
+#: Export by export, every 5 s: how many succeed, how many fail.
+WELL, BROKEN, LEAKS = (10, 0), (0, 10), (9, 1)
+
+
+@pytest.mark.parametrize(
+    ("exports", "fires"),
+    [
+        # Five minutes of good images before, and after.
+        ([WELL] * 60 + [BROKEN] * 5 + [WELL] * 70, 0),
+        ([WELL] * 60 + [BROKEN] * 16 + [WELL] * 70, 1),
+        # One in ten fails for good: it fires and stays, and ends once.
+        ([WELL] * 60 + [LEAKS] * 100 + [WELL] * 70, 1),
+        # Bursts that come again within the window are over each time.
+        ([WELL] * 60 + ([BROKEN] * 4 + [WELL] * 12) * 4 + [WELL] * 70, 0),
+        # Too few images come to judge the last 30 s by: what is known is that half of them fail.
+        ([WELL] * 60 + [BROKEN] * 5 + [(0, 0)] * 40, 1),
+    ],
+    ids=["a burst", "it lasts", "it lasts a little", "bursts", "none came since"],
+)
+def test_a_burst_that_stays_in_the_window(
+    redis: Redis, tmp_path: Path, store: EmbeddedStore, clock: Clock,
+    exports: list[tuple[int, int]], fires: int,
+) -> None:  # fmt: skip
+    """A rule fires on what lasts: what came and went within half of `for` is in the window's
+    figure for as long as the window is long, and fires nothing."""
+    path = tmp_path / "alerts.yaml"
+    path.write_text(yaml.safe_dump({"rules": [LASTS]}))
+    evaluator = Evaluator(Settings(alerts=path), store.metrics, store.traces, redis, print)
+    process, sums, beyond_s = Process(), [0, 0], 0
+    for number, export in enumerate(exports):
+        clock.now_s = NOW_S + 5 * number + 1
+        sums = [total + more for total, more in zip(sums, export, strict=True)]
+        for outcome, total in zip(("ok", "failed"), sums, strict=True):
+            store.receive_metrics(
+                process.counter(catalogue.REQUESTS, clock.now_s - 1, total, outcome=outcome)
+            )
+        store.flush()
+        evaluator.tick(clock.now_s)
+        standing = Ledger(redis).standings()["Fails"]
+        beyond_s += 5 * (standing.value is not None and standing.value < LASTS["threshold"])
+    evaluator.close()
+    assert beyond_s > 100  # which is longer than `for`, each time
+    assert len(Ledger(redis).history()) == fires
+
+
 def test_overview(watch: Watch) -> None:
     """It says when nobody evaluates, and shows firing rules with their silences."""
     rules, ledger = read(watch.configured.alerts), watch.ledger

@@ -158,9 +158,14 @@ ASKED = [
     ("qps", Asked(60.0, {"outcome": "failed"})),
     ("success_rate", Asked(60.0, {"route": "ui"})),
     ("queue_age_s", Asked(0.0, {"queue": "low"})),
+    # The last part of a rule's window.
+    ("success_rate", Asked(30.0, at_least=10, of_s=300.0)),
+    ("stage_p95_s", Asked(150.0, {"stage": "nms"}, at_least=20, of_s=300.0)),
+    ("queue_age_growth_s", Asked(30.0, of_s=240.0)),
+    ("queue_age_growth_s", Asked(60.0, of_s=600.0)),
 ]
 IDS = [f"{name}-{asked.window_s:g}-{asked.at_least}-{'.'.join(asked.where.values())}"
-       for name, asked in ASKED]  # fmt: skip
+       + (f"-of-{asked.of_s:g}" if asked.of_s else "") for name, asked in ASKED]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=[BUSY, QUIET, DEAD], ids=["busy", "quiet", "dead"])

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from monitoring.alerts.figures import FIGURES, RuleFigure
+from monitoring.alerts.measures import Asked
 from monitoring.alerts.rules import Rule, read
 from monitoring.alerts.units import shown
 from pipeline.errors import ConfigurationError
@@ -146,6 +147,26 @@ def test_every_figure_is_documented() -> None:
         assert f"| `{name}` | {figure.unit}".strip() + " |" in page, name
     for name, field in Rule.model_fields.items():
         assert f"| `{field.alias or name}` |" in page, name
+
+
+@pytest.mark.parametrize(
+    ("window", "held", "last_s"),
+    [
+        ("5m", "1m", 30), ("5m", "5m", 150), ("5m", "50s", 20), ("5m", "10s", 10), ("5m", "5s", 10),
+        # All of the window; nothing that lasts is wanted.
+        ("1m", "2m", None), ("10s", "5s", None), ("5m", "0s", None),
+    ],
+)  # fmt: skip
+def test_the_last_part_of_a_window(window: str, held: str, last_s: float | None) -> None:
+    """Half of `for`, in steps of 10 s: the figure over it, from as many images, counts as well."""
+    rule = Rule.model_validate(
+        QPS | {"metric": "success_rate", "window": window, "for": held, "at_least": 7,
+               "where": {"route": "api"}}
+    )  # fmt: skip
+    if last_s is None:
+        assert rule.recently is None
+    else:
+        assert rule.recently == Asked(last_s, {"route": "api"}, 7, of_s=rule.window)
 
 
 @pytest.mark.parametrize(

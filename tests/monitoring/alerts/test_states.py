@@ -59,6 +59,24 @@ def test_what_is_kept_is_all_there_is(
     assert kept == written
 
 
+@given(st.lists(st.tuples(st.floats(0, 20), st.none() | st.floats(0, 20)), min_size=1, max_size=40))
+def test_what_came_last_must_be_beyond_it_too_before_it_fires(
+    readings: list[tuple[float, float | None]],
+) -> None:
+    """Pending ends when the last part of the window is within the threshold; not when that part
+    was not measured, and not once the alert fires: then only the window ends it."""
+    at, standing = 1000.0, Standing()
+    for value, recent in readings:
+        at += 10
+        before, standing = standing, advance(rule(30), standing, value, at, recent)
+        beyond = value > THRESHOLD
+        over = recent is not None and recent <= THRESHOLD
+        if before.state == "firing":
+            assert standing.state == ("firing" if beyond else "inactive")
+        else:
+            assert (standing.state == "inactive") == (not beyond or over)
+
+
 def test_a_gap_begins_pending_anew() -> None:
     """What nobody looked at for a while has not lasted; what fires goes on."""
     pending = Standing(state="pending", since_at=1, pending_at=1, value=11)

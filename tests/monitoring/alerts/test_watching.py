@@ -114,8 +114,16 @@ def test_a_condition_in_words() -> None:
                 "threshold": 0.1}
     )  # fmt: skip
     said = watches(rule)
-    assert said.en == "Fires when the stage's p95 (stage=nms) over 5 min is > 100 ms for 2 min."
-    assert said.zh == "当最近 5 min 的阶段耗时 p95（stage=nms） > 100 ms 持续 2 min 时触发。"
+    assert said.en == (
+        "Fires when the stage's p95 (stage=nms) over 5 min, and over the last 60 s, is > 100 ms "
+        "for 2 min."
+    )
+    assert said.zh == (
+        "当最近 5 min 以及最近 60 s 的阶段耗时 p95（stage=nms） > 100 ms 持续 2 min 时触发。"
+    )
+    said = watches(rule.model_copy(update={"window": 60.0}))
+    assert said.en == "Fires when the stage's p95 (stage=nms) over 60 s is > 100 ms for 2 min."
+    assert said.zh == "当最近 60 s 的阶段耗时 p95（stage=nms） > 100 ms 持续 2 min 时触发。"
 
 
 def test_every_figure_has_a_name() -> None:
