@@ -105,6 +105,7 @@ class Source:
         made.observe(catalogue.WORKERS_FALLBACK, lambda _: [Observation(0)])
         made.observe(catalogue.QUEUE_DEPTH, lambda _: queue(3))
         made.observe(catalogue.QUEUE_OLDEST_AGE, lambda _: queue(0.5))
+        made.observe(catalogue.TELEMETRY_LOSSES, lambda _: [Observation(0)])
         gpu = self.worker.instruments
         gpu.observe(catalogue.GPU_UTILIZATION, lambda _: [Observation(0.4, {"gpu": "0"})])
         gpu.observe(catalogue.GPU_MEMORY, lambda _: [Observation(2**30, {"gpu": "0"})])
