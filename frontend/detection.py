@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import orjson
@@ -64,7 +63,7 @@ class DetectionService:
         """The answer of a request that `sends` has gone out, or its client has gone before: then it
         is no success, and nobody knows of a job that was accepted."""
         if not arrived and request.job_id and not request.answered:
-            self._withdrawals.later(request.job_id, request.enqueuing)
+            self._given_up(request, request.job_id)
         self._outcomes.count(request, "ok" if arrived else errors.Cancelled.outcome)
 
     async def withdraw(self, job_id: str, who: Principal) -> JobState:
@@ -127,14 +126,21 @@ class DetectionService:
 
     async def _to_result(self, request: ImageRequest, wait_s: float | None = None) -> bytes | None:
         job_id = uuid4().hex
+        future = self._replies.expect(job_id)
         watch = None
         try:
             async with asyncio.timeout(request.left_s):
-                future = self._replies.expect(job_id)
-                await self._to_queue(request, reply_to=self._replies.channel, job_id=job_id)
+                known_as = await self._to_queue(
+                    request, reply_to=self._replies.channel, job_id=job_id
+                )
+                if request.resent:
+                    self._replies.forget(job_id, future)
+                    job_id, future = known_as, self._replies.expect(known_as)
+                    with contextlib.suppress(RedisError, OSError):  # it will be looked for again
+                        await self._replies.look(job_id)
                 self._replies.enqueued(job_id)
                 if request.gone is not None:
-                    watch = asyncio.create_task(_hung_up(request.gone, future))
+                    watch = asyncio.create_task(_hung_up(request, future))
                 if wait_s is not None:
                     left_s = wait_s - (time.monotonic() - request.began_s)
                     if not (await asyncio.wait([future], timeout=max(0.0, left_s)))[0]:
@@ -143,17 +149,28 @@ class DetectionService:
         except TimeoutError:
             reply = await self._too_late(request, job_id)
         except (errors.Cancelled, asyncio.CancelledError):
-            self._withdrawals.later(job_id, request.enqueuing)
+            self._given_up(request, job_id)
             raise
         finally:
-            self._replies.forget(job_id)
+            self._replies.forget(job_id, future)
             if watch is not None:
                 watch.cancel()
         return self._answer(request, reply)
 
+    def _given_up(self, request: ImageRequest, job_id: str) -> None:
+        """Nobody waits for a job: its image is withdrawn, unless its client may send it again, and
+        then have the answer."""
+        if request.once is None:
+            self._withdrawals.later(job_id, request.enqueuing)
+
     async def _too_late(self, request: ImageRequest, job_id: str) -> Reply:
         """Nobody waits any longer: the image is withdrawn. Raises DetectionTimeout, unless the
         reply came at the same moment."""
+        if request.resent:
+            raise errors.DetectionTimeout(
+                f"no result within {request.timeout_s:g} s; the image, which came before with this "
+                "Idempotency-Key, goes on until its own time is over"
+            )
         if request.enqueuing is None:
             raise errors.DetectionTimeout(
                 f"the upload was not complete within {request.timeout_s:g} s"
@@ -174,14 +191,17 @@ class DetectionService:
         if reply.error is not None:
             raise errors.from_code(reply.error.code, reply.error.message)
         assert reply.result is not None
+        request.span.set_attribute(catalogue.ATTR_DETECTIONS, reply.detections)
+        if request.resent:  # the times are the first request's
+            return orjson.dumps(reply.result)
         # Only here is it known how long the whole request took.
         total_ms = (time.time_ns() - request.received_ns) / 1e6
-        reply.result["timings_ms"]["total"] = round(total_ms, 3)
-        request.span.set_attribute(catalogue.ATTR_DETECTIONS, reply.detections)
-        return orjson.dumps(reply.result)
+        timings_ms = reply.result["timings_ms"] | {"total": round(total_ms, 3)}
+        return orjson.dumps(reply.result | {"timings_ms": timings_ms})
 
     async def _to_queue(self, request: ImageRequest, *, reply_to: str, job_id: str = "") -> str:
-        """Stages `upload` and `enqueue`. Returns the job id."""
+        """Stages `upload` and `enqueue`. Returns the job id: another one than the given, where the
+        request is `resent`."""
         reason = "the service stops" if self._outcomes.stopping else self._status.snapshot.not_ready
         if reason:
             raise errors.Unavailable(f"{reason}; try again shortly")
@@ -191,6 +211,9 @@ class DetectionService:
             await self._clients.prepare()
             await self._limiter.check(request.client)
             info, upload_ms = await self._intake.upload(request, job_id, here)
+            if request.resent:
+                assert request.job_id
+                return request.job_id
             # A task, so that it is over before the image is withdrawn, should the client go.
             request.enqueuing = asyncio.create_task(
                 self._intake.enqueue(request, job_id, info, upload_ms, reply_to, here)
@@ -198,11 +221,13 @@ class DetectionService:
             await asyncio.shield(request.enqueuing)
         except RedisError as error:
             raise away(error) from error
-        return job_id
+        return request.job_id or job_id
 
 
-async def _hung_up(gone: Callable[[], Awaitable[object]], future: asyncio.Future[Reply]) -> None:
+async def _hung_up(request: ImageRequest, future: asyncio.Future[Reply]) -> None:
     """Once the client has hung up, nobody waits for the reply."""
-    await gone()
+    assert request.gone is not None
+    await request.gone()
     if not future.done():
-        future.set_exception(errors.Cancelled("the client went away; the image was withdrawn"))
+        what = "was withdrawn" if request.once is None else "may be sent again"
+        future.set_exception(errors.Cancelled(f"the client went away; the image {what}"))

@@ -11,6 +11,7 @@ from opentelemetry.trace import Span
 
 from frontend.identity.principal import ANONYMOUS, Principal
 from pipeline.job import DetectOptions, Priority
+from pipeline.queue.idempotency import Once
 from telemetry.context import trace_id
 
 #: Seconds within which a result is wanted where a client does not say.
@@ -46,6 +47,12 @@ class ImageRequest:
     #: Who sends the answer says by `delivered` whether it went out. Otherwise the result counts as
     #: delivered once it is there.
     sends: bool = False
+    #: By which the client says that a request is one that it has sent before.
+    idempotency_key: str | None = None
+    #: The same for the queue, once it is known what is asked.
+    once: Once | None = None
+    #: Whether the job is that of an earlier request.
+    resent: bool = False
     #: Set once the job exists.
     job_id: str | None = None
     #: The job's way into the queue, which ends whatever becomes of the request.

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from frontend.identity.principal import Principal
 from frontend.image_request import ImageRequest
+from frontend.resends import Resends
 from pipeline import errors
 from pipeline.complaints import complaints
 from pipeline.connection import explain
@@ -36,19 +37,24 @@ class ImageIntake:
 
     def __init__(self, settings: Settings, producer: Producer, telemetry: Telemetry) -> None:
         self._settings, self._producer = settings, producer
+        self._resends = Resends(producer)
         self._tracer, self._instruments = telemetry.tracer, telemetry.instruments
 
     async def upload(
         self, request: ImageRequest, job_id: str, here: Context
     ) -> tuple[ImageInfo, float]:
-        """From the first byte read until the image is checked and stored."""
+        """From the first byte read until the image is checked and stored, or is known from
+        before."""
         attributes: dict[str, str | int] = {}
         failure: BaseException | None = None
         try:
             data = await request.read()
             info = await self._inspect(data)
             attributes = _image_attributes(info)
-            await self._producer.store_image(job_id, data)
+            if request.idempotency_key is not None:
+                await self._resends.recognise(request, data, request.idempotency_key)
+            if not request.resent:
+                await self._producer.store_image(job_id, data)
             del data
             request.stored()
         except BaseException as error:
@@ -104,14 +110,18 @@ class ImageIntake:
             },
         )
         try:
-            await self._producer.enqueue(
+            first = await self._producer.enqueue(
                 job_id,
                 job,
                 priority=request.priority,
                 meta=_meta(span, here, request.who),
                 reply_to=reply_to,
                 ttl_s=request.left_s,
+                once=request.once,
             )
+            if first is not None:  # the same, at the same time
+                self._resends.follow(request, first)
+                await self._producer.discard_image(job_id)
         except errors.DamoscopeError as error:
             spans.fail(span, error, record_exception=True)
             await self._producer.discard_image(job_id)
@@ -122,7 +132,7 @@ class ImageIntake:
             spans.fail(span, unavailable, record_exception=True)
             raise unavailable from error
         else:
-            request.job_id = job_id
+            request.job_id = request.job_id or job_id
         finally:
             span.end()
 

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from copy import copy
+from dataclasses import dataclass, field
 from itertools import islice
 
 from redis.asyncio import Redis
@@ -35,6 +36,16 @@ async def _as_it_came(message: list[object]) -> list[object]:
     return message
 
 
+@dataclass(slots=True)
+class Awaited:
+    """A job that somebody waits for."""
+
+    #: By `time.monotonic`: since when it is silent.
+    since_s: float = math.inf
+    #: One of each request: several, where a client has sent it again.
+    futures: list[asyncio.Future[Reply]] = field(default_factory=list)
+
+
 class Replies:
     """Futures of the jobs that this process waits for.
 
@@ -53,7 +64,7 @@ class Replies:
         self.channel = REPLY_CHANNEL.format(instance)
         self._redis = redis
         self._lookup = lookup
-        self._waiting: dict[str, tuple[asyncio.Future[Reply], float]] = {}
+        self._waiting: dict[str, Awaited] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -68,30 +79,45 @@ class Replies:
         await tasks.end(*self._tasks)
 
     def expect(self, job_id: str) -> asyncio.Future[Reply]:
-        """A future for a job's reply; call it before the job is enqueued."""
+        """A future for a job's reply; call it before the job is enqueued, or `look` for one that
+        was before."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[job_id] = (future, math.inf)
+        self._waiting.setdefault(job_id, Awaited()).futures.append(future)
         return future
 
     def enqueued(self, job_id: str) -> None:
         """The job exists: from now on it can be looked up, should it stay silent."""
         if waiting := self._waiting.get(job_id):
-            self._waiting[job_id] = (waiting[0], time.monotonic())
+            waiting.since_s = min(waiting.since_s, time.monotonic())
 
-    def forget(self, job_id: str) -> None:
-        """Nobody waits for this job any more."""
-        self._waiting.pop(job_id, None)
+    async def look(self, job_id: str) -> None:
+        """A job that others have enqueued, perhaps long ago: it may be done, and its reply may go
+        to another process, so that it is looked up now, and as long as somebody waits for it.
+        Raises RedisError."""
+        if waiting := self._waiting.get(job_id):
+            waiting.since_s = -math.inf
+            await self._look_up(job_id)
+
+    def forget(self, job_id: str, future: asyncio.Future[Reply]) -> None:
+        """A request waits for this job no longer."""
+        waiting = self._waiting.get(job_id)
+        if waiting and future in waiting.futures:
+            waiting.futures.remove(future)
+            if not waiting.futures:
+                del self._waiting[job_id]
 
     def abandon(self, error: errors.DamoscopeError) -> None:
         """Give every waiting request this error."""
-        for future, _ in self._waiting.values():
-            if not future.done():
-                future.set_exception(copy(error))  # of which each request says its job's address
+        for waiting in self._waiting.values():
+            for future in waiting.futures:
+                if not future.done():
+                    future.set_exception(copy(error))  # of which each says its job's address
 
     def _resolve(self, job_id: str, reply: Reply) -> None:
         waiting = self._waiting.pop(job_id, None)
-        if waiting and not waiting[0].done():
-            waiting[0].set_result(reply)
+        for future in waiting.futures if waiting else ():
+            if not future.done():
+                future.set_result(reply)
 
     async def _listen(self) -> None:
         while True:
@@ -129,13 +155,10 @@ class Replies:
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             silent_since = time.monotonic() - SWEEP_AFTER_S
-            silent = (job for job, (_, since) in self._waiting.items() if since < silent_since)
+            silent = (job for job, each in self._waiting.items() if each.since_s < silent_since)
             for job_id in list(islice(silent, SWEEP_MOST)):
                 try:
-                    self._settle(await self._lookup(job_id))
-                except errors.NotFound as error:
-                    gone = JobError(code=errors.JobExpired.code, message=str(error))
-                    self._resolve(job_id, Reply(error=gone))
+                    await self._look_up(job_id)
                 except (RedisError, OSError) as error:  # of the others as well
                     complaints.of_redis(log, error, "looking for results")
                     break
@@ -143,9 +166,15 @@ class Replies:
                     if complaints.due("looking for results"):
                         log.exception("job %s cannot be looked up", job_id)
 
-    def _settle(self, state: JobState) -> None:
-        if state.result is not None or state.error is not None:
-            self._resolve(state.job_id, read_state(state))
+    async def _look_up(self, job_id: str) -> None:
+        try:
+            state = await self._lookup(job_id)
+        except errors.NotFound as error:
+            gone = JobError(code=errors.JobExpired.code, message=str(error))
+            self._resolve(job_id, Reply(error=gone))
+        else:
+            if state.result is not None or state.error is not None:
+                self._resolve(state.job_id, read_state(state))
 
 
 def read_state(state: JobState) -> Reply:

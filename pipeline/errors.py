@@ -98,7 +98,8 @@ class UnsupportedImage(DamoscopeError):
 
 
 class MalformedRequest(DamoscopeError):
-    """What came is no HTTP request, or one that two servers could understand differently."""
+    """What came is no HTTP request, or one that two servers could understand differently; or one of
+    its fields is not what it has to be."""
 
     status = 400
     code = "malformed_request"
@@ -148,6 +149,15 @@ class InvalidParameter(DamoscopeError):
     status = 422
     code = "invalid_parameter"
     title = "Invalid parameter"
+    outcome = "invalid"
+
+
+class KeyReused(DamoscopeError):
+    """The Idempotency-Key came before, with another image or other parameters."""
+
+    status = 422
+    code = "idempotency_key_reused"
+    title = "Idempotency-Key used before"
     outcome = "invalid"
 
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
-from frontend.api import preferences, problems
+from frontend.api import idempotency, preferences, problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
@@ -112,6 +112,7 @@ _BODY = {
         202: {"model": Accepted, "description": "Accepted: asked for with Prefer: respond-async"},
         **responses(
             errors.InvalidImage,
+            errors.Cancelled,
             errors.ImageTooLarge,
             errors.UnsupportedImage,
             errors.InvalidParameter,
@@ -132,6 +133,14 @@ async def detect(
             "the latest, 202 if there is no result; `wait=N` alone is a `timeout`"
         ),
     ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="The same for an image that is sent again, because its answer was lost: a "
+            "string in quotation marks, unique for each image",
+            json_schema_extra={"pattern": idempotency.PATTERN},
+        ),
+    ] = None,
 ) -> Response:
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
     `image/*` content type. Boxes are in pixels of the image as a person sees it."""
@@ -143,7 +152,13 @@ async def detect(
     if preferred.wait_s and waits and asked.timeout_s is not None:
         asked.timeout_s = min(asked.timeout_s, preferred.wait_s)
         applied = {APPLIED: f"wait={preferred.wait_s}"}
-    await _check_labels(request, asked)
+    try:
+        if idempotency_key is not None:
+            asked.idempotency_key = idempotency.read(request.headers.getlist(idempotency.FIELD))
+        _check_labels(request, asked)
+    except errors.DamoscopeError as error:
+        await detection.refuse(asked, error)
+        raise
     try:
         if waits:
             return Answer(await detection.detect(asked), 200, applied, detection, asked)
@@ -203,17 +218,13 @@ def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> Image
     )
 
 
-async def _check_labels(request: Request, asked: ImageRequest) -> None:
+def _check_labels(request: Request, asked: ImageRequest) -> None:
     """Give the labels the names that workers' models have for them. Raises InvalidParameter."""
     wanted = asked.options.labels
     if wanted is None:
         return
     workers = request.app.state.status.snapshot.workers
-    try:
-        names = known_labels(wanted, {name for worker in workers for name in worker.labels})
-    except errors.InvalidParameter as error:
-        await request.app.state.detection.refuse(asked, error)
-        raise
+    names = known_labels(wanted, {name for worker in workers for name in worker.labels})
     asked.options = asked.options.model_copy(update={"labels": names})
 
 

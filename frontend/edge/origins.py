@@ -18,7 +18,7 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What a script of an allowed origin may send beyond what any may, and may read of an answer.
 SENT = (
     "authorization", "x-api-key", "content-type", "content-encoding", "prefer",
-    "traceparent", "tracestate", "baggage",
+    "idempotency-key", "traceparent", "tracestate", "baggage",
 )  # fmt: skip
 READ = (
     TRACE_HEADER, "location", "preference-applied", "retry-after", "www-authenticate",

@@ -28,6 +28,9 @@ DOORBELL = "damoscope:doorbell"
 #: Every encoded image has a key that begins so.
 IMAGE_KEYS = "damoscope:image:"
 
+#: What an Idempotency-Key stands for has a key that begins so.
+IDEMPOTENCY_KEYS = "damoscope:idempotency:"
+
 QUEUE_KEYS = tuple(f"{Queue.redis_queue_namespace_prefix}{name}" for name in QUEUES.values())
 #: The workers that take images. `rq:workers` has those of other queues, too: the watcher's.
 WORKERS_KEY = WORKERS_BY_QUEUE_KEY % QUEUES["normal"]

@@ -21,8 +21,10 @@ from rq.serializers import JSONSerializer
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
 from pipeline.queue.clock import ClockSteps, RedisClock
+from pipeline.queue.idempotency import First, Once, read_value, value_of
 from pipeline.queue.keys import (
     DOORBELL,
+    IDEMPOTENCY_KEYS,
     QUEUE_KEYS,
     QUEUES,
     REPLY_CHANNEL,
@@ -73,10 +75,21 @@ class Producer:
         """Take back an image whose job was not enqueued."""
         await self._together.run("DEL", image_key(job_id))
 
+    async def first(self, key: str) -> First | None:
+        """What came first with an Idempotency-Key, of which `key` is the key in Redis."""
+        try:
+            return read_value(await self._together.run("GET", key))
+        except ResponseError as error:
+            if _wrong_type(error):  # the script that enqueues removes it
+                return None
+            raise
+
     async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
-                      meta: dict[str, str], reply_to: str,
-                      ttl_s: float | None = None) -> None:  # fmt: skip
+                      meta: dict[str, str], reply_to: str, ttl_s: float | None = None,
+                      once: Once | None = None) -> First | None:  # fmt: skip
         """Enqueue one job whose image is stored. Raises Unavailable when the queues are full.
+
+        With `once`, unless another job has been enqueued with the same key: that is returned.
 
         `meta` carries the trace context, and its `trace_id`; `reply_to` is the channel the reply
         is published on; `ttl_s` after this, by Redis' clock, no worker begins the job any more.
@@ -89,22 +102,31 @@ class Producer:
         if ahead_ns:
             fields += ("damoscope_clock", ahead_ns // 1000)
         queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
-        keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys, *QUEUE_KEYS]
+        idempotency_key = once.key if once else IDEMPOTENCY_KEYS
+        keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys,
+                idempotency_key, *QUEUE_KEYS]  # fmt: skip
+        stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
         kept_s = self._job_ttl_s + self._result_ttl_s
         within_s = self._job_ttl_s if ttl_s is None else ttl_s
-        call = [len(keys), *keys, self._queue_max, kept_s, job_id, within_s, *fields]
+        call = [len(keys), *keys, self._queue_max, kept_s, job_id, within_s, stands_for,
+                self._result_ttl_s, once.given_up if once else "", *fields]  # fmt: skip
         try:
             answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
         except NoScriptError:  # Redis was restarted
             answer = await self._together.run("EVAL", self._enqueue.script, *call)
-        waiting, redis_us, malformed = answer
+        waiting, redis_us, malformed = answer[:3]
         if malformed:
             self._tally("key", malformed)
         clock.seen(sent_ns, redis_us * 1000, time.time_ns())
+        if waiting == -2:
+            first = read_value(answer[3])
+            # Its own, where the answer to the first try was lost with the connection.
+            return None if first and first.job_id == job_id else first
         if waiting < 0:
             raise errors.Unavailable(
                 f"the queue is full ({self._queue_max} images waiting); try again shortly"
             )
+        return None
 
     async def withdraw(self, job_id: str, *, tell: bool = False) -> Withdrawn:
         """Take an image back; one that a worker has begun is finished, and its outcome dropped.

@@ -94,7 +94,8 @@ def test_a_preflight(app: Application) -> None:
     """It is answered before anybody is asked for a key, which it cannot have."""
     asked = {
         "origin": "http://a.test:8080", "access-control-request-method": "POST",
-        "access-control-request-headers": "authorization, content-type, x-api-key, traceparent",
+        "access-control-request-headers": "authorization, content-type, idempotency-key, "
+        "x-api-key, traceparent",
     }  # fmt: skip
     answer = app.ask("OPTIONS", DETECT_PATH, headers=asked)
     assert answer.status_code == 200
