@@ -9,7 +9,7 @@
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
 #   make bench   how fast this machine is               make bench-peers  beside other servers
-#   make bench-gpu EXTRA=gpu   a GPU under the service
+#   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 
 PYTHON ?= python3
 # Which extra of pyproject.toml: cpu or gpu. Their builds of ONNX Runtime are the same module, so each
@@ -21,7 +21,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock train clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock soak train clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -154,6 +154,11 @@ bench-peers: install .cache/bench/stock-ns.onnx
 
 bench-gpu: install .cache/bench/stock-s-half.onnx
 	$(BIN)/python -m benchmarks.throughput.gpu --output docs/performance.md $(BENCH)
+
+# Half an hour under load, with kills; SOAK adds options, such as SOAK="--minutes 3".
+soak: install
+	@mkdir -p .cache/bench
+	$(BIN)/python -m benchmarks.soak --output .cache/bench/soak.json $(SOAK)
 
 clean:
 	rm -rf .venv .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

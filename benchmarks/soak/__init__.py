@@ -1,0 +1,1 @@
+"""A service under load for long, whose processes are killed all the while: `make soak`."""
