@@ -82,6 +82,9 @@ def _fired(group: Sequence[Episode], window: Window, now_s: float) -> Fired:
         last_at=newest.fired_at,
         firing=any(each.resolved_at is None for each in group),
         example_trace_id=next((e.example_trace_id for e in group if e.example_trace_id), None),
+        delivery=newest.delivery,
+        notified=newest.notified,
+        silenced=newest.silenced,
     )
 
 

@@ -311,7 +311,7 @@ def _alerts(says: Sentences) -> Iterator[str]:
     if not alerts.fired:
         return
     yield table(
-        [words["alert"], words["severity"], words["times"], words["for"], words["last"]],
+        [*(words[name] for name in ("alert", "severity", "times", "for", "last", "notification"))],
         [
             [
                 escaped(each.name),
@@ -319,6 +319,7 @@ def _alerts(says: Sentences) -> Iterator[str]:
                 str(each.times),
                 says.duration(each.seconds),
                 words["alerts.firing"] if each.firing else says.moment(each.last_at),
+                escaped(says.notified(each)),
             ]
             for each in alerts.fired
         ],

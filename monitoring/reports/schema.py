@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from monitoring.messages import Message, Severity
+from monitoring.notify.deliveries import Delivery
 
 Grade = Literal["A", "B", "C", "D", "E"]
 #: How a figure is written, and what its change is: of `share` a difference, else a ratio.
@@ -199,6 +200,11 @@ class Fired(BaseModel):
     #: Whether it fires still.
     firing: bool
     example_trace_id: str | None
+    #: Of the last time: what became of its notification, whether there was to be one, and whether
+    #: the rule was silenced. Said as in the history of alerts.
+    delivery: Delivery | None = None
+    notified: bool = False
+    silenced: bool = False
 
 
 class FiredAlerts(BaseModel):

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from monitoring.messages import Language
 from monitoring.reports import format as written
-from monitoring.reports.schema import Advice, Criterion, Figure, Period, Report
+from monitoring.reports.schema import Advice, Criterion, Figure, Fired, Period, Report
 from monitoring.reports.text import cause_text, words
 
 #: Hours of the day that are named as the busiest.
@@ -221,6 +221,16 @@ class Sentences:
         if not self.report.alerts.known:
             return self.say("alerts.unknown")
         return "" if self.report.alerts.fired else self.say("alerts.none")
+
+    def notified(self, fired: Fired) -> str:
+        """What became of the notification of an alert's last time."""
+        found = fired.delivery
+        if found is None:
+            none = "silenced" if fired.silenced else "none"
+            return self.say(f"notified.{'unknown' if fired.notified else none}")
+        sent, channels = written.count(found.sent), written.count(found.channels)
+        told = self.say(f"notified.{found.state}", sent=sent, channels=channels)
+        return f"{told} ({found.error})" if found.error else told
 
     def rating(self) -> str:
         """The rule of the rating, or why there is none."""

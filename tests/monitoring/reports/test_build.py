@@ -11,6 +11,7 @@ import pytest
 
 from monitoring.alerts.schema import Episode
 from monitoring.messages import Message
+from monitoring.notify.deliveries import Delivery
 from monitoring.reports.alerts import critical_s
 from monitoring.reports.build import build
 from monitoring.reports.period import Covered
@@ -118,7 +119,11 @@ class Ledger:
 
     def history(self, limit: int = 50) -> list[Episode]:
         return [
-            episode("no_worker", "critical", NOW_S - 3600, NOW_S - 3600 + 120),
+            episode("no_worker", "critical", NOW_S - 3600, NOW_S - 3600 + 120).model_copy(
+                update={
+                    "delivery": Delivery(state="partly", sent=1, channels=2, error="slack: 500")
+                }
+            ),
             episode("slow", "warning", NOW_S - 7200, None),
             episode("slow", "warning", NOW_S - 2 * 86400, NOW_S - 86400 - 1),
         ]
@@ -240,6 +245,8 @@ def test_alerts(report: Report) -> None:
     critical, slow = report.alerts.fired
     assert (critical.name, critical.times, critical.seconds) == ("no_worker", 1, 120)
     assert (slow.name, slow.times, slow.firing, slow.seconds) == ("slow", 1, True, 7200)
+    assert critical.delivery == Delivery(state="partly", sent=1, channels=2, error="slack: 500")
+    assert (slow.delivery, slow.notified, slow.silenced) == (None, True, False)
     rated = {each.name: each.value for each in report.rating.criteria}
     assert rated["critical"] == pytest.approx(120 / (3 * 3600), rel=0.01)
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from typing import Any
+from typing import Any, get_args
 from unicodedata import east_asian_width
 
 import pytest
 
+from frontend.pages import monitor_texts
 from monitoring.messages import Language
+from monitoring.notify.deliveries import State
 from monitoring.reports import format as written
 from monitoring.reports import html, markdown
 from monitoring.reports.advice import advise
 from monitoring.reports.charts import nice
 from monitoring.reports.schema import Report
-from monitoring.reports.text import WORDS
+from monitoring.reports.text import WORDS, words
 from pipeline import errors
 from tests.monitoring.reports import example
 
@@ -295,3 +297,51 @@ def test_lengths_of_time(seconds: float, english: str, chinese: str) -> None:
 def test_ends_of_axes(highest: float, top: float) -> None:
     """A round number that everything fits under."""
     assert nice(highest) == pytest.approx(top)
+
+
+@pytest.mark.parametrize(
+    ("became", "told", "told_zh"),
+    [
+        ({"delivery": {"state": "sent", "sent": 2, "channels": 2}}, "sent", "已发送"),
+        ({"delivery": {"state": "queued", "sent": 0, "channels": 2}}, "queued", "排队中"),
+        ({"delivery": {"state": "no_channel", "sent": 0, "channels": 0}}, "no channel", "无渠道"),
+        (
+            {"delivery": {"state": "partly", "sent": 1, "channels": 2, "error": "mailto: refused"}},
+            "sent to 1 of 2 (mailto: refused)",
+            "已发送 1/2 (mailto: refused)",
+        ),
+        (
+            {"delivery": {"state": "failed", "sent": 0, "channels": 1, "error": HOSTILE}},
+            f"failed ({HOSTILE})",
+            f"失败 ({HOSTILE})",
+        ),
+        (
+            {"delivery": {"state": "held_back", "sent": 0, "channels": 1}},
+            "held back, sent in a summary",
+            "已合并，随汇总发送",
+        ),
+        ({"notified": True}, "sent, outcome not recorded", "已发送，结果未记录"),
+        ({"silenced": True}, "silenced", "已静默"),
+        ({}, "not sent", "未发送"),
+    ],
+)
+def test_what_became_of_a_notification(
+    language: Language, became: dict[str, Any], told: str, told_zh: str
+) -> None:
+    """Each state as the Monitor page says it, with the channels' causes, in every form."""
+    report = example.report(alerts={"known": True, "fired": [example.fired("NoWorker", **became)]})
+    said = told if language == "en" else told_zh
+    page = Page(html.render(report, language))
+    assert page.open == []
+    assert re.sub(r"\s+", " ", said) in page.text
+    lines = markdown.render(report, language).splitlines()
+    (row,) = [line for line in lines if line.startswith("| NoWorker ")]
+    assert row.count("|") - row.count("\\|") == 7
+    assert said.split(" (")[0] in row
+
+
+def test_the_page_and_reports_say_it_alike(language: Language) -> None:
+    """The states of a notification have one wording."""
+    page = {"en": monitor_texts.EN, "zh": monitor_texts.ZH}[language]
+    for state in (*get_args(State), "unknown", "silenced", "none"):
+        assert words(language)[f"notified.{state}"] == page[f"monitor.notified.{state}"]
