@@ -195,7 +195,7 @@ def test_preferences(redis: Redis, client: httpx.Client) -> None:
     eventually_counted(client, before, {"ok": 4, "timeout": 1})
 
 
-@pytest.mark.parametrize("seconds", [3, 8])
+@pytest.mark.parametrize("seconds", [3, 8, 25])
 def test_a_slow_upload(client: httpx.Client, service: Service, seconds: int) -> None:
     """One that takes seconds, within the client's time, is answered: the wait for the reply begins
     when the job exists."""
