@@ -104,6 +104,19 @@ def test_a_key_is_asked_for(guarded: Guarded) -> None:
     assert "X-API-Key" in answer.json()["detail"]
 
 
+def test_an_idempotency_key_is_its_owners(guarded: Guarded) -> None:
+    """The same one of another owner, with the same image, stands for a job of that owner's."""
+    headers = JPEG | {"idempotency-key": '"the first"'}
+    jobs = []
+    for name in ("camera-1", "camera-2", "camera-1", "owner"):
+        with guarded.as_(name) as client:
+            answer = client.post("/api/v1/detect", content=IMAGE, headers=headers)
+        assert answer.status_code == 200, answer.text
+        jobs.append(answer.json()["job_id"])
+    assert jobs[0] == jobs[2]
+    assert len(set(jobs)) == 3
+
+
 def test_revoked_and_expired_keys(guarded: Guarded) -> None:
     """A running service notices new, expired and revoked keys within seconds."""
     key = make_key(guarded.home, "for-a-moment", "read")
