@@ -160,7 +160,9 @@ class DetectionService:
     def _given_up(self, request: ImageRequest, job_id: str) -> None:
         """Nobody waits for a job: its image is withdrawn, unless its client may send it again, and
         then have the answer."""
-        if request.once is None:
+        if request.enqueuing is None:  # there is no job yet, to which it could be sent again
+            self._withdrawals.later(job_id, request.storing)
+        elif request.once is None:
             self._withdrawals.later(job_id, request.enqueuing)
 
     async def _too_late(self, request: ImageRequest, job_id: str) -> Reply:
@@ -172,6 +174,7 @@ class DetectionService:
                 "Idempotency-Key, goes on until its own time is over"
             )
         if request.enqueuing is None:
+            self._withdrawals.later(job_id, request.storing)
             raise errors.DetectionTimeout(
                 f"the upload was not complete within {request.timeout_s:g} s"
             )

@@ -57,6 +57,8 @@ class ImageRequest:
     job_id: str | None = None
     #: The job's way into the queue, which ends whatever becomes of the request.
     enqueuing: asyncio.Task[None] | None = None
+    #: Storing its image, which comes before.
+    storing: asyncio.Task[None] | None = None
     #: How it ended, once that is counted.
     outcome: str | None = None
     #: Whether a worker has answered, be it with an error.

@@ -54,7 +54,9 @@ class ImageIntake:
             if request.idempotency_key is not None:
                 await self._resends.recognise(request, data, request.idempotency_key)
             if not request.resent:
-                await self._producer.store_image(job_id, data)
+                # A task, so that it is over before the image is removed, should its time end.
+                request.storing = asyncio.create_task(self._producer.store_image(job_id, data))
+                await asyncio.shield(request.storing)
             del data
             request.stored()
         except BaseException as error:

@@ -31,26 +31,27 @@ class Withdrawals:
         async with asyncio.timeout(WAIT_S):
             return await asyncio.shield(self._begin(job_id, enqueuing, tell))
 
-    def later(self, job_id: str, enqueuing: asyncio.Task[None] | None) -> None:
-        """Withdraw an image whose client is there no longer."""
-        if enqueuing is not None:
-            self._begin(job_id, enqueuing, False)
+    def later(self, job_id: str, bringing: asyncio.Task[None] | None) -> None:
+        """Withdraw an image whose client is there no longer, once it has been brought to Redis:
+        stored, or enqueued."""
+        if bringing is not None:
+            self._begin(job_id, bringing, False)
 
     def _begin(
-        self, job_id: str, enqueuing: asyncio.Task[None] | None, tell: bool
+        self, job_id: str, bringing: asyncio.Task[None] | None, tell: bool
     ) -> asyncio.Task[Withdrawn]:
-        task = asyncio.create_task(self._withdraw(job_id, enqueuing, tell), name="withdrawal")
+        task = asyncio.create_task(self._withdraw(job_id, bringing, tell), name="withdrawal")
         self._under_way.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def _withdraw(
-        self, job_id: str, enqueuing: asyncio.Task[None] | None, tell: bool
+        self, job_id: str, bringing: asyncio.Task[None] | None, tell: bool
     ) -> Withdrawn:
-        if enqueuing is not None:
-            await asyncio.wait([enqueuing])
-            if not enqueuing.cancelled():
-                enqueuing.exception()  # which nobody else may ask for
+        if bringing is not None:
+            await asyncio.wait([bringing])
+            if not bringing.cancelled():
+                bringing.exception()  # which nobody else may ask for
         return await self._producer.withdraw(job_id, tell=tell)
 
     def _ended(self, task: asyncio.Task[Withdrawn]) -> None:

@@ -3,8 +3,10 @@ every request is counted once, as what it was."""
 
 from __future__ import annotations
 
+import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -123,6 +125,49 @@ def test_time_that_is_over(redis: Redis, client: httpx.Client) -> None:
     assert answer.json()["detail"] == "no result within 0.5 s; the image was withdrawn"
     assert "location" not in answer.headers
     eventually_counted(client, before, {"timeout": 1})
+
+
+def test_what_clients_saw_is_what_is_told(
+    service: Service, redis: Redis, client: httpx.Client
+) -> None:
+    """Answered, refused, out of time, hung up: as many of each on the page, in its API, in the
+    report and among the traces, each trace with its own request's outcome. No image is left, not
+    of those either whose time ended while they were stored."""
+    before, sent = outcomes(client), dict[str, str]()
+
+    def detect(outcome: str, status: int, content: bytes, **params: str) -> None:
+        answer = client.post(DETECT, content=content, headers=JPEG, params=params)
+        assert answer.status_code == status
+        sent[answer.headers["x-trace-id"]] = outcome
+
+    for seed in range(4):
+        detect("ok", 200, jpeg(320, 240, seed))
+    for _ in range(2):
+        detect("invalid", 400, b"no image")
+    for _ in range(3):
+        detect("timeout", 504, jpeg(320, 240), timeout="0.001")
+    with no_worker_takes(redis), ExitStack() as opened:
+        for _ in range(5):
+            trace_id = secrets.token_hex(16)
+            sent[trace_id] = "cancelled"
+            header = f"traceparent: 00-{trace_id}-{secrets.token_hex(8)}-01\r\n"
+            opened.enter_context(send(service, header=header))
+        eventually(lambda: waiting(redis) == 5, "5 images in the queue")
+
+    eventually_counted(client, before, dict(Counter(sent.values())))
+    told = outcomes(client)
+
+    def reported() -> bool:
+        report = client.get("/api/v1/report", params={"days": 1}).json()
+        return {name: count for name, count in report["requests"].items() if count} == told
+
+    def traced() -> bool:
+        listed = client.get("/api/v1/traces", params={"limit": 1000}).json()
+        return {each["trace_id"]: each["outcome"] for each in listed}.items() >= sent.items()
+
+    eventually(lambda: images(redis) == 0, "the images to be gone")
+    eventually(reported, "the report to say the same")
+    eventually(traced, "the traces to say the same")
 
 
 def test_a_job_that_is_withdrawn(redis: Redis, client: httpx.Client) -> None:
