@@ -396,7 +396,7 @@ def test_openapi(client: httpx.Client) -> None:
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
     assert {parameter["name"] for parameter in operation["parameters"]} == {
         "score_threshold", "iou_threshold", "max_detections", "labels", "timeout", "priority",
-        "prefer",
+        "prefer", "idempotency-key",
     }  # fmt: skip
     assert "/otlp/v1/traces" not in client.get("/openapi.json").json()["paths"]
     assert client.get("/docs").status_code == 200
