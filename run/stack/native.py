@@ -19,7 +19,7 @@ from run.stack.servers import Layout, servers
 ROOT = Path(__file__).resolve().parents[2]
 OVERLAY_NONE = "otel-collector.yaml"
 #: Seconds for programs that were started together.
-READY_S = 60.0
+READY_S = 180.0
 
 
 class Stack:
