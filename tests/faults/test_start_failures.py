@@ -60,7 +60,7 @@ def test_readyz_says_why_no_worker_starts(tmp_path: Path) -> None:
 STACK = """
 import sys, time
 from pathlib import Path
-from run.processes import Program, Supervisor
+from run.processes import Program, Stopped, Supervisor, stop_on_signals
 from run.stack import commands
 from run.stack.ports import Ports
 
@@ -84,12 +84,15 @@ class Stack:
         self.supervisor.start(*map(program, new))
 
 stack = Stack()
+stop_on_signals()
 try:
     while True:
         commands._write_state(home, stack)
         time.sleep(0.1)
         stack.supervisor.look_after()
         commands._follow(home, stack)
+except Stopped:
+    pass
 finally:
     stack.supervisor.stop()
 """
@@ -113,4 +116,4 @@ def test_scaling_says_which_worker_does_not_start(tmp_path: Path) -> None:
         commands.scale(home, 1, said.append)
         assert set(commands.status(home)["processes"]) == {"worker-1"}
         stack.send(signal.SIGINT)
-        stack.wait()
+        assert stack.wait() == 0
