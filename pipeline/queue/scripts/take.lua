@@ -56,7 +56,8 @@ local function take(queue)
     malformed = malformed + redis.call('DEL', key)
     return drop(queue)
   end
-  redis.call('LPOP', queue)
+  -- Changes nothing; but a Redis that is full refuses what needs memory only until a script has written.
+  redis.call('LTRIM', queue, 0, -1)
   local execution = ARGV[ids + #taken + 1]
   local composite = id .. ':' .. execution
   local name = string.sub(queue, #prefix + 8)  -- after '<prefix>:queue:'
@@ -69,6 +70,8 @@ local function take(queue)
   ours('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
   redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
   ours('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
+  -- Last: where Redis refuses any of the above, the job still waits.
+  redis.call('LPOP', queue)
   taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', before, job[4] or '',
     job[5] or '', job[6] or '', job[7] or '', job[8] or '', 0}
   if before > 0 then most = #taken end

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
 from rq import Worker
 from rq.executions import Execution
 from rq.job import Job, JobStatus
@@ -204,6 +205,19 @@ def test_a_taken_job_as_rq_sees_it(bench: Bench) -> None:
     (worker,) = Worker.all(connection=bench.redis)
     assert worker.get_state() == "busy"
     assert bench.state("a").status == "started"
+
+
+def test_a_job_waits_until_it_is_taken_wholly(bench: Bench) -> None:
+    """Where Redis refuses a part of the taking, the job is in its queue as before."""
+    bench.enqueue("a")
+    bench.redis.execute_command("ACL", "SETUSER", "default", "-zadd")
+    try:
+        with pytest.raises(ResponseError, match="can't run"):
+            bench.consumer().take(4)
+    finally:
+        bench.redis.execute_command("ACL", "SETUSER", "default", "+zadd")
+    assert bench.waiting() == ["a"]
+    assert [job.job_id for job in bench.consumer().take(4)] == ["a"]
 
 
 def test_a_finished_job_as_rq_sees_it(bench: Bench, replies: Replies) -> None:
