@@ -205,12 +205,13 @@ class Service(Process):
 
     def children(self, name: str) -> list[psutil.Process]:
         """Processes that this one started and whose command line ends with `name`."""
-        return [
-            process
-            for process in psutil.Process(self.pid).children()
-            if process.status() != psutil.STATUS_ZOMBIE
-            and [part for part in process.cmdline() if not part.startswith("--fd=")][-1:] == [name]
-        ]
+        found = []
+        for process in psutil.Process(self.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                words = [part for part in process.cmdline() if not part.startswith("--fd=")]
+                if process.status() != psutil.STATUS_ZOMBIE and words[-1:] == [name]:
+                    found.append(process)
+        return found
 
     def redis(self) -> Redis:
         """A client of the Redis that the service started."""

@@ -141,6 +141,10 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "kind.too_large": ("image too large", "图片过大"),
         "kind.unsupported_format": ("format not supported", "不支持的格式"),
         "kind.invalid_parameter": ("invalid parameter", "参数无效"),
+        "kind.idempotency_key_reused": (
+            "Idempotency-Key used for another image",
+            "Idempotency-Key 已用于另一张图片",
+        ),
         "kind.malformed_request": ("malformed request", "请求格式有误"),
         "kind.body_too_large": ("request too large", "请求过大"),
         "kind.uri_too_long": ("address too long", "地址过长"),
