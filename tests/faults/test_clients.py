@@ -32,18 +32,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running.wait_until_ready()
 
 
-@pytest.fixture
-def redis(service: Service) -> Iterator[Redis]:
-    with service.redis() as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened
-
-
 def waiting(redis: Redis) -> int:
     """Images in the queues."""
     return sum(redis.llen(key) for key in QUEUE_KEYS)  # type: ignore[misc]

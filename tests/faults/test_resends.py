@@ -38,18 +38,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running.wait_until_ready()
 
 
-@pytest.fixture
-def redis(service: Service) -> Iterator[Redis]:
-    with service.redis() as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened
-
-
 def keyed(key: str | None = None, **more: str) -> dict[str, str]:
     """The fields of an image with this key, or one of its own."""
     return JPEG | {"idempotency-key": f'"{key or uuid4()}"'} | more
