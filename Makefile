@@ -66,7 +66,7 @@ COVERED := --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
 # Two files of tests at a time: they mostly wait for what they start.
 TESTS_AT_ONCE := 2
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(if $(CI)$(COVER),$(COVERED))
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(if $(CI),--durations=60) $(if $(CI)$(COVER),$(COVERED))
 
 # 20,000 mutated images at a service of its own; FUZZ="--count 1000 --seed 7" for others.
 fuzz: $(VENV)/.installed-dev

@@ -5,7 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import httpx
 import pytest
+from redis import Redis
+
+from tests.servers import Service
+
+
+@pytest.fixture
+def redis(service: Service) -> Iterator[Redis]:
+    """A client of the Redis of the module's `service`."""
+    with service.redis() as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    """An HTTP client of the module's `service`."""
+    with service.client() as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -34,18 +34,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running.wait_until_ready()
 
 
-@pytest.fixture
-def redis(service: Service) -> Iterator[Redis]:
-    with service.redis() as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened
-
-
 def close(page: Page) -> None:
     page.close()
 

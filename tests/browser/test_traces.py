@@ -14,19 +14,10 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_detect import choose, trace_of
 from tests.integration import pictures
 from tests.servers import Service, eventually
+from tests.spans import spans_of
 
 SERVER = "detect (page)"
-#: Span -> (kind, service, parent span), in the order of the waterfall.
-SPANS = {
-    SERVER: ("SERVER", "damoscope-frontend", None),
-    "upload": ("INTERNAL", "damoscope-frontend", SERVER),
-    "enqueue detections": ("PRODUCER", "damoscope-frontend", SERVER),
-    "queue_wait": ("INTERNAL", "damoscope-worker", "enqueue detections"),
-    "process detections": ("CONSUMER", "damoscope-worker", "enqueue detections"),
-    "preprocess": ("INTERNAL", "damoscope-worker", "process detections"),
-    "inference": ("INTERNAL", "damoscope-worker", "process detections"),
-    "nms": ("INTERNAL", "damoscope-worker", "process detections"),
-}
+SPANS = spans_of(SERVER)
 
 
 def recorded(service: Service) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from tests.servers import Service
@@ -15,9 +14,3 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`damoscope up` with the bundled model, ready."""
     with Service(tmp_path_factory.mktemp("service") / "home") as running:
         yield running.wait_until_ready()
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened

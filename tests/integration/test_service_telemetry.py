@@ -16,22 +16,13 @@ from telemetry import catalogue
 from telemetry.definitions import Metric
 from tests.integration import pictures
 from tests.servers import Service, eventually
+from tests.spans import spans_of
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
 SERVER = "POST /api/v1/detect"
 
-#: Span -> (kind, service, parent span).
-SPANS = {
-    SERVER: ("SERVER", "damoscope-frontend", None),
-    "upload": ("INTERNAL", "damoscope-frontend", SERVER),
-    "enqueue detections": ("PRODUCER", "damoscope-frontend", SERVER),
-    "queue_wait": ("INTERNAL", "damoscope-worker", "enqueue detections"),
-    "process detections": ("CONSUMER", "damoscope-worker", "enqueue detections"),
-    "preprocess": ("INTERNAL", "damoscope-worker", "process detections"),
-    "inference": ("INTERNAL", "damoscope-worker", "process detections"),
-    "nms": ("INTERNAL", "damoscope-worker", "process detections"),
-}
+SPANS = spans_of(SERVER)
 
 
 #: What a type of the catalogue is in JSON.

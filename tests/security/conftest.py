@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from tests.security.connections import MEMORY_MB, Frontend, frontend
@@ -28,12 +27,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("service") / "home"
     with Service(home, DAMOSCOPE_PAGES="false") as running:
         yield running.wait_until_ready()
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

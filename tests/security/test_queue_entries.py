@@ -48,12 +48,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture
-def redis(service: Service) -> Iterator[Redis]:
-    with service.redis() as client:
-        yield client
-
-
 @pytest.fixture(autouse=True)
 def undisturbed(service: Service) -> Iterator[None]:
     """No process of the service ends for what a test does."""
