@@ -1,4 +1,4 @@
-"""Pictures to try the service with: rendered scenes, free of rights."""
+"""Pictures to try the service with: photographs and rendered scenes (README.md says whose)."""
 
 from pathlib import Path
 

@@ -206,7 +206,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    labels = {}
+    listed = arguments.output / "labels.json"
+    # The photographs there stay as they are.
+    labels = json.loads(listed.read_text()) if listed.exists() else {}
     for example in EXAMPLES:
         image, boxes = render(example)
         setting = [cv2.IMWRITE_JPEG_QUALITY, 86]
@@ -215,7 +217,7 @@ def main() -> None:
             raise ValueError(f"{example.name}.jpg has {len(encoded)} bytes")
         (arguments.output / f"{example.name}.jpg").write_bytes(encoded.tobytes())
         labels[f"{example.name}.jpg"] = boxes.tolist()
-    (arguments.output / "labels.json").write_text(json.dumps(labels, indent=2) + "\n")
+    listed.write_text(json.dumps(labels, indent=2) + "\n")
 
 
 if __name__ == "__main__":
