@@ -20,7 +20,11 @@ def save_model(path: Path) -> Path:
     """Scores and boxes that do not depend on the image: one box above the threshold."""
     scores = np.full((1, ANCHORS, 1), 0.01, np.float32)
     scores[0, 0, 0] = 0.9
-    boxes = np.tile(np.array([8, 8, 40, 40], np.float32), (1, ANCHORS, 1))
+    # Each holds its anchor point, as workers expect of DAMO-YOLO.
+    points = [(column * stride, row * stride) for stride in (8, 16, 32)
+              for row in range(SIZE // stride) for column in range(SIZE // stride)]  # fmt: skip
+    boxes = np.array([points], np.float32)[..., [0, 1, 0, 1]] + np.float32([-8, -8, 8, 8])
+    boxes[0, 0] = [8, 8, 40, 40]
     nodes = [
         # Once an image, so that a batch has as many outputs as images.
         helper.make_node("ReduceMax", ["images"], ["each"], axes=[1, 2, 3], keepdims=1),

@@ -28,11 +28,11 @@ class Export:
     batch: int | None = None
     height: int | None = SIZE
     width: int | None = SIZE
+    #: The size that it is made for where the file leaves it free.
+    runs_at: tuple[int, int] = (SIZE, SIZE)
     input_type: int = TensorProto.FLOAT
     names: tuple[str, str] = ("output", "1021")
     boxes_first: bool = False
-    #: Without it the scores are what the sigmoid would have been given.
-    sigmoid: bool = True
     strides: tuple[int, ...] = (8, 16, 32)
     metadata: dict[str, str] = field(default_factory=dict)
     #: Fails on images whose brightest pixel is above 250, as a broken kernel might.
@@ -41,6 +41,14 @@ class Export:
     stalls_on_white: bool = False
     #: Outputs 1 x (N * A) x C, as exports do whose batch axis is free in name only.
     ignores_batch: bool = False
+    #: Each image gets the outputs of all images' mean.
+    mixes_batch: bool = False
+    #: Multiplied with each box (x1, y1, x2, y2), for other ways to write it.
+    boxes_matrix: np.ndarray[Any, Any] | None = None
+    #: How often the sigmoid is taken.
+    sigmoids: int = 1
+    #: NaN comes of dark pixels.
+    overflows: bool = False
 
     def model(self) -> onnx.ModelProto:
         nodes: list[onnx.NodeProto] = []
@@ -62,10 +70,17 @@ class Export:
             image = self._failing(add, constant, image)
         if self.stalls_on_white:
             image = self._stalling(add, constant, image)
+        if self.mixes_batch:
+            mean = add("ReduceMean", [image], "mean_image", axes=[0], keepdims=1)
+            image = add("Add", [mean, add("Sub", [image, image], "nothing")], "mixed_images")
+        if self.overflows:
+            dark = add("Sub", [image, constant("dark", np.array(5, np.float32))], "above_dark")
+            none = add("Sub", [add("Log", [dark], "log"), "log"], "no_log")
+            image = add("Add", [image, none], "logged")
         for name in outputs:
             weights = rng.uniform(0, 1, (channels[name], 3, 1, 1))
-            if name == "boxes":  # within the input, with the second corner beyond the first
-                weights = weights * 0.02 + np.array([0, 0, 0.04, 0.04]).reshape(4, 1, 1, 1)
+            if name == "boxes":  # distances to its sides, a few pixels
+                weights = weights * 0.02
             kernel = constant(f"{name}_weights", weights.astype(np.float32))
             levels = []
             for stride in self.strides:
@@ -84,8 +99,17 @@ class Export:
             add("Transpose", [joined], f"{name}_raw", perm=[0, 2, 1])
         add("Add", ["scores_raw", constant("middle", np.array(-100, np.float32))], "centred")
         add("Mul", ["centred", constant("slope", np.array(0.02, np.float32))], "logits")
-        add("Sigmoid" if self.sigmoid else "Identity", ["logits"], "scores")
-        add("Add", ["boxes_raw", constant("corner", np.array(10, np.float32))], "boxes")
+        scores = "logits"
+        for turn in range(self.sigmoids):
+            scores = add("Sigmoid", [scores], f"sigmoid_{turn}")
+        add("Identity", [scores], "scores")
+        away = constant("away", np.array([-1, -1, 1, 1], np.float32))
+        around = add("Mul", ["boxes_raw", away], "around")
+        boxes = add("Add", [around, constant("points", self._points())], "corners")
+        if self.boxes_matrix is not None:
+            matrix = constant("matrix", self.boxes_matrix.astype(np.float32))
+            boxes = add("MatMul", [boxes, matrix], "rewritten")
+        add("Identity", [boxes], "boxes")
         if self.boxes_first:
             outputs.reverse()
         for inner, outer in zip(outputs, self.names, strict=True):
@@ -102,6 +126,17 @@ class Export:
             [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
         )
         return finish(graph, self.metadata)
+
+    def _points(self) -> np.ndarray[Any, Any]:
+        """The point of each box twice, 1 x A x 4, as upstream has them."""
+        height, width = self.height or self.runs_at[0], self.width or self.runs_at[1]
+        points = [
+            (column * stride, row * stride)
+            for stride in self.strides
+            for row in range(height // stride)
+            for column in range(width // stride)
+        ]
+        return np.array([points], np.float32)[..., [0, 1, 0, 1]]
 
     def save(self, path: Path) -> Path:
         onnx.save(self.model(), str(path))

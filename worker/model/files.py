@@ -30,6 +30,7 @@ def read(path: Path) -> onnx.ModelProto:
     size = path.stat().st_size
     if size > BYTES_MAX:
         raise ModelError(f"it has {size:,} bytes, more than the {BYTES_MAX:,} that ONNX allows")
+    _check_kind(path)
     model = onnx.load(str(path), load_external_data=False)
     folder = path.resolve().parent
     files = {_weights(tensor, folder) for tensor in _tensors(model) if uses_external_data(tensor)}
@@ -38,6 +39,28 @@ def read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"with its weights it has {size:,} bytes, more than {BYTES_MAX:,}")
     load_external_data_for_model(model, str(folder))
     return model
+
+
+def _check_kind(path: Path) -> None:
+    """Raises ModelError for what is known not to be ONNX by how it begins."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelError(
+            "not a model, but a Git LFS pointer to one: `git lfs pull` in its repository fetches "
+            "the file itself, as does the site's download button"
+        )
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ModelError(
+            "not a model, but a web page, as downloads bring that lead to a page about the file or "
+            "to a login; download the raw file"
+        )
+    if start.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip, a pickle
+        raise ModelError(
+            "not an ONNX model, but a PyTorch checkpoint by its looks; docs/models.md says how to "
+            "make a model of it"
+        )
 
 
 def _weights(tensor: TensorProto, folder: Path) -> Path:

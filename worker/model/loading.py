@@ -8,28 +8,25 @@ order differ between exports; the last axis tells the two outputs apart.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from pipeline.errors import ConfigurationError, ModelError
-from worker.model.coco import COCO
+from pipeline.errors import ModelError
 from worker.model.files import read
 from worker.model.graph import with_uint8_input
 from worker.model.graph.nodes import dims
+from worker.model.graph.order import in_order
+from worker.model.metadata import all_labels, entry, labels_in, read_labels, size, threshold
+from worker.model.outputs import STRIDES, tell
 
-#: Strides of the three feature maps; A is the number of their cells together.
-STRIDES = (8, 16, 32)
 #: Score and IoU thresholds where neither model nor settings name any.
 SCORE_THRESHOLD, IOU_THRESHOLD = 0.4, 0.65
-
-Value = TypeVar("Value")
 
 FLOATS = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16"}
 
@@ -64,54 +61,56 @@ class ModelSpec:
 
 
 def load(path: Path) -> Graph:
-    """Read a model and check its input. Raises ModelError saying what is wrong with it."""
-    if not path.is_file():
-        what = "no file, but a folder, pipe or device" if path.exists() else "no such model file"
-        raise ModelError(f"{path}: {what}; set DAMOSCOPE_MODEL to an ONNX file")
+    """Read a model, check its input, and have it take images. Raises ModelError saying what is
+    wrong with it."""
+    model = readable(path)
+    metadata = metadata_of(model)
     try:
-        model = read(path)
-        onnx.checker.check_model(model)
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    except Exception as error:  # onnx raises protobuf's, its own and OS errors
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path}: not a readable ONNX model: {first}") from error
-    metadata = {item.key: item.value for item in model.metadata_props}
-    try:
-        batch, height, width = _input(model, metadata)
-        if len(model.graph.output) != 2:
-            raise ModelError(
-                f"it has {len(model.graph.output)} outputs, not two (class scores and boxes); "
-                "export it without NMS (end2end)"
-            )
+        batch, height, width = image_input(model, metadata)
+        check_output_count(model)
     except ModelError as error:
         raise ModelError(f"{path}: not a DAMO-YOLO export: {error}") from error
     with_uint8_input(model)
     return Graph(path, model.SerializeToString(), metadata, height, width, free_batch=batch is None)
 
 
-def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | None) -> ModelSpec:
-    """Tell what the two outputs are, from what one image gave.
+def readable(path: Path) -> onnx.ModelProto:
+    """The model in a file, with its weights and its nodes in order. Raises ModelError."""
+    if not path.is_file():
+        what = "no file, but a folder, pipe or device" if path.exists() else "no such model file"
+        raise ModelError(f"{path}: {what}; set DAMOSCOPE_MODEL to an ONNX file")
+    try:
+        model = read(path)
+        _check_versions(model)
+        in_order(model.graph)
+        onnx.checker.check_model(model)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except Exception as error:  # onnx raises protobuf's, its own and OS errors
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path}: not a readable ONNX model: {first}") from error
+    return model
 
-    Shapes are taken from a real run because many exports leave them open in the file.
+
+def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
+    """What the file says of itself."""
+    return {item.key: item.value for item in model.metadata_props}
+
+
+def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | None) -> ModelSpec:
+    """Tell what the two outputs are, from what one test picture gave.
+
     Raises ModelError saying what is wrong with the model, or with the labels file.
     """
     try:
-        scores, boxes = _outputs([array.shape for array in outputs], graph)
-        values = outputs[scores]
-        if values.size and not (values.min() >= 0 and values.max() <= 1):
-            raise ModelError("its scores leave 0..1; export them after the sigmoid")
+        scores, boxes = tell(outputs, graph.height, graph.width)
     except ModelError as error:
         raise ModelError(f"{graph.path}: not a DAMO-YOLO export: {error}") from error
     try:
-        score = _metadata(graph.metadata, "damoscope.score_threshold", _threshold)
-        iou = _metadata(graph.metadata, "damoscope.iou_threshold", _threshold)
-        given = (
-            _metadata(graph.metadata, "damoscope.labels", _names)
-            if labels_file is None
-            else _read_labels(labels_file)
-        )
-        labels = _labels(given, values.shape[2])
+        score = entry(graph.metadata, "damoscope.score_threshold", threshold)
+        iou = entry(graph.metadata, "damoscope.iou_threshold", threshold)
+        given = labels_in(graph.metadata) if labels_file is None else read_labels(labels_file)
+        labels = all_labels(given, outputs[scores].shape[2])
     except ModelError as error:
         raise ModelError(f"{graph.path}: {error}") from error
     return ModelSpec(
@@ -126,7 +125,7 @@ def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | 
     )
 
 
-def _input(model: onnx.ModelProto, meta: dict[str, str]) -> tuple[int | None, int, int]:
+def image_input(model: onnx.ModelProto, meta: dict[str, str]) -> tuple[int | None, int, int]:
     """Batch size (None when free), height and width of the one image input."""
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
@@ -142,86 +141,48 @@ def _input(model: onnx.ModelProto, meta: dict[str, str]) -> tuple[int | None, in
     if batch not in (None, 1):
         raise ModelError(f"its batch axis is fixed at {batch}; export with a free one, or with 1")
     if height is None or width is None:
-        size = _metadata(meta, "damoscope.input_size", _size)
-        if size is None:
+        given = entry(meta, "damoscope.input_size", size)
+        if given is None:
             raise ModelError(
                 "its input height and width are free; export with a fixed size, or put "
                 '"[H, W]" under the metadata key damoscope.input_size'
             )
-        height, width = size
+        height, width = given
     if height % STRIDES[-1] or width % STRIDES[-1]:
         raise ModelError(f"its input of {height} x {width} is not a multiple of {STRIDES[-1]}")
     return batch, height, width
 
 
-def _outputs(shapes: Sequence[tuple[int, ...]], graph: Graph) -> tuple[int, int]:
-    """Index of the scores and of the boxes output: by the last axis, else by order."""
-    anchors = anchor_count(graph.height, graph.width)
-    for shape in shapes:
-        if len(shape) != 3 or shape[1] != anchors:
-            raise ModelError(
-                f"an output is {_show(shape)}, not N x {anchors} x ..., as a DAMO-YOLO of "
-                f"{graph.height} x {graph.width} gives"
-            )
-    fours = [index for index, shape in enumerate(shapes) if shape[2] == 4]
-    if not fours:
-        raise ModelError(f"neither {' nor '.join(map(_show, shapes))} ends in 4 (boxes)")
-    return 1 - fours[-1], fours[-1]
+def check_output_count(model: onnx.ModelProto) -> None:
+    """Raises ModelError for anything but two outputs, with what the file seems to be instead."""
+    outputs = [value.name for value in model.graph.output]
+    if len(outputs) == 2:
+        return
+    hint = "export it without NMS (end2end)"
+    if len(outputs) == 2 * len(STRIDES):
+        hint = (
+            "scores and distances of each level apart, neither joined nor decoded, are what an "
+            "export for benchmarks (--benchmark) gives; export it without that"
+        )
+    elif len(outputs) == 1:
+        hint = "one output is what other detectors give, or an export with NMS inside; " + hint
+    raise ModelError(
+        f"it has {len(outputs)} outputs, not two (class scores and boxes): "
+        f"{', '.join(outputs[:8])}; {hint}"
+    )
 
 
-def anchor_count(height: int, width: int) -> int:
-    """A: 8400 at 640 x 640, 3549 at 416 x 416."""
-    return sum((height // stride) * (width // stride) for stride in STRIDES)
-
-
-def _read_labels(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"DAMOSCOPE_LABELS={path}: cannot be read: {error}") from error
-    return tuple(line.strip() for line in lines if line.strip())
-
-
-def _labels(given: tuple[str, ...] | None, channels: int) -> tuple[str, ...]:
-    if given is None:
-        if channels in (len(COCO), len(COCO) + 1):
-            return COCO
-        return tuple(f"class {index}" for index in range(channels))
-    # "Legacy" checkpoints have one score more than classes; the last is unused.
-    if not given or len(given) not in (channels, channels - 1):
-        raise ModelError(f"it scores {channels} classes, but {len(given)} labels are given")
-    return given
-
-
-def _metadata(meta: dict[str, str], key: str, read: Callable[[str], Value]) -> Value | None:
-    """What the model's metadata says under `key`; None when it says nothing."""
-    if key not in meta:
-        return None
-    try:
-        return read(meta[key])
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"its metadata {key}={meta[key]} cannot be read: {error}") from error
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, width = map(int, json.loads(text))
-    if height < 1 or width < 1:
-        raise ValueError("sizes are positive")
-    return height, width
-
-
-def _threshold(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError("thresholds are between 0 and 1")
-    return value
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = json.loads(text)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("not a list of names")
-    return tuple(names)
+def _check_versions(model: onnx.ModelProto) -> None:
+    """Raises ModelError for a file that is newer than what reads it."""
+    known = onnx.defs.onnx_opset_version()
+    used = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")),
+               default=0)  # fmt: skip
+    if used > known or model.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"it is of ONNX opset {used} (IR {model.ir_version}), newer than opset {known} "
+            f"(IR {onnx.IR_VERSION}), the newest that is known here; export it with "
+            "opset_version=17, or update damoscope"
+        )
 
 
 def _axes(value: onnx.ValueInfoProto) -> list[int | None]:

@@ -17,6 +17,7 @@ from pipeline.settings import Provider, Settings
 from telemetry import gpu
 from worker.model import loading as model
 from worker.model.graph import IMAGE_INPUT, for_cpu
+from worker.model.outputs import synthetic
 
 PROVIDERS: dict[str, str] = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -24,6 +25,15 @@ PROVIDERS: dict[str, str] = {
     "cpu": "CPUExecutionProvider",
 }
 BATCH_MAX_CPU, BATCH_MAX_GPU = 1, 16
+
+#: What is said of an export that takes several images and mixes them up.
+NAME_ONLY = (
+    "its batch axis is free in name only; export it again with a free one, or set "
+    "DAMOSCOPE_BATCH_MAX=1"
+)
+#: Of the largest number: how far an image's outputs may differ between a batch and alone. Kernels
+#: differ with the batch's size, and GPUs round to ten bits (TF32); other images differ by more.
+BATCH_TOLERANCE = 0.05
 
 Floats = NDArray[np.float32]
 
@@ -43,8 +53,8 @@ class Detector:
         #: The call that runs now, and when it began by `time.monotonic`.
         self._running: tuple[float, ort.RunOptions] | None = None
         self._session = _session(graph, settings, settings.inference_threads)
-        outputs = self._warm_up(graph, 1)
-        self.spec = model.describe(graph, outputs, settings.labels)
+        first = synthetic(graph.height, graph.width)
+        self.spec = model.describe(graph, self._warm_up(graph, [first]), settings.labels)
         #: Short name of the provider that runs: cpu, cuda or tensorrt.
         self.provider = _short(self._session.get_providers()[0])
         #: Whether the CPU runs although the settings would have had a GPU of this host run.
@@ -64,13 +74,15 @@ class Detector:
         self.batch_max = (settings.batch_max or default) if graph.free_batch else 1
         # The first call of a shape allocates, and on a GPU chooses kernels.
         if self.batch_max > 1:
-            self._warm_up(graph, self.batch_max)
+            last = synthetic(graph.height, graph.width, seed=1)
+            together = self._warm_up(graph, [*[first] * (self.batch_max - 1), last])
+            check_batch(graph, together, self._warm_up(graph, [last]))
         #: The same model with all cores, for an image that has the machine to itself.
         self._wide_session = self._session
         cores = machine.cpus()
         if self.provider == "cpu" and not settings.threads and cores > settings.inference_threads:
             self._wide_session = _session(graph, settings, cores, spin=True)
-            self._call(blank(graph, 1), alone=True)
+            self._call([first], alone=True)
 
     def run(
         self, images: Sequence[NDArray[np.uint8]], *, alone: bool = False
@@ -90,18 +102,16 @@ class Detector:
         if running and time.monotonic() - running[0] > self.stage_limit_s:
             running[1].terminate = True
 
-    def _warm_up(self, graph: model.Graph, size: int) -> Sequence[NDArray[Any]]:
-        """Outputs for a batch of blank images. Raises ModelError when it gets none."""
+    def _warm_up(
+        self, graph: model.Graph, images: Sequence[NDArray[np.uint8]]
+    ) -> Sequence[NDArray[Any]]:
+        """Outputs for a batch of images. Raises ModelError when it gets none."""
         try:
-            outputs = self._call(blank(graph, size))
+            return self._call(images)
         except InferenceFailed as error:
+            if len(images) > 1:
+                raise ModelError(f"{graph.path}: {NAME_ONLY}: {error}") from error
             raise ModelError(f"{graph.path}: {error}") from error
-        if size > 1 and any(len(array) != size for array in outputs):
-            raise ModelError(
-                f"{graph.path}: its batch axis is free, but its outputs are not N x ... for "
-                f"{size} images; export it again, or set DAMOSCOPE_BATCH_MAX=1"
-            )
-        return outputs
 
     def _call(
         self, images: Sequence[NDArray[np.uint8]], *, alone: bool = False
@@ -123,9 +133,20 @@ class Detector:
             self._running = None
 
 
-def blank(graph: model.Graph, count: int) -> list[NDArray[np.uint8]]:
-    """Black images of the model's input size."""
-    return [np.zeros((graph.height, graph.width, 3), np.uint8)] * count
+def check_batch(
+    graph: model.Graph, together: Sequence[NDArray[Any]], alone: Sequence[NDArray[Any]]
+) -> None:
+    """Raises ModelError unless the last image of a batch got what it gets by itself."""
+    for many, one in zip(together, alone, strict=True):
+        if many.shape[1:] != one.shape[1:] or len(many) < 2:
+            raise ModelError(
+                f"{graph.path}: {NAME_ONLY}: its outputs are not N x ... for several images"
+            )
+        allowed = BATCH_TOLERANCE * max(1.0, float(np.abs(one).max()))
+        if not np.allclose(many[-1], one[0], rtol=0, atol=allowed):
+            raise ModelError(
+                f"{graph.path}: {NAME_ONLY}: an image gets other numbers among several than alone"
+            )
 
 
 def _session(
