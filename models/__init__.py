@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-#: DAMO-YOLO-Ns that finds phones, at 416.
+#: DAMO-YOLO-Ns that finds phones.
 BUNDLED = Path(__file__).parent / "damoyolo_ns_phone.onnx"

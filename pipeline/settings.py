@@ -92,9 +92,9 @@ class Settings(BaseSettings):
     )
 
     # where things are
-    home: Annotated[Path, UP_AND_READERS] = Field(
+    home: Annotated[Path, EVERY] = Field(
         default_factory=_data_folder,
-        description="Data folder: Redis files, telemetry store, logs. Default: `var` in a "
+        description="Data folder: Redis files, telemetry store, logs, models. Default: `var` in a "
         "checkout, else the platform's folder for a user's data.",
     )
     host: Annotated[str, UP_AND_READERS] = Field(
@@ -175,7 +175,9 @@ class Settings(BaseSettings):
 
     # the model and who runs it
     model: Annotated[Path, UP_AND_WORKER] = Field(
-        BUNDLED, description="DAMO-YOLO model, an ONNX file."
+        BUNDLED,
+        description="DAMO-YOLO model: an ONNX file, or the name of a model that is installed "
+        "(`damoscope model list`).",
     )
     labels: Annotated[Path | None, WORKER] = Field(
         None,
@@ -364,6 +366,11 @@ class Settings(BaseSettings):
         """Threads of one inference: `threads`, or this worker's share of the cores that its
         container may use."""
         return self.threads or max(1, machine.cpus() // self.workers)
+
+    @property
+    def models_folder(self) -> Path:
+        """Where models are installed."""
+        return self.home / "models"
 
     @property
     def base_url(self) -> str:

@@ -11,6 +11,8 @@ from typing import IO
 
 from redis.exceptions import RedisError
 
+from models.errors import ModelStoreError
+from models.store import Store
 from pipeline.connection import connect, explain
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
@@ -51,11 +53,16 @@ def port(host: str, number: int) -> None:
         opened.close()
 
 
-def model(path: Path) -> None:
-    """There is such a file; said once, here, rather than by every worker."""
-    if not path.is_file():
+def model(settings: Settings) -> None:
+    """There is such a file, or such a model; said once, here, rather than by every worker."""
+    named = settings.model
+    try:
+        file = Store(settings.models_folder).resolve(named).file
+    except ModelStoreError as error:
+        raise ConfigurationError(f"DAMOSCOPE_MODEL={named}: {error}") from error
+    if not file.is_file():
         raise ConfigurationError(
-            f"DAMOSCOPE_MODEL={path}: there is no such file; set it to a DAMO-YOLO ONNX file"
+            f"DAMOSCOPE_MODEL={named}: there is no such file; set it to a DAMO-YOLO ONNX file"
         )
 
 

@@ -52,7 +52,7 @@ def up(settings: Settings) -> None:
         with checks.locked_home(settings.home, settings.base_url):
             for port in _ports(settings):
                 checks.port(settings.host, port)
-            checks.model(settings.model)
+            checks.model(settings)
             needed = keys_needed(settings)
             try:
                 _start(supervisor, settings)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tests.paths import ROOT
 
-PRODUCT = ("pipeline", "telemetry", "worker", "monitoring", "frontend", "run")
+PRODUCT = ("models", "pipeline", "telemetry", "worker", "monitoring", "frontend", "run")
 #: Python's own manual offers these: of named tuples, and of `os`.
 DOCUMENTED = ("_", "_asdict", "_replace", "_make", "_fields", "_exit")
 #: (file, what it uses) -> why there is no other way.

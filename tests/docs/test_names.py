@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from tests.paths import ROOT
 
-PACKAGES = ("pipeline", "telemetry", "worker", "monitoring", "frontend", "run")
+PACKAGES = ("models", "pipeline", "telemetry", "worker", "monitoring", "frontend", "run")
 #: Names of two classes, and why that does not confuse.
 SHARED = {"Histogram": "a metric of that kind, and what was measured of one"}
 

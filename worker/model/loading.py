@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from models.store import VERSION_DIGITS, InstalledModel, sha256_of
 from pipeline.errors import ModelError
 from worker.model.files import read
 from worker.model.graph import with_uint8_input
@@ -43,6 +44,8 @@ class Graph:
     width: int
     #: False when the export fixed the batch axis at 1.
     free_batch: bool
+    #: What tells two files of one name apart: the first digits of the file's SHA-256.
+    version: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class ModelSpec:
     """All that the stages need to know of a model."""
 
     name: str
+    version: str
     labels: tuple[str, ...]
     height: int
     width: int
@@ -71,7 +75,10 @@ def load(path: Path) -> Graph:
     except ModelError as error:
         raise ModelError(f"{path}: not a DAMO-YOLO export: {error}") from error
     with_uint8_input(model)
-    return Graph(path, model.SerializeToString(), metadata, height, width, free_batch=batch is None)
+    return Graph(
+        path, model.SerializeToString(), metadata, height, width, free_batch=batch is None,
+        version=sha256_of(path)[:VERSION_DIGITS],
+    )  # fmt: skip
 
 
 def readable(path: Path) -> onnx.ModelProto:
@@ -97,9 +104,15 @@ def metadata_of(model: onnx.ModelProto) -> dict[str, str]:
     return {item.key: item.value for item in model.metadata_props}
 
 
-def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | None) -> ModelSpec:
+def describe(
+    graph: Graph,
+    outputs: Sequence[NDArray[Any]],
+    labels_file: Path | None,
+    installed: InstalledModel | None = None,
+) -> ModelSpec:
     """Tell what the two outputs are, from what one test picture gave.
 
+    What is known of an installed model stands over what its file says, and a labels file over both.
     Raises ModelError saying what is wrong with the model, or with the labels file.
     """
     try:
@@ -109,12 +122,20 @@ def describe(graph: Graph, outputs: Sequence[NDArray[Any]], labels_file: Path | 
     try:
         score = entry(graph.metadata, "damoscope.score_threshold", threshold)
         iou = entry(graph.metadata, "damoscope.iou_threshold", threshold)
-        given = labels_in(graph.metadata) if labels_file is None else read_labels(labels_file)
+        name, given = graph.metadata.get("damoscope.name", graph.path.stem), None
+        if installed is not None:
+            name, given = installed.name, installed.facts.labels
+            score, iou = installed.facts.score_threshold, installed.facts.iou_threshold
+        if labels_file is not None:
+            given = read_labels(labels_file)
+        elif given is None:
+            given = labels_in(graph.metadata)
         labels = all_labels(given, outputs[scores].shape[2])
     except ModelError as error:
         raise ModelError(f"{graph.path}: {error}") from error
     return ModelSpec(
-        name=graph.metadata.get("damoscope.name", graph.path.stem),
+        name=name,
+        version=graph.version,
         labels=labels,
         height=graph.height,
         width=graph.width,

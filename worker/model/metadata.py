@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from models.coco import COCO
 from pipeline.errors import ConfigurationError, ModelError
-from worker.model.coco import COCO
 
 #: Characters of a `names` entry that are read: a thousand classes take 30,000.
 NAMES_MAX = 200_000

@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from models.errors import ModelStoreError
+from models.store import ModelSource, Store
 from pipeline import machine
 from pipeline.errors import ConfigurationError, InferenceFailed, ModelError
 from pipeline.settings import Provider, Settings
@@ -45,16 +47,22 @@ class InferenceStopped(InferenceFailed):
 class Detector:
     """A loaded, warmed-up model. Make one per process, after the process was started."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Load and warm up. Raises ModelError or ConfigurationError saying what to change."""
-        graph = model.load(settings.model)
+    def __init__(self, settings: Settings, source: ModelSource | None = None) -> None:
+        """Load and warm up the model of the settings, or another: that has its own labels.
+
+        Raises ModelError or ConfigurationError saying what to change.
+        """
+        labels_file = settings.labels if source is None else None
+        source = source or configured(settings)
+        graph = model.load(source.file)
         #: Seconds that a stage of one image may take.
         self.stage_limit_s = settings.stage_limit_s
         #: The call that runs now, and when it began by `time.monotonic`.
         self._running: tuple[float, ort.RunOptions] | None = None
         self._session = _session(graph, settings, settings.inference_threads)
         first = synthetic(graph.height, graph.width)
-        self.spec = model.describe(graph, self._warm_up(graph, [first]), settings.labels)
+        outputs = self._warm_up(graph, [first])
+        self.spec = model.describe(graph, outputs, labels_file, source.installed)
         #: Short name of the provider that runs: cpu, cuda or tensorrt.
         self.provider = _short(self._session.get_providers()[0])
         #: Whether the CPU runs although the settings would have had a GPU of this host run.
@@ -70,6 +78,8 @@ class Detector:
             self.spec.iou_threshold if settings.iou_threshold is None else settings.iou_threshold
         )
         default = BATCH_MAX_CPU if self.provider == "cpu" else BATCH_MAX_GPU
+        #: Whether several images go in one call; else the export fixed the batch axis at 1.
+        self.free_batch = graph.free_batch
         #: Images that one `run` takes at most.
         self.batch_max = (settings.batch_max or default) if graph.free_batch else 1
         # The first call of a shape allocates, and on a GPU chooses kernels.
@@ -133,6 +143,14 @@ class Detector:
             self._running = None
 
 
+def configured(settings: Settings) -> ModelSource:
+    """The model that the settings name. Raises ModelError when there is none of that name."""
+    try:
+        return Store(settings.models_folder).resolve(settings.model)
+    except ModelStoreError as error:
+        raise ModelError(f"DAMOSCOPE_MODEL={settings.model}: {error}") from error
+
+
 def check_batch(
     graph: model.Graph, together: Sequence[NDArray[Any]], alone: Sequence[NDArray[Any]]
 ) -> None:
@@ -170,7 +188,7 @@ def _session(
             source = for_cpu(source, threads)
         session = ort.InferenceSession(source, options, providers=wanted)
     except Exception as error:  # ONNX Runtime raises a family of its own
-        raise ModelError(f"{settings.model}: ONNX Runtime cannot load it: {error}") from error
+        raise ModelError(f"{graph.path}: ONNX Runtime cannot load it: {error}") from error
     running = _short(session.get_providers()[0])
     # ONNX Runtime falls back to the CPU without an error when a provider fails to load.
     if settings.provider not in ("auto", running):

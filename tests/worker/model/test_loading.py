@@ -10,13 +10,13 @@ import onnx
 import pytest
 from onnx import TensorProto
 
+from models.coco import COCO
 from pipeline.errors import ConfigurationError, ModelError
 from pipeline.settings import Settings
 from tests.paths import ROOT
 from tests.worker import onnx_models
 from tests.worker.onnx_models import SIZE, Export
 from worker.model import loading as model
-from worker.model.coco import COCO
 from worker.model.outputs import anchor_count
 from worker.model.session import Detector
 

@@ -1,0 +1,89 @@
+"""The models that can be had by name: `catalogue.toml`, read and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from models.coco import COCO
+from models.names import checked_name
+
+FILE: Final = Path(__file__).parent / "catalogue.toml"
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
+
+
+class ModelFigures(BaseModel):
+    """What its makers say of it, and where."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Mean AP over IoU 0.50 to 0.95 on COCO val2017.
+    coco_map: Fraction
+    parameters_millions: float
+    gflops: float
+    source: str
+
+
+class CatalogueModel(BaseModel):
+    """One model: `file` beside the catalogue, or `address` to fetch it from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, AfterValidator(checked_name)]
+    about: Annotated[str, Field(max_length=200)]
+    licence: str
+    file: str | None = None
+    address: Annotated[str, Field(pattern=r"^https://")] | None = None
+    #: SHA-1 of `blob SIZE\0` and the bytes, as git names a file.
+    git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    #: A list of names, or `coco` for its 80. Those of a file that ships are in its metadata, as are
+    #: its input size and thresholds.
+    classes: tuple[str, ...] | Literal["coco"] | None = None
+    #: Height and width in pixels.
+    input_size: tuple[Side, Side] | None = None
+    score_threshold: Fraction | None = None
+    iou_threshold: Fraction | None = None
+    figures: ModelFigures | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        fetched = (self.address, self.git_blob, self.classes, self.input_size,
+                   self.score_threshold, self.iou_threshold)  # fmt: skip
+        if self.file is None and None in fetched:
+            raise ValueError(f"{self.name}: what can be fetched needs all that is known of it")
+        if self.file is not None and set(fetched) != {None}:
+            raise ValueError(f"{self.name}: a file that ships says all this itself")
+        return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the scores; none for a file that ships."""
+        return COCO if self.classes == "coco" else self.classes or ()
+
+    @property
+    def bundled_file(self) -> Path | None:
+        """The file, where it ships."""
+        return None if self.file is None else FILE.parent / self.file
+
+
+def read(path: Path = FILE) -> dict[str, CatalogueModel]:
+    """The catalogue by name, in its order. Raises ValueError that says what is wrong with it."""
+    found: dict[str, CatalogueModel] = {}
+    for table in tomllib.loads(path.read_text(encoding="utf-8"))["models"]:
+        model = CatalogueModel.model_validate(table)
+        if model.name in found:
+            raise ValueError(f"{model.name} stands there twice")
+        found[model.name] = model
+    return found
+
+
+@cache
+def catalogue() -> dict[str, CatalogueModel]:
+    """The one that ships."""
+    return read()
