@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pydantic import SecretStr
 from redis import Redis
 from redis import exceptions as refusals
 from redis.asyncio import BlockingConnectionPool
@@ -45,6 +47,9 @@ _HOW = (
     "write it like redis://USER:PASSWORD@HOST:PORT/0, with %2F for /, %3F for ?, %23 for #, %40 "
     "for @ and %25 for % in a password (docs/redis.md)"
 )
+
+#: Where `damoscope up` puts its Redis, below the data folder.
+OWN_SOCKET = Path("redis") / "redis.sock"
 
 #: Pieces of a password that are shorter are words like any other.
 PIECE_MIN = 6
@@ -123,6 +128,17 @@ def redis_url(settings: Settings) -> str:
     url = settings.redis_url.get_secret_value()
     check_url(url)
     return url
+
+
+def with_redis(settings: Settings) -> Settings | None:
+    """The settings for a command beside a running service: where they name no Redis, with that of
+    `damoscope up` in the data folder. None when neither is there."""
+    if settings.redis_url is not None:
+        return settings
+    socket = settings.home.resolve() / OWN_SOCKET
+    if not socket.exists():
+        return None
+    return settings.model_copy(update={"redis_url": SecretStr(f"unix://{socket}")})
 
 
 def check_url(url: str) -> None:

@@ -12,10 +12,11 @@ from typing import Annotated
 
 import typer
 
+from models.errors import ModelStoreError
 from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
-from run import extras, keys, private_files
+from run import extras, keys, models, private_files
 from run.load.options import load as load_command
 from run.processes import CannotStart
 from telemetry import logs, variables
@@ -33,7 +34,10 @@ Home = Annotated[Path | None, typer.Option(help="Data folder (DAMOSCOPE_HOME).")
 Host = Annotated[str | None, typer.Option(help="Address to listen on (DAMOSCOPE_HOST).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (DAMOSCOPE_PORT).")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes (DAMOSCOPE_WORKERS).")]
-Model = Annotated[Path | None, typer.Option(help="DAMO-YOLO ONNX file (DAMOSCOPE_MODEL).")]
+Model = Annotated[
+    Path | None,
+    typer.Option(help="DAMO-YOLO ONNX file, or name of an installed model (DAMOSCOPE_MODEL)."),
+]
 Provider = Annotated[
     str | None,
     typer.Option(help="auto, cuda, tensorrt or cpu (DAMOSCOPE_PROVIDER)."),
@@ -173,6 +177,7 @@ def report(
 
 app.command("load")(load_command)
 app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="model")
 alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)
 app.add_typer(alerts, name="alerts")
 
@@ -237,6 +242,6 @@ def main(command: Callable[[], None] = app) -> None:
     except ConfigurationError as error:
         print(f"damoscope: {error}", file=sys.stderr)
         sys.exit(2)
-    except (DamoscopeError, CannotStart) as error:
+    except (DamoscopeError, CannotStart, ModelStoreError) as error:
         print(f"damoscope: {error}", file=sys.stderr)
         sys.exit(1)

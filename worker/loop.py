@@ -153,6 +153,7 @@ class BatchWorker(BaseWorker):
         spec = self._detector.spec
         said = facts(
             model=spec.name,
+            model_version=spec.version,
             provider=self._detector.provider,
             fallback=self._detector.fallback,
             labels=spec.labels,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import SecretStr
 from redis import Redis
 
 from monitoring.alerts.ledger import Ledger
@@ -14,13 +13,11 @@ from monitoring.reports.build import build
 from monitoring.reports.format import LANGUAGES
 from monitoring.reports.schema import Report
 from monitoring.stores.selection import open_readers
-from pipeline.connection import connect
+from pipeline.connection import connect, with_redis
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 
 ENDINGS = (".html", ".md", ".json")
-#: Where `damoscope up` puts its Redis, below the data folder.
-SOCKET = Path("redis") / "redis.sock"
 
 
 def run(settings: Settings, output: Path, days: int, language: str) -> None:
@@ -67,9 +64,5 @@ def rendered(report: Report, ending: str, language: Language) -> str:
 
 def _redis(settings: Settings) -> Redis | None:
     """The Redis of the settings, or the one that `damoscope up` runs in the data folder."""
-    if settings.redis_url is not None:
-        return connect(settings)
-    socket = settings.home.resolve() / SOCKET
-    if not socket.exists():
-        return None
-    return connect(settings.model_copy(update={"redis_url": SecretStr(f"unix://{socket}")}))
+    found = with_redis(settings)
+    return None if found is None else connect(found)

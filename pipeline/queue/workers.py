@@ -30,6 +30,7 @@ LAST_FACT = "damoscope_iou_threshold"
 _FIELDS = (
     "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
     "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
+    "damoscope_model_version",
 )  # fmt: skip
 
 
@@ -44,6 +45,8 @@ class WorkerState:
     iou_threshold: float | None
     #: It runs on another provider than it was asked to, or on the CPU of a host with a GPU.
     fallback: bool
+    #: What tells two files of one name apart: digits of the file's SHA-256.
+    model_version: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,13 @@ class Census:
     start_failures: tuple[StartFailure, ...] = ()
 
 
-def facts(*, model: str, provider: str, fallback: bool, labels: Sequence[str],
+def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
           score_threshold: float, iou_threshold: float) -> dict[str, str | float]:  # fmt: skip
     """What a worker adds to its registration."""
     return {
         "state": "idle",
         "damoscope_model": model,
+        "damoscope_model_version": model_version,
         "damoscope_provider": provider,
         "damoscope_fallback": int(fallback),
         "damoscope_labels": "\n".join(labels),
@@ -138,7 +142,9 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
     """A registration as the worker wrote it; None when it is not one."""
     try:
         state, _, *texts = row or ()
-        provider, model, labels, score, iou, fallback = ((text or b"").decode() for text in texts)
+        provider, model, labels, score, iou, fallback, version = (
+            (text or b"").decode() for text in texts
+        )
         if len(labels) > LABELS_BYTES_MAX:
             return None
         return WorkerState(
@@ -150,6 +156,7 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
             score_threshold=_threshold(score),
             iou_threshold=_threshold(iou),
             fallback=fallback == "1",
+            model_version=version,
         )
     except ValueError:
         return None
