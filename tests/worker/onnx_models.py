@@ -41,6 +41,8 @@ class Export:
     stalls_on_white: bool = False
     #: Outputs 1 x (N * A) x C, as exports do whose batch axis is free in name only.
     ignores_batch: bool = False
+    #: Reshapes as a trace of one image has them: with its shapes in them, the batch merged once.
+    traced: bool = False
     #: Each image gets the outputs of all images' mean.
     mixes_batch: bool = False
     #: Multiplied with each box (x1, y1, x2, y2), for other ways to write it.
@@ -93,6 +95,11 @@ class Export:
                 )
                 mixed = add("Conv", [pooled, kernel], f"{pooled}_mixed")
                 shape = [1 if self.ignores_batch else 0, channels[name], -1]
+                if self.traced:
+                    cells = (self.height or 0) // stride * ((self.width or 0) // stride)
+                    merged = constant(f"{pooled}_merged", np.array([channels[name], -1], np.int64))
+                    mixed = add("Reshape", [mixed, merged], f"{pooled}_merged_flat")
+                    shape = [1, channels[name], cells]
                 flat = constant(f"{pooled}_shape", np.array(shape, np.int64))
                 levels.append(add("Reshape", [mixed, flat], f"{pooled}_flat"))
             joined = add("Concat", levels, f"{name}_joined", axis=2)

@@ -20,7 +20,7 @@ from onnx import TensorProto
 from models.store import VERSION_DIGITS, InstalledModel, sha256_of
 from pipeline.errors import ModelError
 from worker.model.files import read
-from worker.model.graph import with_uint8_input
+from worker.model.graph import IMAGE_INPUT, takes_images, with_uint8_input
 from worker.model.graph.nodes import dims
 from worker.model.graph.order import in_order
 from worker.model.metadata import all_labels, entry, labels_in, read_labels, size, threshold
@@ -74,7 +74,8 @@ def load(path: Path) -> Graph:
         check_output_count(model)
     except ModelError as error:
         raise ModelError(f"{path}: not a DAMO-YOLO export: {error}") from error
-    with_uint8_input(model)
+    if not takes_images(model):
+        with_uint8_input(model)
     return Graph(
         path, model.SerializeToString(), metadata, height, width, free_batch=batch is None,
         version=sha256_of(path)[:VERSION_DIGITS],
@@ -154,7 +155,9 @@ def image_input(model: onnx.ModelProto, meta: dict[str, str]) -> tuple[int | Non
         raise ModelError(f"it has {len(inputs)} inputs, not one")
     axes = _axes(inputs[0])
     kind = inputs[0].type.tensor_type.elem_type
-    if kind not in FLOATS:
+    if inputs[0].name == IMAGE_INPUT and kind == TensorProto.UINT8 and len(axes) == 4:
+        axes = [axes[index] for index in (0, 3, 1, 2)]  # an imported file: it takes N x H x W x 3
+    elif kind not in FLOATS:
         raise ModelError(f"its input is {TensorProto.DataType.Name(kind)}, not FLOAT or FLOAT16")
     if len(axes) != 4 or axes[1] != 3:
         raise ModelError(f"its input is {_show(axes)}, not N x 3 x H x W")

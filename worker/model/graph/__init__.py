@@ -17,6 +17,11 @@ from worker.model.graph.nodes import PREFIX, dims
 IMAGE_INPUT = "damoscope_images"
 
 
+def takes_images(model: onnx.ModelProto) -> bool:
+    """Whether the graph has had `with_uint8_input` already, as an imported file has."""
+    return any(value.name == IMAGE_INPUT for value in model.graph.input)
+
+
 def with_uint8_input(model: onnx.ModelProto) -> None:
     """Put Transpose and Cast in front, so that the graph takes uint8 N x H x W x 3.
 
