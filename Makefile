@@ -102,7 +102,7 @@ LOCK_WITH = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emi
 LOCK_LIKE = $(LOCK_WITH) --constraint requirements/cpu.txt
 lock: $(VENV)/.installed-dev
 	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
-	for extra in gpu frontend worker-cpu worker-gpu; do \
+	for extra in gpu frontend worker-cpu worker-gpu eval; do \
 	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
 	for group in build dev audit; do \
 	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Locks that people install. Those of tests and of this audit itself never reach a service.
-LOCKS = ("cpu", "gpu", "frontend", "worker-cpu", "worker-gpu")
+LOCKS = ("cpu", "gpu", "frontend", "worker-cpu", "worker-gpu", "eval")
 #: Those that are asked about for holes: the others have parts of these, of the same versions.
 WHOLE = ("cpu", "gpu")
 #: Seconds for all questions about one lock.
@@ -41,6 +41,7 @@ SPELLINGS = {
     "bsd": "bsd-3-clause",
     "bsd license": "bsd-3-clause",
     "3-clause bsd license": "bsd-3-clause",
+    "freebsd": "bsd-2-clause",
     "isc license": "isc",
     "isc license (iscl)": "isc",
     "mit license": "mit",

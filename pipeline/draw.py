@@ -20,10 +20,7 @@ def colour(label: str) -> str:
 
 def draw(image: Image.Image, detections: Sequence[Detection]) -> Image.Image:
     """A copy of `image`, turned as its EXIF orientation says, with boxes, labels and scores."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):  # Pillow's own conversion makes all but black white
-        upright = upright.point(lambda level: level * (1 / 256)).convert("L")
-    upright = upright.convert("RGB")
+    upright = as_seen(image)
     canvas = ImageDraw.Draw(upright)
     line = max(2, round(min(upright.size) / 250))
     font = ImageFont.load_default(size=max(12, round(min(upright.size) / 40)))
@@ -37,6 +34,14 @@ def draw(image: Image.Image, detections: Sequence[Detection]) -> Image.Image:
         canvas.rectangle((box.x1, above, box.x1 + right - left + 2 * line, above + height), hue)
         canvas.text((box.x1 + line, above + line - (top - box.y1)), text, "white", font)
     return upright
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """A copy in 8-bit RGB, turned as its EXIF orientation says."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):  # Pillow's own conversion makes all but black white
+        upright = upright.point(lambda level: level * (1 / 256)).convert("L")
+    return upright.convert("RGB")
 
 
 def save(source: Path, detections: Sequence[Detection], target: Path) -> None:

@@ -17,6 +17,7 @@ from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
 from run import extras, keys, models, private_files
+from run.evaluate import options
 from run.load.options import load as load_command
 from run.processes import CannotStart
 from telemetry import logs, variables
@@ -146,6 +147,38 @@ def detect(
 
     if not run(settings, images, as_json=as_json, save=save):
         raise typer.Exit(1)
+
+
+@app.command("eval")
+def evaluate(
+    data: options.Data,
+    split: options.Part = None,
+    images: options.Images = None,
+    pairs: options.Pairs = None,
+    score_threshold: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    iou_threshold: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    match_iou: options.MatchIou = 0.5,
+    false_alarms: options.FalseAlarms = 0.05,
+    output: options.Output = None,
+    as_json: options.AsJson = False,
+    model: Model = None,
+    provider: Provider = None,
+) -> None:
+    """Judge a model by labelled images: average precision, false alarms, the threshold to use."""
+    extras.require("worker")
+    extras.require("eval")
+    settings = _start(
+        model=model, provider=provider, score_threshold=score_threshold,
+        iou_threshold=iou_threshold, workers=1,
+    )  # fmt: skip
+    from run.evaluate.command import run
+
+    run(
+        settings,
+        options.EvalOptions(
+            data, split, images, pairs or [], match_iou, false_alarms, output, as_json
+        ),
+    )
 
 
 @app.command()

@@ -7,11 +7,12 @@ import importlib.util
 from pipeline.errors import ConfigurationError
 
 #: A module that only this part needs: where it is, the part is installed.
-_SIGNS = {"frontend": "gradio", "worker": "onnxruntime"}
+_SIGNS = {"frontend": "gradio", "worker": "onnxruntime", "eval": "pycocotools"}
 #: The extras of the package that bring these parts.
 _EXTRAS = {
     ("frontend",): "frontend",
     ("worker",): "worker-cpu or worker-gpu",
+    ("eval",): "eval",
     ("frontend", "worker"): "cpu or gpu",
 }
 

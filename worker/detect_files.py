@@ -31,7 +31,7 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
         if not as_json and len(images) > 1:
             print(f"[{number}/{len(images)}] ", end="")
         try:
-            item = _detect(stages, path, settings)
+            item = detect(stages, path, settings)
         except (DamoscopeError, OSError) as error:
             good = False
             print(f"{path}: {error}", file=sys.stderr)
@@ -43,11 +43,13 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
     return good
 
 
-def _detect(stages: Stages, path: Path, settings: Settings) -> BatchItem:
+def detect(
+    stages: Stages, path: Path, settings: Settings, options: DetectOptions | None = None
+) -> BatchItem:
     """What the service would answer to this file. Raises DamoscopeError or OSError."""
     data = path.read_bytes()
     info = inspect(data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
-    job = DetectJob(options=DetectOptions(), image=info, upload_ms=0)
+    job = DetectJob(options=options or DetectOptions(), image=info, upload_ms=0)
     item = BatchItem(
         TakenJob(
             job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0,

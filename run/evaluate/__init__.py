@@ -1,0 +1,1 @@
+"""`damoscope eval`: how good a model is on labelled images, through the worker's own code."""
