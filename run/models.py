@@ -21,8 +21,10 @@ from pipeline.errors import ConfigurationError
 from pipeline.queue.workers import WorkerState, look
 from pipeline.settings import Settings, load
 from run import extras
+from run.model_import import import_model
 
 app = typer.Typer(help="Models: what there is, and what runs.", no_args_is_help=True)
+app.command("import")(import_model)
 
 Home = Annotated[Path | None, typer.Option(help="Data folder (DAMOSCOPE_HOME).")]
 Redis = Annotated[str | None, typer.Option("--redis-url", help="Redis to use (REDIS_URL).")]

@@ -86,7 +86,7 @@ def readable(path: Path) -> onnx.ModelProto:
     """The model in a file, with its weights and its nodes in order. Raises ModelError."""
     if not path.is_file():
         what = "no file, but a folder, pipe or device" if path.exists() else "no such model file"
-        raise ModelError(f"{path}: {what}; set DAMOSCOPE_MODEL to an ONNX file")
+        raise ModelError(f"{path}: {what}; an ONNX file is wanted (DAMOSCOPE_MODEL, --model)")
     try:
         model = read(path)
         _check_versions(model)

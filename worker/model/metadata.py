@@ -21,7 +21,9 @@ def read_labels(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"DAMOSCOPE_LABELS={path}: cannot be read: {error}") from error
+        raise ConfigurationError(
+            f"{path}: the class names (DAMOSCOPE_LABELS) cannot be read: {error}"
+        ) from error
     return tuple(line.strip() for line in lines if line.strip())
 
 

@@ -161,7 +161,9 @@ def test_unreadable_labels_file(path: Path, tmp_path: Path, content: bytes | Non
     labels = tmp_path / "labels.txt"
     if content is not None:
         labels.write_bytes(content)
-    with pytest.raises(ConfigurationError, match=r"DAMOSCOPE_LABELS=.*labels\.txt"):
+    with pytest.raises(
+        ConfigurationError, match=r"labels\.txt: the class names \(DAMOSCOPE_LABELS\)"
+    ):
         detector(Export().save(path), labels=labels)
 
 

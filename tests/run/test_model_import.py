@@ -1,0 +1,123 @@
+"""run.model_import: `damoscope model import`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from models.store import Store
+from run.cli import app, main
+from run.model_import import _slug
+from tests.worker import onnx_models
+from tests.worker.onnx_models import SIZE, Export
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DAMOSCOPE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def run(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit code, and what was printed."""
+    code = 0
+    try:
+        main(lambda: app(list(words), standalone_mode=False))
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_import_and_use(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The model is installed under the file's name, with its figures, and finds things by it."""
+    file = Export(classes=2, batch=1, metadata={"names": "['phone', 'book']"}).save(
+        tmp_path / "My Export_v2.onnx"
+    )
+    code, out, err = run("model", "import", str(file), "--licence", "Apache-2.0", capsys=capsys)
+    assert code == 0, err
+    assert "against the original on 4 pictures, alone and 3 at once: scores within " in out
+    assert "Note: its batch axis was made free." in out
+    assert f"my-export_v2 is installed: 2 classes (phone, book), {SIZE} x {SIZE}, version " in out
+    installed = Store(home / "models").get("my-export_v2")
+    assert installed
+    installed.verify()
+    assert installed.facts.labels == ("phone", "book")
+    assert installed.facts.licence == "Apache-2.0"
+    assert installed.facts.source == "My Export_v2.onnx"
+    assert installed.facts.checked["batch axis"] == "free"
+    parity = installed.facts.checked["parity"]
+    assert isinstance(parity, dict)
+    assert set(parity) == {"scores", "boxes_px", "pictures", "together"}
+    code, out, err = run("model", "info", "my-export_v2", "--json", capsys=capsys)
+    assert code == 0, err
+    assert json.loads(out)["loads"] == "yes, on cpu"
+    assert json.loads(out)["checked"]["parity"] == parity
+
+
+def test_options(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, class names and size can be said; a name that is taken has to be replaced."""
+    file = Export(height=None, width=None, runs_at=(64, 96)).save(tmp_path / "a.onnx")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("x\ny\nz\n")
+    words = ("model", "import", str(file), "--name", "exam", "--labels", str(labels))
+    code, _, err = run(*words, capsys=capsys)
+    assert code == 2
+    assert "its input height and width are free" in err
+    assert run(*words, "--input-size", "64x96", capsys=capsys)[0] == 0
+    installed = Store(home / "models").get("exam")
+    assert installed
+    assert installed.facts.labels == ("x", "y", "z")
+    assert installed.facts.input_size == (64, 96)
+    code, _, err = run(*words, "--input-size", "64x96", capsys=capsys)
+    assert code == 1
+    assert "a model exam is installed: choose another name with --name, or --replace it" in err
+    assert run(*words, "--input-size", "64x96", "--replace", capsys=capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (("--input-size", "big"), 2, "write height x width in pixels"),
+        (("--input-size", "0"), 2, "write height x width in pixels"),
+        (("--name", "../other"), 1, "is no name for a model"),
+        (("--name", "damoyolo-ns-phone"), 1, "is the name of a model that ships"),
+        (("--labels", "nowhere.txt"), 2, "nowhere.txt: the class names"),
+    ],
+)
+def test_what_is_refused(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...], code: int, why: str,
+) -> None:  # fmt: skip
+    """One line that says what to do; nothing is installed."""
+    file = Export().save(tmp_path / "a.onnx")
+    found, _, err = run("model", "import", str(file), *words, capsys=capsys)
+    assert found == code
+    assert why in err
+    assert err.startswith("damoscope: ")
+    assert err.count("\n") == 1
+    assert Store(home / "models").names() == []
+
+
+def test_a_wrong_model(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is refused with its name and why; what is there already stays."""
+    good = Export().save(tmp_path / "a.onnx")
+    assert run("model", "import", str(good), "--name", "a", capsys=capsys)[0] == 0
+    bad = onnx_models.end_to_end(tmp_path / "b.onnx")
+    code, _, err = run("model", "import", str(bad), "--name", "a", "--replace", capsys=capsys)
+    assert code == 2
+    assert "b.onnx: it has 4 outputs, not two" in err
+    installed = Store(home / "models").get("a")
+    assert installed
+    installed.verify()
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [("DAMO-YOLO_S", "damo-yolo_s"), ("手机 v2", "v2"), ("a" * 90, "a" * 64), ("-.x.-", "x")],
+)
+def test_names_of_files(stem: str, name: str) -> None:
+    """What a model is called whose file is called so."""
+    assert _slug(stem) == name
