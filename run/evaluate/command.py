@@ -18,7 +18,7 @@ from run.evaluate.figures import figures
 from run.evaluate.matching import Judge
 from run.evaluate.options import EvalOptions
 from run.evaluate.progress import ImageProgress
-from run.evaluate.report import DataFacts, EvalReport, ModelFacts, as_jpeg
+from run.evaluate.report import EvalReport, JudgedData, JudgedModel, as_jpeg
 from worker.model.session import Detector
 
 
@@ -64,12 +64,12 @@ def _report(
     report = EvalReport(
         version=version("damoscope"),
         began=began,
-        model=ModelFacts(
+        model=JudgedModel(
             name=spec.name, file=settings.model.name, sha256=_digest(settings.model),
             input=f"{spec.height} x {spec.width}", provider=detector.provider,
             iou_threshold=detector.iou_threshold,
         ),
-        data=DataFacts(
+        data=JudgedData(
             folder=_called(wanted.data.resolve()), format=dataset.format, left_out=classes.left_out,
             unused=classes.unused, failed=looked.failed, notes=list(_notes(dataset, classes)),
         ),

@@ -27,7 +27,7 @@ FAILED_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class ModelFacts:
+class JudgedModel:
     """Which model, and how it was run."""
 
     name: str
@@ -39,7 +39,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class JudgedData:
     """Which data, and what of them was not judged."""
 
     folder: str
@@ -56,8 +56,8 @@ class EvalReport:
 
     version: str
     began: datetime
-    model: ModelFacts
-    data: DataFacts
+    model: JudgedModel
+    data: JudgedData
     figures: EvalFigures
     #: Milliseconds an image by stage, on this machine.
     stages_ms: dict[str, float]
