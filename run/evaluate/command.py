@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from models.store import sha256_of
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings
 from run.evaluate import reading, sheets
@@ -19,7 +19,7 @@ from run.evaluate.matching import Judge
 from run.evaluate.options import EvalOptions
 from run.evaluate.progress import ImageProgress
 from run.evaluate.report import EvalReport, JudgedData, JudgedModel, as_jpeg
-from worker.model.session import Detector
+from worker.model.session import Detector, configured
 
 
 class NothingSeen(DamoscopeError):
@@ -59,13 +59,14 @@ def _report(
     settings: Settings, wanted: EvalOptions, began: datetime, dataset: Dataset, detector: Detector,
     classes: Classes, looked: Looked,
 ) -> EvalReport:  # fmt: skip
+    file = configured(settings).file
     judge, spec, threshold = Judge(looked.seen, classes), detector.spec, detector.score_threshold
     matches = judge.matches(wanted.match_iou)
     report = EvalReport(
         version=version("damoscope"),
         began=began,
         model=JudgedModel(
-            name=spec.name, file=settings.model.name, sha256=_digest(settings.model),
+            name=spec.name, file=file.name, sha256=sha256_of(file),
             input=f"{spec.height} x {spec.width}", provider=detector.provider,
             iou_threshold=detector.iou_threshold,
         ),
@@ -137,8 +138,3 @@ def _write(report: EvalReport, folder: Path) -> None:
 def _called(data: Path) -> str:
     """The folder's name; a file's with its folder."""
     return data.name if data.is_dir() else f"{data.parent.name}/{data.name}"
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
