@@ -72,7 +72,7 @@ class CatalogueModel(BaseModel):
         return None if self.file is None else FILE.parent / self.file
 
 
-def read(path: Path = FILE) -> dict[str, CatalogueModel]:
+def read(path: Path) -> dict[str, CatalogueModel]:
     """The catalogue by name, in its order. Raises ValueError that says what is wrong with it."""
     found: dict[str, CatalogueModel] = {}
     for table in tomllib.loads(path.read_text(encoding="utf-8"))["models"]:
@@ -86,4 +86,4 @@ def read(path: Path = FILE) -> dict[str, CatalogueModel]:
 @cache
 def catalogue() -> dict[str, CatalogueModel]:
     """The one that ships."""
-    return read()
+    return read(FILE)

@@ -18,6 +18,9 @@ SESSION_SECRET_MIN: Final = 32
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
 _URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
 
+#: Loosely: some mirrors have the address that they stand for in their path.
+_MIRROR: Final = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?", re.I)
+
 
 def _rate(value: str) -> str:
     try:
@@ -54,6 +57,12 @@ def _url(value: str) -> str:
     return f"{scheme.lower()}://{_host(scheme, host)}{slash}{path}".rstrip("/")
 
 
+def _mirror(value: str) -> str:
+    if not _MIRROR.fullmatch(value):
+        raise ValueError("write http:// or https://, a host and perhaps a path, without a query")
+    return value.rstrip("/")
+
+
 def _origins(value: str) -> str | None:
     found = []
     for each in value.split(",") if value else ():
@@ -80,5 +89,7 @@ SigningSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 Networks = Annotated[str, AfterValidator(_networks)]
 #: A URL without query; scheme and host in lower case, no slash at its end.
 ServiceUrl = Annotated[str, AfterValidator(_url)]
+#: What stands before the path of a file that is fetched; no slash at its end.
+MirrorUrl = Annotated[str, AfterValidator(_mirror)]
 #: Origins, separated by commas, as browsers write them.
 Origins = Annotated[str, AfterValidator(_origins)]

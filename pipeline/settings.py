@@ -25,7 +25,7 @@ from pydantic_settings import (
 from models import BUNDLED
 from pipeline import machine
 from pipeline.errors import ConfigurationError
-from pipeline.setting_values import Networks, Origins, Rate, ServiceUrl, SigningSecret
+from pipeline.setting_values import MirrorUrl, Networks, Origins, Rate, ServiceUrl, SigningSecret
 
 CONFIG_FILE: Final = "damoscope.toml"
 PREFIX: Final = "DAMOSCOPE_"
@@ -42,7 +42,7 @@ def _data_folder() -> Path:
 
 
 Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
-Process = Literal["up", "frontend", "worker", "watcher"]
+Process = Literal["up", "frontend", "worker", "watcher", "model"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ READERS = ReadBy(("frontend", "watcher"))
 UP_AND_FRONTEND = ReadBy(("up", "frontend"))
 UP_AND_READERS = ReadBy(("up", "frontend", "watcher"))
 UP_AND_WORKER, FRONTEND_AND_WORKER = ReadBy(("up", "worker")), ReadBy(("frontend", "worker"))
+MODEL_COMMAND = ReadBy(("model",))
 EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
 
 #: The first setting of each section of the documentation, which ends where the next begins.
@@ -178,6 +179,11 @@ class Settings(BaseSettings):
         BUNDLED,
         description="DAMO-YOLO model: an ONNX file, or the name of a model that is installed "
         "(`damoscope model list`).",
+    )
+    model_mirror: Annotated[MirrorUrl | None, MODEL_COMMAND] = Field(
+        None,
+        description="Where `damoscope model pull` fetches from in place of "
+        "`https://raw.githubusercontent.com`.",
     )
     labels: Annotated[Path | None, WORKER] = Field(
         None,

@@ -107,6 +107,26 @@ def info(name: Name, as_json: Json = False, home: Home = None, redis_url: Redis 
 
 
 @app.command()
+def pull(
+    name: Name,
+    file: Annotated[
+        Path | None, typer.Option("--from", help="The file itself, had otherwise: no network.")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Fetch a model of the catalogue, check that it is the one that is meant, and install it."""
+    extras.require("worker")
+    from run.model_pull import pull as run
+
+    installed = run(load(home=home), name, file)
+    labels = installed.facts.labels
+    print(
+        f"{name} is installed (version {installed.version}, {len(labels)} classes): try it with\n"
+        f"  damoscope detect --model {name} photo.jpg"
+    )
+
+
+@app.command()
 def remove(name: Name, home: Home = None, redis_url: Redis = None) -> None:
     """Remove an installed model. One that a worker runs is refused."""
     settings = load(home=home, redis_url=redis_url)
