@@ -195,6 +195,7 @@ CODE = {
     "up": ("run", "pipeline", "frontend/identity"),
     "frontend": ("frontend", "monitoring", "pipeline", "run"),
     "worker": ("worker", "pipeline", "run"), "watcher": ("monitoring", "pipeline", "run"),
+    "model": ("run",),
 }  # fmt: skip
 
 
