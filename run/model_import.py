@@ -14,14 +14,16 @@ from models.names import NAME_MAX, checked_name
 from models.store import InstalledModel, ModelFacts, Store
 from pipeline.errors import ConfigurationError
 from pipeline.settings import load
-from run import extras
+from run import extras, training_env
 
 #: Pixels of a side that can be asked for.
 SIDE_MAX = 8192
 
 
 def import_model(
-    file: Annotated[Path, typer.Argument(help="ONNX export of a DAMO-YOLO.")],
+    file: Annotated[
+        Path, typer.Argument(help="ONNX export of a DAMO-YOLO, or a checkpoint (.pt, .pth).")
+    ],
     name: Annotated[
         str | None, typer.Option(help="What to call it. Default: the file's name.")
     ] = None,
@@ -30,7 +32,10 @@ def import_model(
     ] = None,
     input_size: Annotated[
         str | None,
-        typer.Option(help="Height x width, such as 640x640, where the file leaves it open."),
+        typer.Option(
+            help="Height x width, such as 640x640, where the file leaves it open; of a checkpoint, "
+            "what it is to run at."
+        ),
     ] = None,
     licence: Annotated[
         str | None, typer.Option(help="Licence of the model. Default: what the file says.")
@@ -55,12 +60,18 @@ def _install(
     store: Store, file: Path, name: str, labels: Path | None, size: tuple[int, int] | None,
     licence: str | None, replace: bool,
 ) -> InstalledModel:  # fmt: skip
-    from worker.model.importing import import_onnx  # here: a frontend's host has none of it
+    # Imported here: a frontend's host has none of it.
+    from worker.model.files import is_checkpoint
+    from worker.model.importing import import_onnx
 
-    print(f"{file}: running it on test pictures ...", flush=True)
     with tempfile.TemporaryDirectory(prefix="damoscope-import-") as folder:
-        written = Path(folder) / "model.onnx"
-        made = import_onnx(file, written, name=name, labels=labels, input_size=size)
+        export, written = file, Path(folder) / "model.onnx"
+        if is_checkpoint(file):
+            print(f"{file} is a checkpoint: PyTorch makes an ONNX model of it ...", flush=True)
+            export = Path(folder) / f"{file.stem}.onnx"
+            training_env.convert(file, export, size)
+        print(f"{file}: running it on test pictures ...", flush=True)
+        made = import_onnx(export, written, name=name, labels=labels, input_size=size)
         facts = ModelFacts(
             source=file.name,
             licence=made.licence if licence is None else licence,

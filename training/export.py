@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,13 @@ def export_onnx(network: torch.nn.Module, path: Path, height: int, width: int) -
 def write_metadata(path: Path, anchors: int, metadata: dict[str, Any]) -> None:
     """Put `metadata` into the file as `damoscope.*` properties; what is no string becomes JSON.
 
-    The outputs' shapes are spelled out, since the exporter leaves some of them open. Names and
-    traces that it leaves in the nodes are dropped: they hold paths of the machine that exported.
+    The outputs' shapes are spelled out, since the exporter leaves some of them open.
     """
     model = onnx.load(path)
     for output, channels in zip(model.graph.output, (len(LABELS), 4), strict=True):
         shape = output.type.tensor_type.shape
         shape.dim[1].dim_value, shape.dim[2].dim_value = anchors, channels
-    for node in model.graph.node:
-        node.doc_string = ""
-        del node.metadata_props[:]
+    forget_machine(model)
     for key, value in metadata.items():
         entry = model.metadata_props.add()
         entry.key = f"damoscope.{key}"
@@ -56,15 +54,33 @@ def write_metadata(path: Path, anchors: int, metadata: dict[str, Any]) -> None:
     onnx.save(model, path)
 
 
-def check_parity(network: torch.nn.Module, path: Path, images: np.ndarray) -> tuple[float, float]:
-    """Largest difference of scores and of boxes (pixels) between PyTorch and ONNX Runtime.
+def set_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Put `metadata` into the file, as JSON, and drop names and traces that the exporter left."""
+    model = onnx.load(path)
+    forget_machine(model)
+    onnx.helper.set_model_props(
+        model, {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
+    )
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def forget_machine(model: onnx.ModelProto) -> None:
+    """Drop names and traces of the nodes: they hold paths of the machine that exported."""
+    for node in model.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+
+
+def largest_differences(
+    expected: Sequence[np.ndarray], path: Path, images: np.ndarray
+) -> tuple[float, float]:
+    """Largest difference of scores and of boxes (pixels) between `expected` and ONNX Runtime.
 
     `images` is N x 3 x H x W float32; it is run whole and one by one, so that a batch axis that is
-    free in name only would show. Raises ValueError above the tolerances.
+    free in name only would show.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    with torch.inference_mode():
-        expected = [output.numpy() for output in network(torch.from_numpy(images))]
     whole = session.run(None, {"images": images})
     single = [session.run(None, {"images": image[None]}) for image in images]
     differences = []
@@ -73,9 +89,18 @@ def check_parity(network: torch.nn.Module, path: Path, images: np.ndarray) -> tu
         differences.append(
             max(float(np.abs(got - reference).max()) for got in (whole[index], one_by_one))
         )
+    return differences[0], differences[1]
+
+
+def check_parity(network: torch.nn.Module, path: Path, images: np.ndarray) -> tuple[float, float]:
+    """`largest_differences` between PyTorch and ONNX Runtime. Raises ValueError above the
+    tolerances."""
+    with torch.inference_mode():
+        expected = [output.numpy() for output in network(torch.from_numpy(images))]
+    differences = largest_differences(expected, path, images)
     if differences[0] > SCORE_TOLERANCE or differences[1] > BOX_TOLERANCE_PX:
         raise ValueError(f"ONNX Runtime differs from PyTorch: scores and boxes by {differences}")
-    return differences[0], differences[1]
+    return differences
 
 
 def main() -> None:

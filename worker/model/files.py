@@ -22,6 +22,8 @@ from pipeline.errors import ModelError
 
 #: Of a model with all its weights: what fits into one message of protobuf.
 BYTES_MAX = 2**31 - 1
+#: How files of PyTorch begin: a zip, or in older ones a pickle.
+CHECKPOINT = (b"PK\x03\x04", b"\x80\x02")
 
 
 def read(path: Path) -> onnx.ModelProto:
@@ -41,6 +43,15 @@ def read(path: Path) -> onnx.ModelProto:
     return model
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file begins as PyTorch's do. What cannot be read is none."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4).startswith(CHECKPOINT)
+    except OSError:
+        return False
+
+
 def _check_kind(path: Path) -> None:
     """Raises ModelError for what is known not to be ONNX by how it begins."""
     with path.open("rb") as file:
@@ -56,10 +67,10 @@ def _check_kind(path: Path) -> None:
             "not a model, but a web page, as downloads bring that lead to a page about the file or "
             "to a login; download the raw file"
         )
-    if start.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip, a pickle
+    if start.startswith(CHECKPOINT):
         raise ModelError(
-            "not an ONNX model, but a PyTorch checkpoint by its looks; docs/models.md says how to "
-            "make a model of it"
+            "not an ONNX model, but a PyTorch checkpoint by its looks; make a model of it first: "
+            f"damoscope model import {path}"
         )
 
 
