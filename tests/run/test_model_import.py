@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,19 @@ def test_a_wrong_model(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     installed = Store(home / "models").get("a")
     assert installed
     installed.verify()
+
+
+def test_what_is_no_file(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe that nobody writes to is not waited for; what is no file, or not there, is named."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for path, why in (
+        (tmp_path / "pipe.onnx", "no file, but a folder, pipe or device"),
+        (tmp_path, "no file, but a folder, pipe or device"),
+        (tmp_path / "nowhere.onnx", "no such model file"),
+    ):
+        code, _, err = run("model", "import", str(path), "--name", "a", capsys=capsys)
+        assert code == 2
+        assert f"{path}: {why}" in err
 
 
 @pytest.mark.parametrize(

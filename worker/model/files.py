@@ -44,7 +44,9 @@ def read(path: Path) -> onnx.ModelProto:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a file begins as PyTorch's do. What cannot be read is none."""
+    """Whether a file begins as PyTorch's do. What cannot be read is none, nor is a pipe."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(4).startswith(CHECKPOINT)
