@@ -131,7 +131,7 @@ training-env:
 	@$(TRAINING)/bin/python -c "import libreyolo, onnxruntime" 2>/dev/null || { \
 	  echo "Installing into $(TRAINING) (minutes, 6 GB) ..."; \
 	  $(PYTHON) -m venv $(TRAINING) && \
-	  $(TRAINING)/bin/python -m pip install --quiet --require-hashes -r training/requirements.txt; }
+	  $(TRAINING)/bin/python -m pip install --require-hashes -r training/requirements.txt; }
 
 # -- speed: docs/performance.md says what is measured, and how --------------------------------
 # The models of random weights are exported in the training environment, once.
