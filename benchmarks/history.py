@@ -36,6 +36,7 @@ from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.otlp import decode_traces
 from monitoring.stores.embedded.resolutions import LEVELS
 from monitoring.stores.embedded.schema import Readers, connect, prepare
+from monitoring.stores.embedded.summaries import Summaries
 from monitoring.stores.embedded.traces import EmbeddedTraces, write_chunks
 from monitoring.stores.prometheus import PrometheusMetrics
 from monitoring.stores.records import RECORDS
@@ -170,7 +171,7 @@ def _points(
 def _traces(connection: sqlite3.Connection, count: int) -> None:
     """The newest ones, 10 a second; all with the spans of one real image under their own ids."""
     spans = [decode_traces(traffic.encoded(part)).chunks[0] for part in traffic.image(10**18)]
-    write_chunks(connection, spans, NOW_S)
+    write_chunks(connection, spans, NOW_S, Summaries())
     stored = connection.execute("SELECT resource, spans FROM chunk ORDER BY id").fetchall()
     random = np.random.default_rng(1)
     durations = (random.lognormal(-2.5, 0.7, count) * 1e9).astype(np.int64).tolist()

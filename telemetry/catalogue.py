@@ -265,6 +265,9 @@ ATTR_WORKER = _attribute(
 ATTR_LABELS = _attribute(
     "damoscope.labels", "string[]", (SPAN_PROCESS,), "the distinct labels that were found"
 )
+ATTR_SCORE = _attribute(
+    "damoscope.score", "double", (SPAN_PROCESS,), "of the best box, where there is one"
+)
 ATTR_MODEL = _attribute("damoscope.model", "string", (SPAN_PROCESS, *_CALL), "the model's name")
 ATTR_PROVIDER = _attribute(
     "damoscope.provider", "string", _CALL, "the ONNX Runtime provider that ran"

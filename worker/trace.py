@@ -147,7 +147,11 @@ class WorkerTrace:
             self._instruments.record(catalogue.DETECTION_SCORE, score, {"label": label}, here)
 
     def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
-        return {
+        found = item.detections
+        best: dict[str, AttributeValue] = (
+            {catalogue.ATTR_SCORE: max(found.scores)} if found.scores else {}
+        )
+        return best | {
             catalogue.ATTR_MESSAGING_SYSTEM: "rq",
             catalogue.ATTR_MESSAGING_OPERATION_NAME: "process",
             catalogue.ATTR_MESSAGING_OPERATION_TYPE: "process",
@@ -156,8 +160,8 @@ class WorkerTrace:
             catalogue.ATTR_ATTEMPT: item.taken.attempt,
             catalogue.ATTR_WORKER: self._worker,
             catalogue.ATTR_MODEL: self._model,
-            catalogue.ATTR_DETECTIONS: len(item.detections),
-            catalogue.ATTR_LABELS: tuple(sorted(set(item.detections.labels))),
+            catalogue.ATTR_DETECTIONS: len(found),
+            catalogue.ATTR_LABELS: tuple(sorted(set(found.labels))),
         }
 
     def _stage(self, stage: str, item: BatchItem, call: Inference | None) -> Inference:

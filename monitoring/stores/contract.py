@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from monitoring.stores.histogram import Histogram as Histogram
 from telemetry.definitions import Across as Across
 from telemetry.definitions import Metric
+
+if TYPE_CHECKING:
+    from monitoring.stores.finding import FoundImages, Tally, TraceQuery
 
 T = TypeVar("T")
 
@@ -126,6 +129,14 @@ class TraceSummary:
     #: Stage name to milliseconds, for the stages whose spans have arrived. Of an
     #: image that was tried more than once, the last try.
     stages_ms: Mapping[str, float] = field(default_factory=dict)
+    #: Who sent it, where that is known.
+    client: str | None = None
+    #: From here on of the worker's last try: None and () while it has not told.
+    worker: str | None = None
+    model: str | None = None
+    labels: tuple[str, ...] = ()
+    #: Of the best box; None where nothing was found.
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +230,30 @@ class TraceStore(Protocol):
 
         Raises Unavailable when the store cannot be read.
         """
+        ...
+
+    def find(
+        self,
+        query: TraceQuery,
+        *,
+        limit: int = 50,
+        order: Order = "newest",
+        cursor: str | None = None,
+    ) -> FoundImages:
+        """The images that are asked for, or those after the ones that gave the `cursor`.
+
+        Images that arrive in the meantime change nothing of what comes after a cursor. Raises
+        Unavailable, and InvalidParameter for a cursor that is none.
+        """
+        ...
+
+    def tally(self, query: TraceQuery) -> Tally:
+        """How many images are found in all, by duration."""
+        ...
+
+    def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
+        """What of the question the store cannot search by, so that only as many images as it
+        hands over at once are looked through for it; () where it can."""
         ...
 
     def get(self, trace_id: str) -> list[Span]:

@@ -14,37 +14,21 @@ from typing import Any
 import httpx
 
 from monitoring.stores.contract import (
-    Event,
-    Link,
     LogLine,
     Order,
     RequestStatus,
     Span,
-    SpanStatus,
     TracePart,
     TraceSummary,
     Window,
 )
-from monitoring.stores.summary import summarize
+from monitoring.stores.finding import Cursor, FoundImages, Tally, TraceQuery
+from monitoring.stores.jaeger_search import JaegerSearch, not_searched
+from monitoring.stores.jaeger_spans import spans_of
 from pipeline.errors import Unavailable
-from telemetry import catalogue
-from telemetry.outcomes import ERRORS
 
 TIMEOUT_S = 10.0
-#: Traces fetched at once when the slowest are looked for: Jaeger cannot order by duration.
-FETCH_MAX = 500
-#: How far back a search without a window looks.
-LOOKBACK_S = 30 * 86400.0
-
-
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{1,32}")
-#: Tags that Jaeger makes of a span's own fields.
-_KIND, _STATUS, _MESSAGE, _ERROR = (
-    "span.kind",
-    "otel.status_code",
-    "otel.status_description",
-    "error",
-)
 
 
 class JaegerTraces:
@@ -57,7 +41,7 @@ class JaegerTraces:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, transport=transport)
-        self._clock = clock
+        self._search = JaegerSearch(self._ask, self.get, clock)
 
     def close(self) -> None:
         """Close the connections."""
@@ -72,21 +56,29 @@ class JaegerTraces:
         window: Window | None = None,
         order: Order = "newest",
     ) -> list[TraceSummary]:
-        if window is None:
-            now_s = self._clock()
-            window = Window(now_s - LOOKBACK_S, now_s + 60)
-        least_ms = min_duration_ms or 0.0
-        if order == "newest":
-            found = self._find(limit, least_ms, status, window)
-            return sorted(found, key=lambda each: -each.start_unix_ns)[:limit]
-        # The newest ones tell how slow the slowest are at least; asking again for
-        # those that are slower still ends when all of them fit into one answer.
-        while True:
-            found = self._find(max(limit, FETCH_MAX), least_ms, status, window)
-            slowest = sorted(found, key=lambda each: -each.duration_ms)[:limit]
-            if len(found) < FETCH_MAX or slowest[-1].duration_ms <= least_ms:
-                return slowest
-            least_ms = slowest[-1].duration_ms
+        query = TraceQuery(window=window, status=status, min_duration_ms=min_duration_ms)
+        return list(self.find(query, limit=limit, order=order).images)
+
+    def find(
+        self,
+        query: TraceQuery,
+        *,
+        limit: int = 50,
+        order: Order = "newest",
+        cursor: str | None = None,
+    ) -> FoundImages:
+        after = None
+        if cursor is not None:
+            seen = Cursor.read(cursor, order)
+            after = (seen.key, seen.tie)
+        search = self._search.newest if order == "newest" else self._search.slowest
+        return search(query, limit, after)
+
+    def tally(self, query: TraceQuery) -> Tally:
+        return self._search.tally(query)
+
+    def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
+        return not_searched(query)
 
     def get(self, trace_id: str) -> list[Span]:
         if not _TRACE_ID.fullmatch(trace_id):
@@ -105,30 +97,6 @@ class JaegerTraces:
     def lines(self, trace_id: str) -> list[LogLine]:
         return []  # Jaeger takes no log lines
 
-    def _find(
-        self, limit: int, least_ms: float, status: RequestStatus | None, window: Window
-    ) -> list[TraceSummary]:
-        parameters: dict[str, str | int] = {
-            "service": catalogue.SERVICE_FRONTEND,
-            "limit": limit,
-            "start": int(window.start_s * 1e6),
-            "end": int(window.end_s * 1e6),
-        }
-        if least_ms > 0:
-            parameters["minDuration"] = f"{int(least_ms * 1000)}us"
-        # Jaeger cannot ask for "any but": the outcomes that are no success, one by one.
-        outcomes = ERRORS if status == "error" else ("ok",) if status == "ok" else (None,)
-        found = {
-            (summary.trace_id, summary.span_id): summary
-            for outcome in outcomes
-            for trace in self._ask("/api/traces", {**parameters, **_tags(outcome)})
-            for summary in summarize(spans_of(trace))
-            if summary.duration_ms >= least_ms
-            and status in (None, summary.status)
-            and window.start_s <= summary.start_unix_ns / 1e9 < window.end_s
-        }
-        return list(found.values())
-
     def _ask(self, path: str, parameters: Mapping[str, str | int]) -> list[Mapping[str, Any]]:
         try:
             response = self._client.get(path, params=parameters)
@@ -141,75 +109,3 @@ class JaegerTraces:
         if response.is_error or answer.get("errors"):
             raise Unavailable(f"Jaeger refused a query: {answer.get('errors')}")
         return answer.get("data") or []
-
-
-def _tags(outcome: str | None) -> dict[str, str]:
-    return {"tags": json.dumps({catalogue.ATTR_OUTCOME: outcome})} if outcome else {}
-
-
-def spans_of(trace: Mapping[str, Any]) -> list[Span]:
-    """The spans of a trace in Jaeger's JSON, by start."""
-    services = {key: each["serviceName"] for key, each in trace["processes"].items()}
-    spans = [_span(span, services) for span in trace["spans"]]
-    return sorted(spans, key=lambda span: (span.start_unix_ns, -span.duration_ms))
-
-
-def _span(span: Mapping[str, Any], services: Mapping[str, str]) -> Span:
-    tags = {tag["key"]: _value(tag) for tag in span.get("tags") or ()}
-    references = span.get("references") or []
-    parent = next(
-        (
-            each["spanID"]
-            for each in references
-            if each["refType"] == "CHILD_OF" and each["traceID"] == span["traceID"]
-        ),
-        None,
-    )
-    own = {_KIND, _STATUS, _MESSAGE, _ERROR}
-    return Span(
-        trace_id=span["traceID"],
-        span_id=span["spanID"],
-        parent_span_id=parent,
-        name=span["operationName"],
-        kind=str(tags.get(_KIND, "internal")).upper(),
-        service=services[span["processID"]],
-        start_unix_ns=int(span["startTime"]) * 1000,
-        duration_ms=int(span["duration"]) / 1000,
-        status=_status(tags),
-        status_message=str(tags.get(_MESSAGE, "")),
-        attributes={name: value for name, value in tags.items() if name not in own},
-        events=tuple(_event(log) for log in span.get("logs") or ()),
-        links=tuple(
-            Link(each["traceID"], each["spanID"])
-            for each in references
-            if each["refType"] == "FOLLOWS_FROM"
-        ),
-    )
-
-
-def _status(tags: Mapping[str, Any]) -> SpanStatus:
-    if tags.get(_ERROR) in (True, "true") or tags.get(_STATUS) == "ERROR":
-        return "error"
-    return "ok" if tags.get(_STATUS) == "OK" else "unset"
-
-
-def _event(log: Mapping[str, Any]) -> Event:
-    fields = {field["key"]: _value(field) for field in log["fields"]}
-    name = str(fields.pop("event", "log"))
-    return Event(name, int(log["timestamp"]) * 1000, fields)
-
-
-def _value(tag: Mapping[str, Any]) -> Any:
-    """A tag's value; lists come as JSON text, whole numbers beyond 2**53 as text."""
-    value = tag["value"]
-    match tag.get("type"):
-        case "int64":
-            return int(value)
-        case "float64":
-            return float(value)
-        case "string" if isinstance(value, str) and value.startswith("["):
-            try:
-                return json.loads(value)
-            except json.JSONDecodeError:
-                return value
-    return value

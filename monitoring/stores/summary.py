@@ -9,6 +9,9 @@ from monitoring.stores.contract import Span, SpanStatus, TraceSummary
 from telemetry import catalogue
 from telemetry.outcomes import ERRORS
 
+#: Labels of one image that are kept.
+LABELS_MAX = 100
+
 
 def is_request(span: Span) -> bool:
     """Whether this is the span of one image request, whatever the user calls the service."""
@@ -35,12 +38,16 @@ def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
     failed = is_error(request.status, attributes)
     stages: dict[str, float] = {}
     detections = attributes.get(catalogue.ATTR_DETECTIONS)
+    told: Mapping[str, Any] = {}
     for span in sorted(descendants, key=lambda span: span.start_unix_ns):
         if span.name in catalogue.STAGES:
             stages[span.name] = span.duration_ms
-        if detections is None and span.name == catalogue.SPAN_PROCESS:
-            # A request that was answered before its job was done does not know.
-            detections = span.attributes.get(catalogue.ATTR_DETECTIONS)
+        if span.name == catalogue.SPAN_PROCESS:
+            told = span.attributes
+            if detections is None:
+                # A request that was answered before its job was done does not know.
+                detections = told.get(catalogue.ATTR_DETECTIONS)
+    labels, score = told.get(catalogue.ATTR_LABELS), told.get(catalogue.ATTR_SCORE)
     return TraceSummary(
         trace_id=request.trace_id,
         span_id=request.span_id,
@@ -58,6 +65,11 @@ def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
         or request.status_message
         or _exception_message(request),
         stages_ms={stage: stages[stage] for stage in catalogue.STAGES if stage in stages},
+        client=_text(attributes.get(catalogue.ATTR_ENDUSER_ID)),
+        worker=_text(told.get(catalogue.ATTR_WORKER)),
+        model=_text(told.get(catalogue.ATTR_MODEL)),
+        labels=tuple(map(str, labels[:LABELS_MAX])) if isinstance(labels, (list, tuple)) else (),
+        score=float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None,
     )
 
 

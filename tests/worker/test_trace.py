@@ -175,6 +175,7 @@ def test_attributes(recorded: Recorded, emit: Callable[..., None]) -> None:
         "damoscope.model": "ns",
         "damoscope.detections": 2,
         "damoscope.labels": ("phone",),
+        "damoscope.score": 0.83,
     }
     assert dict(spans["inference"].attributes or {}) == {
         "damoscope.batch.size": 1,

@@ -57,6 +57,11 @@ _TOLD = frozenset(
         catalogue.ATTR_ERROR_TYPE,
         catalogue.ATTR_PROBLEM_CODE,
         catalogue.ATTR_PROBLEM_DETAIL,
+        catalogue.ATTR_ENDUSER_ID,
+        catalogue.ATTR_WORKER,
+        catalogue.ATTR_MODEL,
+        catalogue.ATTR_LABELS,
+        catalogue.ATTR_SCORE,
     )
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from monitoring.stores.embedded import blocks
 from monitoring.stores.embedded.limits import (
     LINES_SHARE,
     SENDER_MAX,
@@ -27,6 +28,10 @@ STEP_STREAMS = 10_000
 #: Share of the size limit at which the oldest traces go: room for what arrives until
 #: the next look. The rooms of metrics as well.
 FULL = 0.9
+#: Bytes of one image's row with what it is found by, about; and the share of the size limit that
+#: those of all images may take. The rest is for their spans, which go first.
+IMAGE_BYTES = 330
+IMAGES_SHARE = 0.5
 #: How far back traces go at least while there are metrics that are not the service's own.
 TRACES_LEAST_S = 3600.0
 #: Share of free pages in the file from which they are given back to the file system.
@@ -54,6 +59,8 @@ class Retention:
         horizon = now - self.days * DAY_S
         while drop_oldest_chunks(connection, STEP_ROWS, received_before_s=horizon):
             pass
+        while drop_oldest_images(connection, STEP_ROWS, started_before_s=horizon):
+            pass
         oldest = horizon
         # The sender's clock is not ours: a bucket may wait a little longer.
         if not 0 <= now - self._metrics_at < METRICS_EVERY_S:
@@ -66,8 +73,13 @@ class Retention:
             is_short = _oldest_chunk_s(connection) > now - TRACES_LEAST_S
             if is_short and drop_series(connection, "foreign", STEP_SERIES):
                 continue
+            if _images_bytes(connection) > self.max_bytes * IMAGES_SHARE:
+                drop_oldest_images(connection, STEP_ROWS)
+                continue
             if not drop_oldest_chunks(connection, STEP_ROWS):
-                break
+                if not drop_oldest_images(connection, STEP_ROWS):
+                    break
+                continue
             oldest = _oldest_chunk_s(connection)
         with _transaction(connection):
             drop_lines(connection, oldest, int(self.max_bytes * LINES_SHARE))
@@ -77,7 +89,7 @@ class Retention:
 def drop_oldest_chunks(
     connection: sqlite3.Connection, rows: int, received_before_s: float = float("inf")
 ) -> int:
-    """Drop up to `rows` of the oldest chunks with their requests; how many went."""
+    """Drop up to `rows` of the oldest chunks; how many went. Their requests stay."""
     found = connection.execute(
         "SELECT id, received_s FROM chunk ORDER BY id LIMIT ?", (rows,)
     ).fetchall()
@@ -96,12 +108,43 @@ def drop_oldest_chunks(
             (old[-1],),
         )
         connection.execute("DELETE FROM chunk WHERE id <= ?", (old[-1],))
-        connection.execute("DELETE FROM request WHERE chunk <= ?", (old[-1],))
         connection.execute(
             "DELETE FROM resource WHERE seen_s < ("
             " SELECT received_s - 2 * 3600 FROM chunk ORDER BY id LIMIT 1)"
         )
     return len(old)
+
+
+def drop_oldest_images(
+    connection: sqlite3.Connection, rows: int, started_before_s: float = float("inf")
+) -> int:
+    """Drop up to `rows` of the oldest requests, and the blocks that have none any more; how many
+    went."""
+    old = []
+    for id, start_ns in connection.execute(
+        "SELECT id, start_ns FROM request ORDER BY id LIMIT ?", (rows,)
+    ):
+        if start_ns >= started_before_s * 1e9:
+            break
+        old.append(id)
+    if not old:
+        return 0
+    with _transaction(connection):
+        connection.execute("DELETE FROM request WHERE id <= ?", (old[-1],))
+        (left,) = connection.execute("SELECT min(id) FROM request").fetchone()
+        for (first,) in connection.execute(
+            "SELECT first FROM block WHERE first + size <= ?", (2**62 if left is None else left,)
+        ).fetchall():
+            blocks.drop(connection, first, first + 1)
+    return len(old)
+
+
+def _images_bytes(connection: sqlite3.Connection) -> int:
+    """About how much of the file the requests take."""
+    first, last = connection.execute(
+        "SELECT coalesce(min(id), 1), coalesce(max(id), 0) FROM request"
+    ).fetchone()
+    return int(last - first + 1) * IMAGE_BYTES
 
 
 def _oldest_chunk_s(connection: sqlite3.Connection) -> float:

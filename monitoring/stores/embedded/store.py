@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monitoring.stores.embedded import damage
 from monitoring.stores.embedded.beyond import Beyond
+from monitoring.stores.embedded.indexing import Indexing
 from monitoring.stores.embedded.lines import decode_logs, write_lines
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
 from monitoring.stores.embedded.otlp import Rejected, decode_traces
@@ -46,9 +47,10 @@ class EmbeddedStore:
             self._anew_s.append(time.time())
         self._readers = Readers(path)
         self.retention = Retention(days, max_bytes, clock)
+        self.indexing = Indexing()
         self.writer = Writer(
             path,
-            self.retention.run,
+            self._keep_house,
             pending_max_bytes=pending_max_bytes,
             on_anew=lambda _: self._anew_s.append(time.time()),
         )
@@ -111,6 +113,10 @@ class EmbeddedStore:
         """Store what was received, then close the file."""
         self.writer.close()
         self._readers.close()
+
+    def _keep_house(self, connection: sqlite3.Connection) -> None:
+        self.retention.run(connection)
+        self.indexing.run(connection)
 
     def _submit(self, write: Callable[[sqlite3.Connection], None], size_bytes: int) -> None:
         if not self.writer.submit(write, size_bytes):

@@ -9,23 +9,31 @@ import json
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import orjson
 
 from monitoring.stores.contract import Span, TraceSummary
 from monitoring.stores.embedded.limits import START_AHEAD_S, SUMMARY_MAX_SPANS, TEXT_MAX
+from monitoring.stores.finding import VALUE_MAX
 from monitoring.stores.summary import summarize
 from telemetry import catalogue
 
 #: Traces whose spans are still arriving, and their spans: more are read again from the file.
 OPEN_MAX_TRACES = 1024
 OPEN_MAX_SPANS = 16_384
+#: What `told` is taken for in a row of an older version.
+NOT_TOLD = "[null,null,null,null]"
 
 _WRITE = """
-    INSERT INTO request (trace_id, span_id, chunk, start_ns, duration_ns, error, summary)
-    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, span_id) DO {otherwise}
+    INSERT INTO request
+        (trace_id, span_id, chunk, start_ns, duration_ns, error, job, summary, told)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, span_id) DO {otherwise}
 """
-_UPDATE = _WRITE.format(otherwise="UPDATE SET summary = excluded.summary")
-_KEEP = _WRITE.format(otherwise="NOTHING")
+UPDATE = _WRITE.format(otherwise="UPDATE SET summary = excluded.summary, told = excluded.told")
+KEEP = _WRITE.format(otherwise="NOTHING")
 
 
 @dataclass(slots=True)
@@ -65,7 +73,7 @@ class Summaries:
         if before + len(new) > SUMMARY_MAX_SPANS:
             self._forget(trace_id)
             for summary in summarize(_distinct(new)):
-                _write(connection, _KEEP, trace_id, summary, chunk, now_s)
+                _write(connection, KEEP, trace_id, summary, chunk, now_s)
             return
         known = self._open.pop(trace_id, None)
         if known is not None:
@@ -75,7 +83,7 @@ class Summaries:
         known.outlines += new
         for summary in summarize(_distinct(known.outlines)):
             if known.written.get(summary.span_id) != summary:
-                _write(connection, _UPDATE, trace_id, summary, chunk, now_s)
+                _write(connection, UPDATE, trace_id, summary, chunk, now_s)
                 known.written[summary.span_id] = summary
         self._open[trace_id] = known
         self._spans += len(known.outlines)
@@ -107,19 +115,39 @@ def _write(
     start_ns = summary.start_unix_ns
     if start_ns > (now_s + START_AHEAD_S) * 1e9:
         # By a clock that is off, or a lie: it must not head the list until that day comes.
-        start_ns = int(now_s * 1e9)
-    connection.execute(
-        statement,
-        (
-            trace_id,
-            bytes.fromhex(summary.span_id),
-            chunk,
-            start_ns,
-            round(summary.duration_ms * 1e6),
-            summary.status == "error",
-            encode(summary),
-        ),
+        summary = replace(summary, start_unix_ns=int(now_s * 1e9))
+    connection.execute(statement, row_of(trace_id, summary, chunk))
+
+
+def row_of(trace_id: bytes, summary: TraceSummary, chunk: int) -> tuple[Any, ...]:
+    """What KEEP and UPDATE take."""
+    return (
+        trace_id,
+        bytes.fromhex(summary.span_id),
+        chunk,
+        summary.start_unix_ns,
+        round(summary.duration_ms * 1e6),
+        summary.status == "error",
+        job_key(summary.job_id),
+        encode(summary),
+        encode_told(summary),
     )
+
+
+def job_key(job_id: str | None) -> int | None:
+    """What a job is looked up by: a number takes a third of the room that the id would."""
+    if job_id is None:
+        return None
+    return int.from_bytes(blake2b(job_id.encode(), digest_size=7).digest())
+
+
+def encode_told(summary: TraceSummary) -> str:
+    """Who sent the image, and what its worker told; never ''."""
+    texts = (summary.client, summary.worker, summary.model)
+    cut = [text and text[:VALUE_MAX] for text in texts]
+    labels = [label[:VALUE_MAX] for label in summary.labels]
+    score = None if summary.score is None else round(summary.score, 4)
+    return json.dumps([*cut, score, *labels], separators=(",", ":"))
 
 
 def encode(summary: TraceSummary) -> str:
@@ -139,11 +167,45 @@ def encode(summary: TraceSummary) -> str:
     return json.dumps([*cut, summary.detections, *stages], separators=(",", ":"))
 
 
+class Facts(NamedTuple):
+    """What a request is found by."""
+
+    id: int
+    start_ns: int
+    duration_ns: int
+    error: int
+    outcome: str
+    route: str
+    code: str | None
+    client: str | None
+    worker: str | None
+    model: str | None
+    score: float | None
+    labels: Sequence[str]
+
+
+def facts(id: int, start_ns: int, duration_ns: int, error: int, summary: str, told: str) -> Facts:
+    """A row as far as it tells: one of an older version may tell no more than its first columns."""
+    outcome, route, _, code, *_ = (
+        orjson.loads(summary) if summary else ("failed" if error else "ok", "", None, None)
+    )
+    client, worker, model, score, *labels = orjson.loads(told or NOT_TOLD)
+    return Facts(id, start_ns, duration_ns, error, outcome, route, code, client, worker, model,
+                 score, labels)  # fmt: skip
+
+
 def decode(
-    trace_id: bytes, span_id: bytes, start_ns: int, duration_ns: int, error: int, summary: str
+    trace_id: bytes,
+    span_id: bytes,
+    start_ns: int,
+    duration_ns: int,
+    error: int,
+    summary: str,
+    told: str,
 ) -> TraceSummary:
     """A row as a summary."""
-    outcome, route, job_id, error_type, error_message, detections, *stages = json.loads(summary)
+    client, worker, model, score, *labels = orjson.loads(told or NOT_TOLD)
+    outcome, route, job_id, error_type, error_message, detections, *stages = orjson.loads(summary)
     return TraceSummary(
         trace_id=trace_id.hex(),
         span_id=span_id.hex(),
@@ -162,4 +224,9 @@ def decode(
             for stage, took_ns in zip(catalogue.STAGES, stages, strict=False)
             if took_ns is not None
         },
+        client=client,
+        worker=worker,
+        model=model,
+        labels=tuple(labels),
+        score=score,
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -20,7 +19,7 @@ from monitoring.stores.contract import (
     TraceSummary,
     Window,
 )
-from monitoring.stores.embedded import summaries
+from monitoring.stores.embedded import find
 from monitoring.stores.embedded.limits import (
     NAME_MAX,
     RESOURCES_MAX,
@@ -33,36 +32,18 @@ from monitoring.stores.embedded.otlp import (
     WINDOW_BITS,
     Chunk,
     compress,
-    decode_spans,
     outline,
     service_of,
     span_of,
 )
 from monitoring.stores.embedded.room import used
+from monitoring.stores.embedded.rows import chunks, unpacked
 from monitoring.stores.embedded.schema import Readers
 from monitoring.stores.embedded.summaries import Summaries
-from monitoring.stores.summary import summarize
+from monitoring.stores.finding import FoundImages, Tally, TraceQuery
 
 #: How often a resource is marked as still in use.
 SEEN_EVERY_S = 3600
-#: Chunks that are read to sum up a request of an older version's row.
-OLD_CHUNKS = 16
-
-_SEARCH = """
-    SELECT trace_id, span_id, start_ns, duration_ns, error, summary FROM request
-    INDEXED BY {index} WHERE start_ns >= ? AND start_ns < ? AND duration_ns >= ? {status}
-    ORDER BY {order} DESC LIMIT ?
-"""
-_ORDERS = {
-    "newest": ("request_start", "start_ns"),
-    "slowest": ("request_duration", "duration_ns"),
-}
-_STATUSES = {None: "", "ok": "AND error = 0", "error": "AND error = 1"}
-_CHUNKS = """
-    SELECT chunk.spans, resource.dictionary, resource.body FROM chunk JOIN resource
-    ON resource.id = chunk.resource WHERE chunk.trace_id = ? AND chunk.id < ?
-    ORDER BY chunk.id LIMIT ?
-"""
 _GROW = """
     INSERT INTO trace (trace_id, spans, bytes, dropped, chunk) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET spans = spans + excluded.spans, bytes = bytes + excluded.bytes,
@@ -73,15 +54,16 @@ DICTIONARY_MAX_BYTES = 2**WINDOW_BITS
 
 
 def write_chunks(
-    connection: sqlite3.Connection, chunks: Sequence[Chunk], now_s: float, rows: Summaries
+    connection: sqlite3.Connection, written: Sequence[Chunk], now_s: float, rows: Summaries
 ) -> int:
     """Store spans, inside the caller's transaction; how many were too many for their trace."""
     resources = {
-        body: _resource(connection, body, chunks, int(now_s))
-        for body in {chunk.resource for chunk in chunks}
+        body: _resource(connection, body, written, int(now_s))
+        for body in {chunk.resource for chunk in written}
     }
     return sum(
-        _write_chunk(connection, chunk, *resources[chunk.resource], now_s, rows) for chunk in chunks
+        _write_chunk(connection, chunk, *resources[chunk.resource], now_s, rows)
+        for chunk in written
     )
 
 
@@ -112,16 +94,16 @@ def _write_chunk(
     rows.add(
         connection, chunk.trace_id, chunk.outlines, before=TRACE_MAX_SPANS if is_full else spans,
         chunk=last, now_s=now_s,
-        load=lambda: map(outline, _unpacked(connection, chunk.trace_id, before=last)),
+        load=lambda: map(outline, unpacked(connection, chunk.trace_id, before=last)),
     )  # fmt: skip
     return count if is_full else 0
 
 
 def _resource(
-    connection: sqlite3.Connection, body: bytes, chunks: Iterable[Chunk], now_s: int
+    connection: sqlite3.Connection, body: bytes, written: Iterable[Chunk], now_s: int
 ) -> tuple[int, bytes]:
     """Id and dictionary of a resource, which is made from the first export when it is new."""
-    longest = max((chunk.spans for chunk in chunks if chunk.resource == body), key=len)
+    longest = max((chunk.spans for chunk in written if chunk.resource == body), key=len)
     taken = used(connection, "resource")
     room = (body, _shared(service_of(Resource.FromString(body))), _shared("others"))
     # Those beyond the limit tell no more than their service, and then not even that.
@@ -164,16 +146,26 @@ class EmbeddedTraces:
         window: Window | None = None,
         order: Order = "newest",
     ) -> list[TraceSummary]:
-        index, column = _ORDERS[order]
-        if status == "error" and order == "newest":
-            index = "request_error"
-        query = _SEARCH.format(index=index, order=column, status=_STATUSES[status])
-        first, last = (window.start_s, window.end_s) if window else (0.0, 2.0**33)
-        bounds = (int(first * 1e9), int(last * 1e9), int((min_duration_ms or 0) * 1e6))
+        query = TraceQuery(window=window, status=status, min_duration_ms=min_duration_ms)
+        return list(self.find(query, limit=limit, order=order).images)
+
+    def find(
+        self,
+        query: TraceQuery,
+        *,
+        limit: int = 50,
+        order: Order = "newest",
+        cursor: str | None = None,
+    ) -> FoundImages:
         with self._readers.connection() as connection:
-            rows = connection.execute(query, (*bounds, limit)).fetchall()
-            found = [_summary(connection, *row) for row in rows]
-        return [summary for summary in found if summary is not None]
+            return find.find(connection, query, limit, order, cursor)
+
+    def tally(self, query: TraceQuery) -> Tally:
+        with self._readers.connection() as connection:
+            return find.tally(connection, query)
+
+    def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
+        return ()
 
     def get(self, trace_id: str) -> list[Span]:
         return list(self.part(trace_id).spans)
@@ -195,26 +187,13 @@ class EmbeddedTraces:
             return read_lines(connection, key)
 
 
-def _summary(
-    connection: sqlite3.Connection, trace_id: bytes, span_id: bytes, *row: Any
-) -> TraceSummary | None:
-    start_ns, duration_ns, error, summary = row
-    if summary:
-        return summaries.decode(trace_id, span_id, start_ns, duration_ns, error, summary)
-    # A row of an older version: from the first of its spans, as many as cost little.
-    spans = map(outline, _unpacked(connection, trace_id, limit=OLD_CHUNKS))
-    known = {span.span_id: span for span in spans}
-    found = (each for each in summarize(list(known.values())) if each.span_id == span_id.hex())
-    return next(found, None)
-
-
 def _part(
     connection: sqlite3.Connection, trace_id: bytes, offset: int, limit: int | None
 ) -> TracePart:
     """Spans of one trace by start, each once even if it was exported twice."""
     services: dict[bytes, str] = {}
     spans: dict[bytes, tuple[trace_pb2.Span, str]] = {}
-    for body, chunk in _chunks(connection, trace_id):
+    for body, chunk in chunks(connection, trace_id):
         if body not in services:
             services[body] = service_of(Resource.FromString(body))
         for span in chunk:
@@ -237,22 +216,3 @@ def _part(
 
 def _end_ns(span: trace_pb2.Span) -> int:
     return max(span.start_time_unix_nano, span.end_time_unix_nano)
-
-
-def _chunks(
-    connection: sqlite3.Connection,
-    trace_id: bytes,
-    *,
-    before: int = 2**63 - 1,
-    limit: int = -1,
-) -> Iterator[tuple[bytes, Sequence[trace_pb2.Span]]]:
-    """Resource and spans of each piece of a trace, in order of arrival."""
-    for packed, dictionary, body in connection.execute(_CHUNKS, (trace_id, before, limit)):
-        yield body, decode_spans(packed, dictionary).spans
-
-
-def _unpacked(
-    connection: sqlite3.Connection, trace_id: bytes, *, before: int = 2**63 - 1, limit: int = -1
-) -> Iterator[trace_pb2.Span]:
-    for _, spans in _chunks(connection, trace_id, before=before, limit=limit):
-        yield from spans

@@ -14,8 +14,10 @@ import httpx
 import pytest
 from opentelemetry.trace import Link
 
+from monitoring.stores import jaeger_search
 from monitoring.stores.contract import Span, TraceStore, Window
 from monitoring.stores.embedded.store import EmbeddedStore
+from monitoring.stores.finding import TraceQuery
 from monitoring.stores.jaeger import JaegerTraces
 from pipeline.errors import Unavailable
 from telemetry import catalogue
@@ -140,6 +142,95 @@ def test_by_duration_and_window(traces: TraceStore) -> None:
     window = Window(START_NS / 1e9 + 9.5, START_NS / 1e9 + 13.5)
     assert jobs(traces.search(window=window)) == [13, 12, 11, 10]
     assert traces.search(window=Window(START_NS / 1e9 - 100, START_NS / 1e9 - 1)) == []
+
+
+QUERIES = {
+    "outcomes": TraceQuery(outcomes=("timeout", "invalid")),
+    "code": TraceQuery(code="inference_failed"),
+    "route": TraceQuery(route="ui"),
+    "worker": TraceQuery(worker="worker-1", route="api"),
+    "model": TraceQuery(model="damoyolo_ns_phone"),
+    "no such client": TraceQuery(client="nobody"),
+    "label": TraceQuery(label="phone"),
+    "score": TraceQuery(min_score=0.5),
+    "duration": TraceQuery(min_duration_ms=87, max_duration_ms=161),
+    "job": TraceQuery(id="job-5"),
+    "trace": TraceQuery(id=traffic.trace_id(IMAGES[9][0])),
+    "both images of a trace": TraceQuery(id=f"{CALLER.trace_id:032x}"),
+    "window": TraceQuery(window=Window(START_NS / 1e9 + 4.5, START_NS / 1e9 + 14.5), status="ok"),
+}
+
+
+def answers(query: TraceQuery, i: int) -> bool:
+    """Whether image i is one of those."""
+    window = query.window
+    return (
+        (not query.outcomes or outcome(i) in query.outcomes)
+        and (query.code is None or outcome(i) != "ok")
+        and (query.route is None or (query.route == "ui") == bool(i % 2))
+        and query.client is None
+        # The worker of `traffic` tells neither labels nor scores unless it is asked to.
+        and (query.label, query.min_score) == (None, None)
+        and (query.min_duration_ms is None or 87 <= duration_ms(i) < 161)
+        and (query.id is None or query.id in (f"job-{i}", traffic.trace_id(IMAGES[i][0])))
+        and (window is None or 5 <= i < 15)
+        and query.status in (None, "ok" if outcome(i) == "ok" else "error")
+    )
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_find(traces: TraceStore, name: str) -> None:
+    """Each filter finds the same images in every store, and counts them, page by page too."""
+    query = QUERIES[name]
+    wanted = [i for i in reversed(range(COUNT)) if answers(query, i)]
+    found = traces.find(query, limit=100)
+    assert (jobs(list(found.images)), found.cursor, found.complete) == (wanted, None, True)
+    tally = traces.tally(query)
+    assert (tally.total, tally.exact) == (len(wanted), True)
+    slowest = sorted(wanted, key=lambda i: -duration_ms(i))
+    paged: list[float] = []
+    cursor = None
+    while True:
+        page = traces.find(query, limit=3, order="slowest", cursor=cursor)
+        paged += [each.duration_ms for each in page.images]
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert paged == [duration_ms(i) for i in slowest]
+
+
+def test_pages(traces: TraceStore) -> None:
+    """The newest page by page: each once, and no more after the last."""
+    found: list[int] = []
+    cursor = None
+    while True:
+        page = traces.find(TraceQuery(route="api"), limit=7, cursor=cursor)
+        found += jobs(list(page.images))
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert found == [i for i in reversed(range(COUNT)) if i % 2 == 0]
+
+
+@pytest.mark.stack
+def test_what_jaeger_looks_through(jaeger: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Jaeger cannot search by is said; it is found by going on, and counts say "at least"."""
+    monkeypatch.setattr(jaeger_search, "FETCH_MAX", 10)
+    query = TraceQuery(worker="worker-1", max_duration_ms=100)
+    assert jaeger.not_searched(query) == ("worker",)
+    assert jaeger.not_searched(TraceQuery(route="ui", min_duration_ms=3)) == ()
+    wanted = [i for i in reversed(range(COUNT)) if duration_ms(i) < 100]
+    assert not jaeger.tally(query).exact
+    found: list[int] = []
+    cursor, pages = None, 0
+    while True:
+        page = jaeger.find(query, limit=4, cursor=cursor)
+        found += jobs(list(page.images))
+        cursor, pages = page.cursor, pages + 1
+        if cursor is None:
+            break
+    assert (found, page.complete) == (wanted, True)
+    assert pages > 1
 
 
 def test_summary(traces: TraceStore) -> None:
