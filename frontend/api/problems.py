@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -106,10 +106,16 @@ def invalid_parameter(error: RequestValidationError) -> errors.InvalidParameter:
     """Parameters that are out of range, unknown or missing, as an error of ours."""
     return errors.InvalidParameter(
         "; ".join(
-            f"{item['loc'][-1]}={item.get('input')!r}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+            f"{_name(item['loc'])}={item.get('input')!r}: "
+            f"{item['msg'][:1].lower()}{item['msg'][1:]}"
             for item in error.errors()
         )
     )
+
+
+def _name(place: Sequence[int | str]) -> str:
+    """The parameter, whichever of its values it is about."""
+    return next((part for part in reversed(place) if isinstance(part, str)), "")
 
 
 async def on_validation(request: Request, error: RequestValidationError) -> Response:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from frontend.api.problems import responses
-from frontend.api.stats import WINDOW_MAX_S
-from monitoring.stores.contract import LogLine, Span, TraceSummary, Window, by_span
+from frontend.api.trace_query import ImageFilters, ImageSearch
+from monitoring.stores.contract import LogLine, Span, TraceStore, TraceSummary, by_span
+from monitoring.stores.finding import BOUNDS_MS
 from pipeline import errors
 
 router = APIRouter(prefix="/api/v1/traces")
@@ -35,6 +36,32 @@ class Summary(BaseModel):
     error_type: str | None
     error_message: str | None
     stages_ms: dict[str, float]
+    #: Who sent it, if known.
+    client: str | None
+    worker: str | None
+    model: str | None
+    labels: list[str]
+    #: Of the best box.
+    score: float | None
+
+
+class Bucket(BaseModel):
+    """Images that took `from_ms` or longer, and less than `to_ms`."""
+
+    from_ms: float
+    to_ms: float | None
+    count: int
+
+
+class Histogram(BaseModel):
+    """How many images are found, and how long they took."""
+
+    total: int
+    #: Whether these are all; otherwise there are at least so many.
+    exact: bool
+    #: What the store cannot search by: it was looked for among the newest images only.
+    not_searched: list[str]
+    buckets: list[Bucket]
 
 
 class LogOut(BaseModel):
@@ -66,27 +93,57 @@ class SpanOut(BaseModel):
     logs: list[LogOut]
 
 
-@router.get("", summary="Recent images", responses=responses(errors.Unavailable))
+@router.get(
+    "",
+    summary="Find images",
+    responses=responses(errors.InvalidParameter, errors.Unavailable),
+)
 async def search(
-    request: Request,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 50,
-    min_duration_ms: Annotated[float | None, Query(ge=0, le=86_400_000)] = None,
-    status: Literal["ok", "error"] | None = None,
-    order: Literal["newest", "slowest"] = "newest",
-    window: Annotated[
-        int | None, Query(ge=1, le=WINDOW_MAX_S, description="Seconds up to now; default: ever.")
-    ] = None,
+    request: Request, response: Response, asked: Annotated[ImageSearch, Query()]
 ) -> list[Summary]:
-    """The latest or slowest requests, each with its duration, outcome and detections."""
+    """Images, the newest or the slowest first. Where there are more, `Link` has the address of
+    the next ones, which images that arrive in the meantime do not change.
+
+    `X-Complete: false` says that not everything was looked through, `X-Not-Searched` by what the
+    store cannot search: in the full stack Jaeger looks for that in 500 images at a time.
+    """
+    store: TraceStore = request.app.state.stores.traces
+    query = asked.query()
     found = await run_in_threadpool(
-        request.app.state.stores.traces.search,
-        limit=limit,
-        min_duration_ms=min_duration_ms,
-        status=status,
-        window=None if window is None else Window.last(window, time.time()),
-        order=order,
+        store.find, query, limit=asked.limit, order=asked.order, cursor=asked.cursor
     )
-    return [_summary(item) for item in found]
+    if found.cursor is not None:
+        following = urlencode(asked.parameters(cursor=found.cursor))
+        response.headers["link"] = f'<traces?{following}>; rel="next"'
+    if not found.complete:
+        response.headers["x-complete"] = "false"
+    if cannot := store.not_searched(query):
+        response.headers["x-not-searched"] = ", ".join(cannot)
+    return [_summary(item) for item in found.images]
+
+
+@router.get(
+    "/histogram",
+    summary="How many images, and how long they took",
+    responses=responses(errors.InvalidParameter, errors.Unavailable),
+)
+async def histogram(request: Request, asked: Annotated[ImageFilters, Query()]) -> Histogram:
+    """The images that a search with the same parameters finds, counted by duration. The bounds
+    are those of `min_duration_ms` and `max_duration_ms` that cost least."""
+    store: TraceStore = request.app.state.stores.traces
+    query = asked.query()
+    tally = await run_in_threadpool(store.tally, query)
+    return Histogram(
+        total=tally.total,
+        exact=tally.exact,
+        not_searched=list(store.not_searched(query)),
+        buckets=[
+            Bucket(from_ms=from_ms, to_ms=to_ms, count=count)
+            for from_ms, to_ms, count in zip(
+                (0.0, *BOUNDS_MS), (*BOUNDS_MS, None), tally.counts, strict=True
+            )
+        ],
+    )
 
 
 @router.get(

@@ -40,6 +40,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("POST", "/api/v1/detect", "detect"),
     ("GET DELETE", "/api/v1/jobs/{job_id}", "detect"),
     ("GET", "/api/v1/traces", "read"),
+    ("GET", "/api/v1/traces/histogram", "read"),
     ("GET", "/api/v1/traces/{trace_id}", "read"),
     ("GET", "/api/v1/stats", "read"),
     ("GET", "/api/v1/stats/series", "read"),

@@ -14,7 +14,22 @@ RAW = {"content-type": "application/octet-stream"}
 READ = {
     "/api/v1/stats": ["window"],
     "/api/v1/stats/series": ["window", "step"],
-    "/api/v1/traces": ["limit", "min_duration_ms", "status", "order", "window"],
+    "/api/v1/traces": [
+        "limit",
+        "min_duration_ms",
+        "max_duration_ms",
+        "status",
+        "outcome",
+        "order",
+        "window",
+        "from",
+        "to",
+        "min_score",
+        "max_score",
+        "route",
+        "cursor",
+    ],
+    "/api/v1/traces/histogram": ["window", "from", "outcome", "min_score"],
     "/api/v1/alerts": ["history"],
     "/api/v1/report": ["days", "format", "language", "timezone"],
 }
