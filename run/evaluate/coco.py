@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from pipeline.errors import ConfigurationError
 from run.evaluate.dataset import (
@@ -62,10 +62,10 @@ def _content(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > ANNOTATIONS_BYTES_MAX:
             raise ConfigurationError(f"{path}: more than {ANNOTATIONS_BYTES_MAX:,} bytes")
-        content = orjson.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except orjson.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}: not readable as JSON: {error}") from error
     missing = [
         part for part in PARTS
@@ -140,7 +140,8 @@ def _folder(annotations: Path, first: str, given: Path | None) -> Path:
     beside, above = annotations.parent, annotations.parent.parent
     part = annotations.stem.rpartition("_")[2]  # instances_val2017.json
     tried = [given] if given else [
-        beside, beside / "images", above / "images", above / part, above / "images" / part, above,
+        beside, beside / "images", beside / "data", above / "images", above / part,
+        above / "images" / part, above,
     ]  # fmt: skip
     for each in tried:
         if (each / first).is_file():

@@ -25,6 +25,10 @@ SUFFIXES = frozenset(
 Floats = NDArray[np.float64]
 
 
+class NoSuchPart(ConfigurationError):
+    """The data have no images where they were looked for."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImage:
     """An image file and its N objects."""

@@ -97,6 +97,7 @@ def _cell(fault: Fault, threshold: float) -> Image.Image:
         whole = draw.as_seen(image)
     x1, y1, x2, y2 = fault.box.tolist()
     side = max(AROUND * max(x2 - x1, y2 - y1), LEAST * max(whole.size))
+    side = min(side, float(max(whole.size)))
     left = _within((x1 + x2 - side) / 2, side, whole.width)
     top = _within((y1 + y2 - side) / 2, side, whole.height)
     scale = CELL / side

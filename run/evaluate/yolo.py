@@ -22,6 +22,7 @@ from run.evaluate.dataset import (
     SUFFIXES,
     Dataset,
     LabelledImage,
+    NoSuchPart,
     Problems,
     below,
     bounded,
@@ -94,9 +95,9 @@ def _configured(config: Path, part: str | None) -> tuple[Path, tuple[str, ...] |
         if part is not None or not there:
             try:
                 return folder, names, list(_images(_folder_of(folder, part)))
-            except ConfigurationError as error:
+            except NoSuchPart as error:
                 listed = f"it has {', '.join(there)}" if there else "it names none"
-                raise ConfigurationError(
+                raise NoSuchPart(
                     f"{config}: no part {part or ' or '.join(PARTS)}: {listed}"
                 ) from error
     entries = content[wanted] if isinstance(content[wanted], list) else [content[wanted]]
@@ -134,7 +135,7 @@ def _folder_of(folder: Path, part: str | None) -> Path:
         if each.is_dir() and any(path.suffix.lower() in SUFFIXES for path in each.iterdir()):
             return each
     wanted = f"{folder}/images/{part} or {folder}/{part}/images" if part else f"{folder}/images"
-    raise ConfigurationError(
+    raise NoSuchPart(
         f"{folder}: no images in {wanted}; damoscope eval wants a folder of images and labels "
         "(YOLO), or COCO's annotations as JSON beside their images"
     )
