@@ -10,6 +10,7 @@
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
+#   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
 
 PYTHON ?= python3
 # Which extra of pyproject.toml: cpu or gpu. Their builds of ONNX Runtime are the same module, so each
@@ -21,7 +22,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock soak train clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock soak train train-own clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -120,6 +121,12 @@ audit: $(VENV)/.installed $(AUDIT_ENV)/.installed
 $(AUDIT_ENV)/.installed: requirements/audit.txt
 	@$(PYTHON) deploy/install.py $(AUDIT_ENV) requirements/audit.txt
 	@touch $@
+
+# A model of one's own: docs/training.md. OWN adds options, such as OWN="--epochs 100 --start damoyolo_s.onnx".
+train-own: training-env install
+	@test -n "$(DATA)" && test -n "$(NAME)" || { echo 'make train-own DATA=folder NAME=my-model [OWN="--epochs 100"]' >&2; exit 2; }
+	$(TRAINING)/bin/python -m training.own --data "$(DATA)" --output "var/training/$(NAME)" --name "$(NAME)" $(OWN)
+	$(BIN)/damoscope model import "var/training/$(NAME)/model.onnx" --name "$(NAME)" --replace
 
 # How the bundled model is made: hours on a CPU, minutes with DEVICE=cuda. PHOTOGRAPHS=FOLDER adds real
 # photographs, TEACHER=FILE.param what a teacher sees on them.

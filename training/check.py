@@ -10,13 +10,17 @@ import sys
 import warnings
 
 import numpy as np
+import onnxruntime
 import torch
+from libreyolo.models.damoyolo.nn import build_damoyolo
 from torch import nn
 
 from training.draw import Album, Sprites, draw, truth
 from training.loss import Truth, detection_loss, raw_outputs
 from training.network import build_network
+from training.own import BUNDLED
 from training.plan import MAX_BOXES, PHONE, Labels, Planner, Source, SpriteLabels
+from training.start import read_start
 
 #: Of the loss and of the gradients' norm.
 TOLERANCE = 1e-3
@@ -34,21 +38,24 @@ def random_boxes(rng: np.random.Generator, counts: list[int]) -> list[torch.Tens
     return [torch.tensor(one, dtype=torch.float32).reshape(-1, 4) for one in found]
 
 
-def check_loss(seed: int) -> float:
+def check_loss(seed: int, classes: int) -> float:
     """The largest relative difference, of loss and of gradients, from libreyolo's."""
     torch.manual_seed(seed)
-    network = build_network().train()
+    network = (build_network() if classes == 1 else build_damoyolo("ns", classes)).train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 0.0
     boxes = random_boxes(np.random.default_rng(seed), [0, 1, 2, 5, 9])
     images = torch.rand(len(boxes), 3, SIZE, SIZE) * 255
-    targets = [{"boxes": one, "labels": torch.zeros(len(one), dtype=torch.long)} for one in boxes]
+    labels = [torch.randint(classes, (len(one),)) for one in boxes]
+    targets = [{"boxes": one, "labels": kinds} for one, kinds in zip(boxes, labels, strict=True)]
+    padded_kinds = torch.zeros(len(boxes), MAX_BOXES, dtype=torch.long)
     padded = torch.zeros(len(boxes), MAX_BOXES, 4)
     phones = torch.zeros(len(boxes), MAX_BOXES, dtype=torch.bool)
     for number, one in enumerate(boxes):
         padded[number, : len(one)] = one
         phones[number, : len(one)] = True
+        padded_kinds[number, : len(one)] = labels[number]
 
     def gradients(loss: torch.Tensor) -> torch.Tensor:
         network.zero_grad()
@@ -58,7 +65,7 @@ def check_loss(seed: int) -> float:
     expected = network(images, targets)["total_loss"]
     wanted = gradients(expected)
     raw = raw_outputs(network, network.neck(network.backbone(images)))
-    loss = detection_loss(raw, Truth(padded, phones, torch.zeros_like(phones)))
+    loss = detection_loss(raw, Truth(padded, phones, torch.zeros_like(phones), padded_kinds))
     got = gradients(loss)
     apart = abs(float(loss.detach() - expected.detach())) / float(expected.detach())
     return max(apart, float((got - wanted).norm() / wanted.norm()))
@@ -72,6 +79,16 @@ def check_unsure() -> float:
     boxes = torch.tensor([[[0.0, 0.0, SIZE, SIZE]]])
     there = torch.ones(1, 1, dtype=torch.bool)
     return float(detection_loss(raw, Truth(boxes, ~there, there)).detach())
+
+
+def check_read_back() -> float:
+    """How far scores of the bundled file's weights in PyTorch are from the file's."""
+    start = read_start(BUNDLED)
+    session = onnxruntime.InferenceSession(BUNDLED, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(1).integers(0, 255, (2, 3, 320, 320)).astype(np.float32)
+    with torch.inference_mode():
+        scores = start.network.eval()(torch.from_numpy(images))[0].numpy()
+    return float(np.abs(session.run(["scores"], {"images": images})[0] - scores).max())
 
 
 def check_pixels(seed: int) -> float:
@@ -94,7 +111,7 @@ def check_pixels(seed: int) -> float:
         plan.colors[name][:] = 0
     plan.paste_lights[:] = 1
     images = draw(Album(picture, Sprites(sprite)), plan, SIZE, torch.Generator())
-    boxes, phones, unsure = truth(plan, SIZE, images.device)
+    boxes, phones, unsure, _ = truth(plan, SIZE, images.device)
     worst = 0.0
     for image, all_boxes, is_phone, is_unsure in zip(images, boxes, phones, unsure, strict=True):
         red = ((image[0] > 190) & (image[1] < 65)).numpy()
@@ -119,7 +136,15 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     found = [
-        ("the loss differs from libreyolo's by", max(map(check_loss, range(2))), TOLERANCE),
+        *(
+            (
+                f"the loss for {classes} differs from libreyolo's by",
+                max(check_loss(seed, classes) for seed in range(2)),
+                TOLERANCE,
+            )
+            for classes in (1, 3)
+        ),
+        ("weights read back from the bundled file differ by", check_read_back(), TOLERANCE),
         ("an unsure box adds to the loss", check_unsure(), 1e-6),
         ("boxes are off by pixels", max(map(check_pixels, range(3))), BOX_TOLERANCE_PX),
     ]

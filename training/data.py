@@ -4,10 +4,12 @@ import argparse
 import itertools
 import json
 import multiprocessing
+import os
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from queue import Full
 
 import numpy as np
 
@@ -23,6 +25,8 @@ PASTE_SHARES = (0.15, 0.25, 0.5)
 PLANNED_AHEAD = 3
 #: A plan takes milliseconds: one that does not come means that its process is gone.
 PLAN_TIMEOUT_S = 300
+#: Seconds after which a process whose plans nobody takes looks whether it was left behind.
+ORPHAN_CHECK_S = 5
 
 
 def read_scenes(folder: Path) -> list[Sample]:
@@ -139,6 +143,14 @@ def plan_ahead(
     queue: multiprocessing.Queue,
 ) -> None:
     """Put the plans of these `numbers` into `queue`."""
+    parent = os.getppid()
     for number in numbers:
         rng = np.random.default_rng([*seed, number])
-        queue.put(planner.batch(rng, size, calm=bool(calm.value)))
+        plan = planner.batch(rng, size, calm=bool(calm.value))
+        while True:
+            try:
+                queue.put(plan, timeout=ORPHAN_CHECK_S)
+                break
+            except Full:  # nobody takes them any more once the training was killed
+                if os.getppid() != parent:
+                    os._exit(1)

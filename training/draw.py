@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.plan import MAX_PASTES, NOTHING, PHONE, UNSURE, Plan
+from training.plan import MAX_PASTES, NOTHING, UNSURE, Plan, class_of, is_thing
 
 #: Where a picture shrinks, it is first reduced to half its size, or a quarter, and so on, or fine
 #: patterns would flicker. Sprites are kept reduced.
@@ -173,11 +173,13 @@ def put_mosaics(images: Tensor, plan: Plan) -> None:
         images[targets] = mosaic
 
 
-def truth(plan: Plan, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The plan's boxes in pixels, and which are phones and which unsure; without empty columns."""
+def truth(plan: Plan, size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The plan's boxes in pixels, which are phones and which unsure, and the class of each; without
+    empty columns."""
     most = max(1, int((plan.kinds != NOTHING).sum(axis=1).max()))
     # A multiple of four: few shapes, so that the device's memory is used again.
     most = -(-most // 4) * 4
     boxes = on(device, plan.boxes[:, :most] * size)
     kinds = plan.kinds[:, :most]
-    return boxes, on(device, kinds == PHONE), on(device, kinds == UNSURE)
+    unsure = on(device, kinds == UNSURE)
+    return boxes, on(device, is_thing(kinds)), unsure, on(device, class_of(kinds))

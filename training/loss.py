@@ -1,8 +1,8 @@
-"""DAMO-YOLO's training loss for one class, a whole batch at a time.
+"""DAMO-YOLO's training loss, a whole batch at a time.
 
 libreyolo computes the same loss image by image and asks the device for numbers on the way, so a
 GPU spends its time waiting. Here ground truth is padded to N x G boxes, and nothing leaves the
-device. `tests/training/test_loss.py` compares both.
+device. `training.check` compares both.
 
 Label assignment is AlignOTA, the losses are quality focal loss, GIoU and distribution focal loss,
 as in upstream's `gfocal_loss.py` and `ota_assigner.py`. One thing is added: boxes to ignore, where
@@ -29,17 +29,25 @@ class Truth:
     """What is there in N images, padded to N x G: boxes (xyxy, input pixels), what they are."""
 
     boxes: Tensor
-    #: Boxes of phones.
+    #: Boxes of phones, or of what else is trained for.
     phones: Tensor
-    #: Boxes of what may or may not be a phone.
+    #: Boxes of what may or may not be one.
     unsure: Tensor
+    #: Of each box its class; None where there is one class.
+    classes: Tensor | None = None
+
+    def kinds(self) -> Tensor:
+        """N x G class numbers."""
+        if self.classes is not None:
+            return self.classes
+        return torch.zeros_like(self.phones, dtype=torch.long)
 
 
 @dataclass(frozen=True)
 class Raw:
     """What the network says about A anchors of N images, before any activation."""
 
-    #: N x A.
+    #: N x A x classes.
     logits: Tensor
     #: N x A x 4 x bins.
     sides: Tensor
@@ -62,7 +70,7 @@ def raw_outputs(network: nn.Module, features: list[Tensor]) -> Raw:
             score, side = score_layer(score), side_layer(side)
         score = head.gfl_cls[level](score).float()
         side = head.scales[level](head.gfl_reg[level](side)).float()
-        logits.append(score.flatten(start_dim=2).squeeze(1))
+        logits.append(score.flatten(start_dim=2).permute(0, 2, 1))
         sides.append(side.flatten(start_dim=2).unflatten(1, (4, -1)).permute(0, 3, 1, 2))
         at, stride = anchors(*feature.shape[-2:], head.strides[level], feature.device)
         points.append(at)
@@ -105,7 +113,10 @@ def depth_inside(points: Tensor, boxes: Tensor) -> Tensor:
 @torch.no_grad()
 def assign(raw: Raw, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
     """AlignOTA: for each of N x A anchors whether it stands for a phone, for which, at what IoU."""
-    scores = raw.logits.sigmoid()[:, None]
+    scores = raw.logits.sigmoid()
+    kinds = truth.kinds()
+    # N x G x A: the score for the class of each box.
+    own = scores.gather(2, kinds[:, None].expand(-1, scores.shape[1], -1)).permute(0, 2, 1)
     middle = (truth.boxes[..., :2] + truth.boxes[..., 2:]) / 2
     near = (middle[:, :, None] - raw.points[None, None]).abs()
     central = (near < CENTER_RADIUS * raw.strides[None, None, :, None]).all(dim=-1)
@@ -115,10 +126,10 @@ def assign(raw: Raw, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
     # An anchor in the box or the middle of any phone is a candidate for every phone of the image.
     candidate = (central | within).any(dim=1, keepdim=True) & there
     quality = overlaps(raw.boxes[:, None], truth.boxes[:, :, None])[0] * candidate
-    miss = functional.binary_cross_entropy(scores.expand_as(quality), quality, reduction="none") * (
-        quality - scores
-    ).abs().pow(FOCUS)
-    cost = SCORE_COST * miss - IOU_COST * torch.log(quality + 1e-7)
+    # What it costs to say `quality` for the box's class, and nothing for all others.
+    nothing = miss(scores, torch.zeros_like(scores)).sum(dim=2)[:, None]
+    others = nothing - miss(own, torch.zeros_like(own))
+    cost = SCORE_COST * (miss(own, quality) + others) - IOU_COST * torch.log(quality + 1e-7)
     cost = cost + FAR * ~(central & within)
     cost = cost.masked_fill(~candidate, IMPOSSIBLE)
     wanted = quality.topk(CANDIDATES, dim=-1).values.sum(dim=-1).int().clamp(min=1)
@@ -134,8 +145,14 @@ def assign(raw: Raw, truth: Truth) -> tuple[Tensor, Tensor, Tensor]:
     return count > 0, phone, reached
 
 
+def miss(scores: Tensor, wanted: Tensor) -> Tensor:
+    """How far scores are from what they should be."""
+    entropy = functional.binary_cross_entropy(scores, wanted, reduction="none")
+    return entropy * (wanted - scores).abs().pow(FOCUS)
+
+
 def quality_focal_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Per anchor, for scores that should equal `target` (0 where there is nothing)."""
+    """Per anchor and class, for scores that should equal `target` (0 where there is nothing)."""
     entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return entropy * (logits.sigmoid() - target).abs().pow(FOCUS)
 
@@ -163,12 +180,15 @@ def distribution_loss(sides: Tensor, distance: Tensor) -> Tensor:
 def detection_loss(raw: Raw, truth: Truth) -> Tensor:
     """The loss of a batch, a scalar."""
     positive, phone, quality = assign(raw, truth)
-    weight = raw.logits.detach().sigmoid() * positive
+    weight = raw.logits.detach().sigmoid().amax(dim=2) * positive
     # The first anchors lie on the picture's very edge.
     covered = depth_inside(raw.points, truth.boxes) >= 0
     ignored = (covered & truth.unsure[..., None]).any(dim=1)
     counted = positive | ~ignored
-    scores = quality_focal_loss(raw.logits, quality * positive) * counted
+    kind = truth.kinds().gather(1, phone)
+    target = torch.zeros_like(raw.logits)
+    target.scatter_(2, kind[..., None], (quality * positive)[..., None])
+    scores = quality_focal_loss(raw.logits, target).sum(dim=2) * counted
     wanted = truth.boxes.gather(1, phone[..., None].expand(-1, -1, 4))
     points, strides = raw.points[None], raw.strides[None, :, None]
     distance = torch.cat([points - wanted[..., :2], wanted[..., 2:] - points], dim=-1) / strides

@@ -34,6 +34,12 @@ class Sample:
 
     path: Path
     boxes: np.ndarray
+    #: N class numbers; None where there is one class.
+    classes: np.ndarray | None = None
+
+    def of_class(self, number: int) -> np.ndarray:
+        """The boxes of one class."""
+        return self.boxes if self.classes is None else self.boxes[self.classes == number]
 
 
 @dataclass(frozen=True)

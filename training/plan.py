@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-#: What a box is: nothing (padding), a phone, or what may or may not be one.
+#: What a box is: nothing (padding), a phone, or what may or may not be one. Where more is trained
+#: for than phones, the first class is 1 and the others are 3, 4 and so on.
 NOTHING, PHONE, UNSURE = 0, 1, 2
 #: Most boxes that a sample keeps, and most things pasted onto a picture.
 MAX_BOXES, MAX_PASTES = 24, 3
@@ -132,6 +133,21 @@ class Planner:
         )
 
 
+def is_thing(kinds: np.ndarray) -> np.ndarray:
+    """Which boxes are of what is trained for, whatever its class."""
+    return (kinds != NOTHING) & (kinds != UNSURE)
+
+
+def kind_of(classes: np.ndarray) -> np.ndarray:
+    """What a box of each of these classes is called in a plan."""
+    return np.where(classes == 0, PHONE, UNSURE + classes).astype(np.uint8)
+
+
+def class_of(kinds: np.ndarray) -> np.ndarray:
+    """The class number of each; 0 for what has none."""
+    return np.maximum(kinds.astype(np.int64) - UNSURE, 0)
+
+
 def log_uniform(rng: Generator, limits: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(limits))))
 
@@ -143,7 +159,7 @@ def random_window(
     targets: tuple[float, float],
 ) -> np.ndarray:
     """A window of a picture, xyxy; may reach beyond it."""
-    phones = labels.boxes[labels.kinds == PHONE]
+    phones = labels.boxes[is_thing(labels.kinds)]
     phone = phones[rng.integers(len(phones))] if len(phones) and rng.random() < 0.5 else None
     if phone is None:
         zoom = log_uniform(rng, zooms)

@@ -7,6 +7,7 @@ others (`--planners`) draw the numbers that its samples are made from.
 """
 
 import argparse
+import copy
 import json
 import math
 import tempfile
@@ -37,6 +38,7 @@ from training.metrics import (
 from training.network import build_network, read_checkpoint, restore_batch_norms
 from training.photographs import Sample
 from training.plan import Planner
+from training.start import build
 
 WEIGHT_DECAY = 0.02
 WARMUP_STEPS = 100
@@ -63,8 +65,7 @@ class Average:
     """An exponential moving average of the weights, which is what gets evaluated and kept."""
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.network = build_network().to(device, memory_format=layout(device)).eval()
-        self.network.load_state_dict(network.state_dict())
+        self.network = copy.deepcopy(network).to(device, memory_format=layout(device)).eval()
         self.steps = 0
 
     @torch.no_grad()
@@ -126,18 +127,20 @@ class Validation:
         return torch.from_numpy(np.stack(inputs).astype(np.uint8)).to(device)
 
     @torch.inference_mode()
-    def detect(self, network: nn.Module, name: str) -> list[Match]:
-        """What `network` finds, against what is there."""
+    def detect(self, network: nn.Module, name: str) -> list[list[Match]]:
+        """What `network` finds, against what is there: of each class, of each image."""
         samples, images, shapes = self.sets[name]
         found = []
         for part in images.split(VALIDATED_AT_ONCE):
             batch = part.float().contiguous(memory_format=layout(part.device))
             scores, boxes = (output.cpu().numpy() for output in network(batch))
-            found += list(zip(scores[..., 0], boxes, strict=True))
-        matches = []
+            found += list(zip(scores, boxes, strict=True))
+        matches: list[list[Match]] = [[] for _ in range(found[0][0].shape[1])]
         for sample, shape, (scores, boxes) in zip(samples, shapes, found, strict=True):
             to_image = np.array([shape[1], shape[0]] * 2) / self.size
-            matches.append(match(*suppress(scores, boxes * to_image, NMS_IOU), sample.boxes))
+            for number, of_class in enumerate(matches):
+                kept = suppress(scores[:, number], boxes * to_image, NMS_IOU)
+                of_class.append(match(*kept, sample.of_class(number)))
         return matches
 
     def figures(self, network: nn.Module) -> dict[str, float]:
@@ -149,11 +152,15 @@ class Validation:
         for name in ("scenes", "photographs"):
             if name in self.sets:
                 found = self.detect(network, name)
-                figures[name] = average_precisions(found)[0]
+                there = [one for one in found if any(len(image.found) for image in one)]
+                figures[name] = np.mean([average_precisions(one)[0] for one in there] or [0.0])
         if "photographs" in self.sets and "negatives" in self.sets:
-            threshold = threshold_for(self.detect(network, "negatives"), FALSE_BOXES)
+            empty = self.detect(network, "negatives")
+            alarms = [image for one in empty for image in one]
+            threshold = threshold_for(alarms, FALSE_BOXES / len(empty))
             figures["threshold"] = threshold
-            figures["recall"] = precision_and_recall(found, threshold)[1]
+            images = [image for one in found for image in one]
+            figures["recall"] = precision_and_recall(images, threshold)[1]
         return {name: round(float(value), 4) for name, value in figures.items()}
 
 
@@ -212,20 +219,25 @@ class Trainer:
             self.data.sprite_labels,
             arguments.mosaics,
         )
-        seed = [arguments.seed, self.rank]
+        # Where a training goes on after it was interrupted, other samples follow.
+        seed = [arguments.seed, self.rank, *([arguments.from_step] if arguments.from_step else [])]
         # Its processes fork, so they begin before there is anything on a device.
         plans = Plans(planner, seed, share, arguments.planners)
         pictures = torch.from_numpy(np.load(album, mmap_mode="c"))
         sprites = Sprites(torch.from_numpy(self.data.sprites).to(device))
-        generator = torch.Generator(device).manual_seed(arguments.seed * 1000 + self.rank)
+        generator = torch.Generator(device).manual_seed(
+            arguments.seed * 1000 + self.rank + arguments.from_step
+        )
         # Other samples in each process, but of the same size, or they would wait for each other.
-        rng = np.random.default_rng(arguments.seed)
+        rng = np.random.default_rng(arguments.seed + arguments.from_step)
         album_of = Album(pictures.to(device), sprites if len(self.data.sprites) else None)
         return Drawing(album_of, plans, arguments.sizes, generator, rng)
 
     def make_network(self) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
         arguments = self.arguments
-        network, record, state = build_network(), {}, {}
+        spec = arguments.spec
+        network = build(**spec) if spec else build_network()
+        record, state = {}, {}
         if arguments.start or arguments.resume:
             weights, record, state = read_checkpoint(arguments.start or arguments.resume)
             network.load_state_dict(weights)
@@ -272,7 +284,9 @@ class Trainer:
         validation = None
         if self.rank == 0:
             validation = Validation(self.data, arguments.deployed_size, self.device)
-        before, started, step, progress, validated = self.record, time.monotonic(), 0, 0.0, 0
+        before, started, step = self.record, time.monotonic(), arguments.from_step
+        progress = step / arguments.steps if arguments.steps else 0.0
+        validated, saved = int(progress * arguments.validations), started
         while progress < 1.0:
             self.drawing.plans.calm.value = progress > 1 - arguments.calm
             for group in self.optimizer.param_groups:
@@ -288,13 +302,17 @@ class Trainer:
                 if not math.isfinite(value):
                     raise ValueError(f"the loss is {value} at step {step}: lower --rates")
                 if self.rank == 0:
-                    images = step * arguments.batch_size / (time.monotonic() - started)
+                    taken = time.monotonic() - started
+                    made = step - arguments.from_step
                     left = seconds * (1 - progress) / max(progress, 1e-9)
+                    if arguments.steps:
+                        left = taken / made * (arguments.steps - step)
                     print(
-                        f"step {step} {seconds:.0f} s, {left:.0f} s left, {images:.0f} images/s, "
-                        f"loss {value:.3f}",
+                        f"step {step} {seconds:.0f} s, {left:.0f} s left, "
+                        f"{made * arguments.batch_size / taken:.0f} images/s, loss {value:.3f}",
                         flush=True,
                     )
+                    self.log({"step": step, "loss": round(value, 4)})
             due = int(progress * arguments.validations)
             if validation and (due > validated or progress >= 1.0):
                 validated = due
@@ -302,11 +320,25 @@ class Trainer:
                 record["valid"] = validation.figures(self.average.network)
                 record["before"] = before
                 print(f"step {step} {json.dumps(record['valid'])}", flush=True)
-                self.write_checkpoint(record)
+                self.log({"step": step, **record["valid"]})
+                self.write_checkpoint(record, step)
+                saved = time.monotonic()
+            elif validation and time.monotonic() - saved > arguments.save_s:
+                self.write_checkpoint(
+                    {**self.training_record(step, seconds), "before": before}, step
+                )
+                saved = time.monotonic()
 
-    def write_checkpoint(self, record: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
+        """Add a line to the log, where one is kept."""
+        if self.arguments.log:
+            with self.arguments.log.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
+
+    def write_checkpoint(self, record: dict[str, Any], step: int) -> None:
         """Write what gets exported (the average), its record, and all that `resume` needs."""
         state = {
+            "step": step,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average_steps": self.average.steps,
@@ -322,9 +354,12 @@ class Trainer:
     def training_record(self, steps: int, seconds: float) -> dict[str, Any]:
         """What the exported file says of its training."""
         arguments = self.arguments
+        own = {"spec": {**arguments.spec, "labels": arguments.labels}} if arguments.spec else {}
         return {
-            "network": "DAMO-YOLO-Ns (libreyolo 1.2.0)",
-            "activation": "ReLU",
+            "network": f"DAMO-YOLO-{(arguments.spec or {'size': 'ns'})['size'].title()} "
+            "(libreyolo 1.2.0)",
+            "activation": "ReLU" if (arguments.spec or {"relu": True})["relu"] else "as upstream",
+            **own,
             "data": self.data.counts,
             "teacher": arguments.teacher.stem if arguments.teacher else None,
             "teacher_weight": arguments.teacher_weight if arguments.teacher else 0.0,
@@ -375,8 +410,8 @@ def same_progress(progress: float, processes: int) -> float:
     return float(shared)
 
 
-def parse_arguments() -> argparse.Namespace:
-    """The command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The command line; `training.own` sets what it leaves at its default here."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path, help="checkpoint to write")
     parser.add_argument("--scenes", type=Path, nargs="+", default=[], help="rendered to train on")
@@ -427,6 +462,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--planners", type=int, default=1, help="processes that plan samples")
     parser.add_argument("--validations", type=int, default=10, help="over the whole training")
     parser.add_argument("--seed", type=int, default=0)
+    # Another network and its classes, the step to go on from, seconds between checkpoints, a log.
+    parser.set_defaults(spec=None, labels=None, from_step=0, save_s=math.inf, log=None)
+    return parser
+
+
+def parse_arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = make_parser()
     arguments = parser.parse_args()
     if arguments.device != "cpu" and arguments.processes != 1:
         parser.error("--processes is for a CPU: a GPU takes one")
@@ -455,15 +498,24 @@ def train(rank: int, arguments: argparse.Namespace, folder: str, data: Data) -> 
         distributed.destroy_process_group()
 
 
+def run(arguments: argparse.Namespace, data: Data, folder: Path) -> None:
+    """The whole training; its pictures lie decoded in `folder` meanwhile."""
+    read_album(data.pictures, folder / "album.npy", threads=8)
+    if arguments.processes == 1:
+        plain = nn.Conv2d._conv_forward
+        try:
+            train(0, arguments, str(folder), data)
+        finally:
+            nn.Conv2d._conv_forward = plain  # which can be exported
+    else:
+        torch.multiprocessing.spawn(train, (arguments, str(folder), data), arguments.processes)
+
+
 def main() -> None:
     arguments = parse_arguments()
     data = read_data(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        read_album(data.pictures, Path(folder) / "album.npy", threads=8)
-        if arguments.processes == 1:
-            train(0, arguments, folder, data)
-        else:
-            torch.multiprocessing.spawn(train, (arguments, folder, data), arguments.processes)
+        run(arguments, data, Path(folder))
 
 
 if __name__ == "__main__":
