@@ -188,7 +188,11 @@ class Store:
         name = str(model)
         if not is_name(name) or model.is_file():
             return ModelSource(model)
-        known = catalogue().get(name)
+        return self.named(name)
+
+    def named(self, name: str) -> ModelSource:
+        """A model by its name: the one that ships, or an installed one. Raises ModelStoreError."""
+        known = catalogue().get(checked_name(name))
         if known is not None and known.bundled_file:
             return ModelSource(known.bundled_file)
         if (found := self.get(name)) is not None:

@@ -123,6 +123,8 @@ class DetectionResult(BaseModel):
     trace_id: str
     status: Literal["finished"] = "finished"
     model: str
+    #: What tells two files of one name apart: the first digits of the file's SHA-256.
+    model_version: str = ""
     provider: str
     image: ImageInfo
     detections: list[Detection]

@@ -127,6 +127,29 @@ def pull(
 
 
 @app.command()
+def use(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the model; `damoscope model list` shows them.")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Back to the model of each worker's own settings.")
+    ] = False,
+    home: Home = None,
+    redis_url: Redis = None,
+) -> None:
+    """Have running workers take another model, one after the other; those that start run it too.
+
+    No request fails meanwhile. Where a worker cannot load it, that one goes on with what it has.
+    """
+    if (name is None) is not reset:
+        raise ConfigurationError("give either the name of a model, or --reset")
+    from run.model_use import use as run
+
+    if not run(load(home=home, redis_url=redis_url), name):
+        raise typer.Exit(1)
+
+
+@app.command()
 def remove(name: Name, home: Home = None, redis_url: Redis = None) -> None:
     """Remove an installed model. One that a worker runs is refused."""
     settings = load(home=home, redis_url=redis_url)
@@ -138,7 +161,7 @@ def remove(name: Name, home: Home = None, redis_url: Redis = None) -> None:
     if using:
         raise ModelStoreError(
             f"{using} worker{'' if using == 1 else 's'} run{'s' if using == 1 else ''} {name}: "
-            "have another model run first"
+            "have another model run first (damoscope model use)"
         )
     Store(settings.models_folder).remove(name)
     print(f"{name} is removed")

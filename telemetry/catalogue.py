@@ -269,6 +269,10 @@ ATTR_SCORE = _attribute(
     "damoscope.score", "double", (SPAN_PROCESS,), "of the best box, where there is one"
 )
 ATTR_MODEL = _attribute("damoscope.model", "string", (SPAN_PROCESS, *_CALL), "the model's name")
+ATTR_MODEL_VERSION = _attribute(
+    "damoscope.model.version", "string", (SPAN_PROCESS, *_CALL),
+    "what tells two files of one name apart: the first digits of the file's SHA-256",
+)  # fmt: skip
 ATTR_PROVIDER = _attribute(
     "damoscope.provider", "string", _CALL, "the ONNX Runtime provider that ran"
 )

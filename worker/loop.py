@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import FrameType
 from uuid import uuid4
 
@@ -38,6 +39,7 @@ from telemetry.setup import Telemetry
 from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.stages import Stages
+from worker.switching import ModelSwitch
 from worker.trace import WorkerTrace
 from worker.watchdog import Watchdog
 
@@ -63,6 +65,14 @@ PAUSE_S = 1.0
 LOST_REDIS = (RedisConnectionError, RedisTimeoutError)
 
 
+@dataclass(frozen=True)
+class TakenBatch:
+    """Images that were prepared for a model, and are run with the same one."""
+
+    items: list[BatchItem]
+    stages: Stages
+
+
 class BatchWorker(BaseWorker):
     """A resident worker with a loaded model. `work` returns after a stop signal."""
 
@@ -71,19 +81,22 @@ class BatchWorker(BaseWorker):
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:4]}"
         super().__init__(list(QUEUES.values()), name=name, connection=connection, serializer="json")
         self._settings = settings
-        self._detector = detector
         self._instruments = telemetry.instruments
         self._consumer = Consumer(
             connection, name, result_ttl_s=settings.result_ttl_s, tally=self._refused
         )
         spec = detector.spec
         self._trace = WorkerTrace(
-            telemetry, worker=name, model=spec.name, provider=detector.provider
-        )
+            telemetry, worker=name, model=spec.name, version=spec.version,
+            provider=detector.provider,
+        )  # fmt: skip
         self._stopping = threading.Event()
         self._suspended = False
         self._in_hand: dict[str, TakenJob] = {}
         self._stages = Stages(detector, settings.inference_threads)
+        #: What the registration in Redis says that runs.
+        self._said: Detector | None = None
+        self._switch = ModelSwitch(settings, connection, name, detector, self._adopt)
         self._watchdog = Watchdog(detector)
         self._liveness = Liveness()
         self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
@@ -150,17 +163,28 @@ class BatchWorker(BaseWorker):
     def _register(self) -> None:
         self.connection.delete(self.key)  # RQ refuses to register over what is left of one
         self.register_birth()
-        spec = self._detector.spec
+        self._say_what_runs(state="idle")
+
+    def _say_what_runs(self, **more: str | float) -> None:
+        detector = self._stages.detector
+        spec = detector.spec
         said = facts(
             model=spec.name,
             model_version=spec.version,
-            provider=self._detector.provider,
-            fallback=self._detector.fallback,
+            provider=detector.provider,
+            fallback=detector.fallback,
             labels=spec.labels,
-            score_threshold=self._detector.score_threshold,
-            iou_threshold=self._detector.iou_threshold,
+            score_threshold=detector.score_threshold,
+            iou_threshold=detector.iou_threshold,
         )
-        self.connection.hset(self.key, mapping=said)  # type: ignore[arg-type]
+        # The last fact last: where it is, the registration is whole.
+        self.connection.hset(self.key, mapping=more | said)  # type: ignore[arg-type]
+        self._said = detector
+
+    def _adopt(self, detector: Detector) -> None:
+        """Take another model from the next batch on; those that are prepared keep theirs."""
+        self._stages = self._stages.with_detector(detector)
+        self._attempt("registration", self._say_what_runs)
 
     def _until_redis_answers(self, action: Callable[[], object]) -> None:
         while not self._stopping.is_set():
@@ -202,6 +226,8 @@ class BatchWorker(BaseWorker):
         self._attempt("registration", self._keep_registered)
         self._attempt("recovery", self._recover)
         self._attempt("suspension", self._look_whether_suspended)
+        if not self._stopping.is_set():
+            self._attempt("switching models", self._switch.follow)
         if beats % MEND_BEATS == 0:
             self._attempt("mending", self._consumer.mend)
         if beats % CLEAN_BEATS == 0:
@@ -239,6 +265,8 @@ class BatchWorker(BaseWorker):
         if not self._registered():
             self._consumer.mend()  # what stands in its way
             self._register()
+        elif self._said is not self._stages.detector:
+            self._say_what_runs()
         pipe = self.connection.pipeline(transaction=False)
         self.heartbeat(WORKER_TTL_S, pipeline=pipe)
         # RQ's first command needs memory, which a full Redis refuses; those after it do not.
@@ -266,7 +294,7 @@ class BatchWorker(BaseWorker):
     # -- the loop -------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        ahead: Future[list[BatchItem]] | None = None
+        ahead: Future[TakenBatch] | None = None
         with ThreadPoolExecutor(1, "ahead") as pool:
             while True:
                 self._loop_moves(self._watchdog.most_s)
@@ -275,17 +303,18 @@ class BatchWorker(BaseWorker):
                         log.warning("an image took too long to decode: this worker begins anew")
                         self._stopping.set()
                     future, ahead = ahead, None
-                    items = future.result() if future else []
-                    if not items and self._stopping.is_set():
+                    batch = future.result() if future else None
+                    if not (batch and batch.items) and self._stopping.is_set():
                         return
-                    items = items or self._wait_for_batch()
-                    if items:
+                    if not (batch and batch.items):
+                        batch = self._wait_for_batch()
+                    if batch.items:
                         # Nothing waits behind a lone image, and looking would take a core from it;
                         # one over which a worker died keeps no other company (take.lua).
-                        first = items[0].taken
+                        first = batch.items[0].taken
                         if not self._stopping.is_set() and first.attempt == 1 and not first.alone:
                             ahead = pool.submit(self._take, ahead=True)
-                        self._run(items)
+                        self._run(batch)
                 except LOST_REDIS as error:
                     complaints.of_redis(log, error, then="trying until it does")
                     self._until_redis_answers(self.connection.ping)
@@ -294,29 +323,30 @@ class BatchWorker(BaseWorker):
                     self._attempt("mending", self._consumer.mend)
                     self._stopping.wait(PAUSE_S)
 
-    def _wait_for_batch(self) -> list[BatchItem]:
+    def _wait_for_batch(self) -> TakenBatch:
         if self._suspended:
             self._stopping.wait(IDLE_WAIT_S)
-            return []
-        items = self._take()
-        if not items:
+            return TakenBatch([], self._stages)
+        batch = self._take()
+        if not batch.items:
             self._consumer.wait(IDLE_WAIT_S)
             if not self._stopping.is_set():
-                items = self._take()
-        return items
+                batch = self._take()
+        return batch
 
-    def _take(self, ahead: bool = False) -> list[BatchItem]:
+    def _take(self, ahead: bool = False) -> TakenBatch:
         """Take and preprocess the next batch; empty when nothing waits for this worker."""
+        stages = self._stages
         if self._suspended:
-            return []
-        most = self._detector.batch_max
+            return TakenBatch([], stages)
+        most = stages.detector.batch_max
         jobs = self._consumer.take(most, ahead=ahead)
         if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
             jobs += self._fill(most - len(jobs))
         items = [BatchItem(job) for job in jobs]
         self._in_hand.update((job.execution_id, job) for job in jobs)
-        self._stages.preprocess(items)
-        return items
+        stages.preprocess(items)
+        return TakenBatch(items, stages)
 
     def _fill(self, room: int) -> list[TakenJob]:
         """Wait up to `batch_wait_ms` for more images."""
@@ -327,26 +357,31 @@ class BatchWorker(BaseWorker):
             more += self._consumer.take(room - len(more))
         return more
 
-    def _run(self, items: list[BatchItem]) -> None:
+    def _run(self, batch: TakenBatch) -> None:
         """Inference and NMS of one batch; then answers; then telemetry."""
+        items, stages = batch.items, batch.stages
         started = time.perf_counter()
+        self._watchdog.detector = stages.detector
         self._watchdog.began_s = time.monotonic()
         ready = [item for item in items if item.error is None]
         if ready:
-            self._stages.infer(ready)
+            stages.infer(ready)
         for item in ready:
             if item.error is None:
-                self._stages.nms(item)
+                stages.nms(item)
         self._watchdog.began_s = None
-        stored = self._finish(items, time.perf_counter() - started)
+        stored = self._finish(batch, time.perf_counter() - started)
+        spec = stages.detector.spec
         try:
+            self._trace.runs(spec.name, spec.version, stages.detector.provider)
             self._trace.batch(stored)
         except Exception as error:  # the images are answered
             self._complain("telemetry", error)
 
-    def _finish(self, items: list[BatchItem], work_s: float) -> list[BatchItem]:
+    def _finish(self, batch: TakenBatch, work_s: float) -> list[BatchItem]:
         """Store the outcomes. Returns the items whose outcome stands."""
-        outcomes = [(item.taken, self._outcome(item)) for item in items]
+        items = batch.items
+        outcomes = [(item.taken, self._outcome(item, batch.stages)) for item in items]
         try:
             stored = self._store(outcomes, work_s)
         finally:  # what cannot be stored is not kept from others any longer
@@ -373,7 +408,7 @@ class BatchWorker(BaseWorker):
                 time.sleep(1.0)
         return self._consumer.finish(outcomes, work_s)
 
-    def _outcome(self, item: BatchItem) -> bytes | DamoscopeError:
+    def _outcome(self, item: BatchItem, stages: Stages) -> bytes | DamoscopeError:
         if item.error is not None:
             return item.error
-        return self._stages.result(item, self.name)
+        return stages.result(item, self.name)

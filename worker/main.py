@@ -20,9 +20,10 @@ from telemetry import catalogue, gpu, setup
 from telemetry.setup import Telemetry
 from worker.loop import BatchWorker, log
 from worker.model.session import Detector
+from worker.switching import first_detector
 from worker.watchdog import begin_anew
 
-#: Seconds to tell frontends whether this worker starts.
+#: Seconds to tell frontends whether this worker starts, and to ask which model was chosen.
 NOTE_S = 2.0
 
 
@@ -37,7 +38,7 @@ def run(settings: Settings) -> None:
     cv2.setNumThreads(settings.inference_threads)
     cv2.utils.logging.setLogLevel(0)  # damaged images are answered, not logged
     try:
-        detector = Detector(settings)
+        detector = first_detector(settings, connection, NOTE_S)
     except Exception as error:
         _note(connection, start_failures.reason(error))
         raise
@@ -50,8 +51,9 @@ def run(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         log.info(
-            "ready: %s on %s, %d thread(s), up to %d image(s) a batch",
+            "ready: %s %s on %s, %d thread(s), up to %d image(s) a batch",
             detector.spec.name,
+            detector.spec.version,
             detector.provider,
             settings.inference_threads,
             detector.batch_max,

@@ -5,6 +5,7 @@ A stage that fails on one image gives up that image only; the rest of the batch 
 
 from __future__ import annotations
 
+import copy
 import time
 from functools import partial
 
@@ -25,6 +26,17 @@ class Stages:
     def __init__(self, detector: Detector, threads: int) -> None:
         self._detector = detector
         self._decoders = Decoders(threads, detector.stage_limit_s)
+
+    @property
+    def detector(self) -> Detector:
+        """What images are prepared for, and run with."""
+        return self._detector
+
+    def with_detector(self, detector: Detector) -> Stages:
+        """The same decoding threads, before another model."""
+        other = copy.copy(self)
+        other._detector = detector
+        return other
 
     @property
     def stalled(self) -> bool:
@@ -133,6 +145,7 @@ class Stages:
                 "trace_id": item.trace_id,
                 "status": "finished",
                 "model": self._detector.spec.name,
+                "model_version": self._detector.spec.version,
                 "provider": self._detector.provider,
                 "image": {
                     "width": prepared.width,

@@ -32,12 +32,19 @@ Inference = tuple[Mapping[str, AttributeValue] | None, Sequence[Link]]
 class WorkerTrace:
     """Emits spans and metrics for what one worker process has done."""
 
-    def __init__(self, telemetry: Telemetry, *, worker: str, model: str, provider: str) -> None:
+    def __init__(
+        self, telemetry: Telemetry, *, worker: str, model: str, provider: str, version: str = ""
+    ) -> None:
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
-        self._worker, self._model, self._provider = worker, model, provider
+        self._worker = worker
+        self.runs(model, version, provider)
         #: Moment of `perf_counter_ns` up to which this worker's time is counted as busy.
         self._busy_until_ns = 0
+
+    def runs(self, model: str, version: str, provider: str) -> None:
+        """Say what the batches from now on were run with."""
+        self._model, self._version, self._provider = model, version, provider
 
     def batch(self, items: Sequence[BatchItem]) -> None:
         """Everything about the items of one batch, whose outcomes are stored."""
@@ -70,6 +77,7 @@ class WorkerTrace:
             catalogue.ATTR_BATCH_SIZE: call.size,
             catalogue.ATTR_PROVIDER: self._provider,
             catalogue.ATTR_MODEL: self._model,
+            catalogue.ATTR_MODEL_VERSION: self._version,
         }
         sources = [get_current_span(item.parent).get_span_context() for item in items]
         links = [Link(source) for source in sources if source.is_valid]
@@ -160,6 +168,7 @@ class WorkerTrace:
             catalogue.ATTR_ATTEMPT: item.taken.attempt,
             catalogue.ATTR_WORKER: self._worker,
             catalogue.ATTR_MODEL: self._model,
+            catalogue.ATTR_MODEL_VERSION: self._version,
             catalogue.ATTR_DETECTIONS: len(found),
             catalogue.ATTR_LABELS: tuple(sorted(set(found.labels))),
         }

@@ -26,7 +26,8 @@ class Watchdog:
     """
 
     def __init__(self, detector: Detector) -> None:
-        self._detector = detector
+        #: Of the batch in hand.
+        self.detector = detector
         #: Seconds that a batch may take.
         self.most_s = STAGES * detector.stage_limit_s + GRACE_S
         self._ends = threading.Event()
@@ -45,8 +46,8 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def _watch(self) -> None:
-        while not self._ends.wait(min(LOOK_S, self._detector.stage_limit_s / 4)):
-            self._detector.stop_overdue()
+        while not self._ends.wait(min(LOOK_S, self.detector.stage_limit_s / 4)):
+            self.detector.stop_overdue()
             began_s = self.began_s
             if began_s is None or time.monotonic() - began_s < self.most_s:
                 # It needs no turn of Python's, which a stuck call may keep to itself.

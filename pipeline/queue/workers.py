@@ -64,9 +64,8 @@ class Census:
 
 def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
           score_threshold: float, iou_threshold: float) -> dict[str, str | float]:  # fmt: skip
-    """What a worker adds to its registration."""
+    """What a worker adds to its registration, and to its state."""
     return {
-        "state": "idle",
         "damoscope_model": model,
         "damoscope_model_version": model_version,
         "damoscope_provider": provider,

@@ -23,10 +23,12 @@ from monitoring.notify.queue import enqueue
 from pipeline.queue.keys import IMAGE_KEYS
 from tests.integration import pictures
 from tests.paths import ROOT
+from tests.run.test_models import install
 from tests.servers import (
     ConfiguredRedis,
     Process,
     answers,
+    damoscope,
     eventually,
     free_port,
     run,
@@ -168,6 +170,18 @@ def test_everything_works_and_nothing_is_refused(site: Site) -> None:
     site.watcher.wait_for("json (channel 1)")
     eventually(lambda: site.admin.hexists("damoscope:alerts:meta", "evaluated_at"), "evaluations")
     eventually(lambda: list(site.admin.scan_iter("rq:job:damoscope-report-*")), "the report's turn")
+    assert site.refused() == []
+
+
+def test_another_model(site: Site) -> None:
+    """`damoscope model use`, as the frontend's user, has workers load another one, and go back."""
+    for part in ("frontend", "worker0", "worker1"):
+        install(site.folder / part / "var")
+    for words in (["mine"], ["--reset"]):
+        answer = damoscope(
+            "model", "use", *words, folder=site.folder / "frontend", REDIS_URL=site.url("frontend")
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
     assert site.refused() == []
 
 

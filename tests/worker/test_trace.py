@@ -90,7 +90,9 @@ def recorded() -> Iterator[Recorded]:
 @pytest.fixture
 def emit(recorded: Recorded) -> Callable[..., None]:
     """Emit a batch as a worker named worker-1 would."""
-    trace = WorkerTrace(recorded.telemetry, worker="worker-1", model="ns", provider="cpu")
+    trace = WorkerTrace(
+        recorded.telemetry, worker="worker-1", model="ns", version="1a2b", provider="cpu"
+    )
 
     def batch(*items: BatchItem) -> None:
         trace.batch(items)
@@ -173,6 +175,7 @@ def test_attributes(recorded: Recorded, emit: Callable[..., None]) -> None:
         "damoscope.attempt": 2,
         "damoscope.worker": "worker-1",
         "damoscope.model": "ns",
+        "damoscope.model.version": "1a2b",
         "damoscope.detections": 2,
         "damoscope.labels": ("phone",),
         "damoscope.score": 0.83,
@@ -181,6 +184,7 @@ def test_attributes(recorded: Recorded, emit: Callable[..., None]) -> None:
         "damoscope.batch.size": 1,
         "damoscope.provider": "cpu",
         "damoscope.model": "ns",
+        "damoscope.model.version": "1a2b",
     }
     assert dict(spans["nms"].attributes or {}) == {
         "damoscope.nms.candidates": 9,

@@ -52,6 +52,8 @@ class Detector:
 
         Raises ModelError or ConfigurationError saying what to change.
         """
+        #: Whether it is the model of the settings, rather than one that was chosen since.
+        self.configured = source is None
         labels_file = settings.labels if source is None else None
         source = source or configured(settings)
         graph = model.load(source.file)
