@@ -18,7 +18,7 @@ from libreyolo.models.damoyolo.nn import SIZES, RepConv, build_damoyolo
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from training.network import read_checkpoint
+from training.network import read_checkpoint, swap_activations
 
 #: Differences allowed between the read-back network and the file: of scores, and of boxes.
 SCORE_TOLERANCE, BOX_TOLERANCE_PX = 1e-3, 0.1
@@ -49,17 +49,8 @@ def build(size: str, classes: int, *, relu: bool, deployed: bool = False) -> nn.
             if isinstance(module, RepConv):
                 module.switch_to_deploy()
     if relu:
-        replace_silu(network)
+        swap_activations(network, nn.ReLU)
     return network
-
-
-def replace_silu(module: nn.Module) -> None:
-    """ReLU in place of every SiLU below `module`."""
-    for name, child in module.named_children():
-        if isinstance(child, nn.SiLU):
-            setattr(module, name, nn.ReLU(inplace=True))
-        else:
-            replace_silu(child)
 
 
 def read_onnx(path: Path) -> Start:

@@ -123,7 +123,7 @@ def figures(
     """The figures at `threshold`, and the threshold for `false_alarms` boxes an image."""
     precision = judge.precision()
     empty = np.array([not len(one.boxes) for one in seen], bool)
-    tally = Tally(matches, empty)
+    tally = BoxCounts(matches, empty)
     return EvalFigures(
         images=len(seen),
         empty_images=int(empty.sum()),
@@ -160,7 +160,7 @@ def figures(
     )
 
 
-class Tally:
+class BoxCounts:
     """Counts boxes and objects at any threshold."""
 
     def __init__(self, matches: Matches, empty: NDArray[np.bool_], kind: int | None = None) -> None:
@@ -209,7 +209,7 @@ class Tally:
         return threshold if threshold <= 1 else None
 
 
-def _wanted(tally: Tally, empty: NDArray[np.bool_], rate: float) -> WantedRate:
+def _wanted(tally: BoxCounts, empty: NDArray[np.bool_], rate: float) -> WantedRate:
     on = empty if empty.any() else np.ones(len(empty), bool)
     threshold = tally.threshold_for(rate, on)
     return WantedRate(
@@ -227,7 +227,7 @@ def _of_class(
         images=len(np.unique(matches.object_image[matches.object_kind == number])),
         ap50=_mean(precision.ap[0, number, 0]),
         ap=_mean(precision.ap[:, number, 0]),
-        at=Tally(matches, empty, number).at(threshold),
+        at=BoxCounts(matches, empty, number).at(threshold),
     )
 
 
