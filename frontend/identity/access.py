@@ -72,6 +72,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET DELETE", "/pages/batches/{batch_id}", "detect"),
     ("GET", "/pages/examples/{name}", "detect"),
     ("GET", "/pages/traces", "read"),
+    ("GET", "/pages/traces/histogram", "read"),
     ("GET", "/pages/traces/{trace_id}", "read"),
     ("GET", "/pages/monitor/{path:path}", "any"),
     ("GET", "/pages/plotly-{version}", "any"),

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from frontend.language import language
 from frontend.pages import monitor_texts as monitor
+from frontend.pages import trace_texts
 from monitoring.messages import Language
 
 Texts = Mapping[str, str]
@@ -85,7 +86,6 @@ EN: Texts = MappingProxyType(
         "traces.status.all": "All",
         "traces.status.ok": "Succeeded",
         "traces.status.error": "Failed",
-        "traces.slower": "At least",
         "traces.refresh": "Refresh",
         "traces.auto": "Auto-refresh",
         "traces.time": "Time",
@@ -133,6 +133,7 @@ EN: Texts = MappingProxyType(
         "report.unreadable": "The report cannot be made now.",
     }
     | monitor.EN
+    | trace_texts.EN
 )
 ZH: Texts = MappingProxyType(
     {
@@ -206,7 +207,6 @@ ZH: Texts = MappingProxyType(
         "traces.status.all": "全部",
         "traces.status.ok": "成功",
         "traces.status.error": "失败",
-        "traces.slower": "耗时不少于",
         "traces.refresh": "刷新",
         "traces.auto": "自动刷新",
         "traces.time": "时间",
@@ -253,6 +253,7 @@ ZH: Texts = MappingProxyType(
         "report.unreadable": "暂时无法生成报告。",
     }
     | monitor.ZH
+    | trace_texts.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

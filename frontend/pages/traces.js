@@ -4,8 +4,16 @@ const detail = element.querySelector(".ds-detail");
 const filter = element.querySelector(".ds-filter");
 const page = element.querySelector(".ds-traces");
 const REFRESH_MS = 3000, RETRY_MS = 500, RETRIES = 12;
+const found = element.querySelector(".ds-found");
+const MORE = [
+  "outcome", "code", "label", "client", "worker", "model", "route",
+  "min_score", "max_score", "min_duration_ms", "max_duration_ms",
+];
+const FIELDS = ["window", "from", "to", "order", "id", ...MORE];
+const NAMES = ["status", ...FIELDS];
+const asking = {};
 let shown = null;
-let shownRows = null;
+let shownRows = null, shownCounts = null, shownQuestion = null;
 
 function address() {
   return new URLSearchParams(location.search);
@@ -29,23 +37,84 @@ function mark() {
   });
 }
 
-async function refresh() {
-  const asked = address();
-  const query = new URLSearchParams();
-  if (asked.get("status")) query.set("status", asked.get("status"));
-  if (Number(asked.get("min")) > 0) query.set("min_duration_ms", asked.get("min"));
-  let html;
+// What the service is asked, as the address has it.
+function question() {
+  const query = address();
+  query.delete("trace");
+  for (const name of [...query.keys()]) if (!NAMES.includes(name)) query.delete(name);
+  return query;
+}
+
+// Of answers to one kind of question only the one to the last is shown.
+async function ask(kind, path) {
+  asking[kind]?.abort();
+  const mine = (asking[kind] = new AbortController());
   try {
-    const answer = await fetch(`pages/traces?${query}`);
-    if (!answer.ok) return;
-    html = await answer.text();
+    const answer = await fetch(path, { signal: mine.signal });
+    const text = await answer.text();
+    if (asking[kind] !== mine) return null;
+    if (answer.ok) return text;
+    if (answer.status !== 422) return null;
+    const problem = document.createElement("p");
+    problem.className = "ds-error";
+    problem.setAttribute("role", "alert");
+    problem.textContent = JSON.parse(text).detail;
+    return problem.outerHTML;
   } catch {
-    return; // the header says that the service is away
+    return null; // given up for another, or the service is away, which the header says
   }
-  if (html === shownRows) return;
+}
+
+// Puts HTML in place without taking the keyboard's focus away from what is still there.
+function put(place, html) {
+  const focused = place.contains(document.activeElement) ? document.activeElement : null;
+  const by = focused && ["data-trace", "data-from"].find((name) => focused.closest(`[${name}]`));
+  const value = by && focused.closest(`[${by}]`).getAttribute(by);
+  place.innerHTML = html;
+  if (by) {
+    const again = place.querySelector(`[${by}="${CSS.escape(value)}"]`);
+    (again?.querySelector("a") ?? again)?.focus({ preventScroll: true });
+  }
+}
+
+async function refresh() {
+  const query = question();
+  count(query);
+  if (list.querySelectorAll("table").length > 1) return; // further pages stay where they are
+  await first(query);
+}
+
+async function count(query) {
+  const counted = new URLSearchParams(query);
+  counted.delete("order");
+  const html = await ask("count", `pages/traces/histogram?${counted}`);
+  if (html === null || html === shownCounts) return;
+  shownCounts = html;
+  put(found, html.includes("ds-error") ? "" : html);
+}
+
+async function first(query) {
+  const html = await ask("list", `pages/traces?${query}`);
+  if (html === null || html === shownRows) return;
   shownRows = html;
-  list.innerHTML = html;
+  put(list, html);
   localTimes(list);
+  mark();
+}
+
+async function more(button) {
+  button.disabled = true;
+  const query = question();
+  query.set("cursor", button.dataset.cursor);
+  const html = await ask("list", `pages/traces?${query}`);
+  button.disabled = false;
+  if (html === null) return;
+  const page = document.createElement("div");
+  page.innerHTML = html;
+  localTimes(page);
+  button.parentElement.replaceWith(page);
+  shownRows = null;
+  page.querySelector("a")?.focus();
   mark();
 }
 
@@ -80,8 +149,17 @@ function go(changes) {
     else next.delete(name);
   }
   const query = next.toString();
-  history.pushState(null, "", location.pathname + (query ? `?${query}` : ""));
+  // Enter in a field tells of it twice: one step Back undoes it.
+  if (query !== address().toString()) {
+    history.pushState(null, "", location.pathname + (query ? `?${query}` : ""));
+  }
   show();
+}
+
+function localMoment(iso) {
+  const at = new Date(/^\d+(\.\d+)?$/.test(iso) ? iso * 1000 : iso);
+  if (isNaN(at)) return "";
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
 function show() {
@@ -89,18 +167,69 @@ function show() {
   filter.querySelectorAll(".ds-choice button").forEach((button) => {
     button.setAttribute("aria-pressed", button.value === (asked.get("status") ?? ""));
   });
-  if (document.activeElement !== filter.min) filter.min.value = asked.get("min") ?? "";
+  const ranged = asked.has("from") || asked.has("to");
+  for (const name of FIELDS) {
+    const field = filter.elements[name];
+    if (field === document.activeElement && field.type !== "select-one") continue;
+    const value = asked.get(name) ?? "";
+    field.value = field.type === "datetime-local" ? localMoment(value) : value;
+  }
+  if (ranged) filter.elements.window.value = "range";
+  filter.querySelector(".ds-range").hidden = filter.elements.window.value !== "range";
+  if (MORE.some((name) => asked.has(name))) filter.querySelector(".ds-more").open = true;
+  const asks = question().toString();
+  if (asks !== shownQuestion) {
+    shownQuestion = asks;
+    list.replaceChildren();
+    shownRows = null;
+  }
   refresh();
   if ((asked.get("trace") ?? null) !== shown) open(asked.get("trace"));
 }
 
+function changed(field) {
+  const value = field.value.trim();
+  if (field.name === "window") {
+    if (value === "range") {
+      const now = new Date();
+      go({ window: "", from: new Date(now - 3600_000).toISOString(), to: now.toISOString() });
+    } else go({ window: value, from: "", to: "" });
+  } else if (field.type === "datetime-local") {
+    go({ [field.name]: value ? new Date(value).toISOString() : "" });
+  } else if (FIELDS.includes(field.name)) go({ [field.name]: value });
+}
+
+function select(bar, extend) {
+  const asked = address();
+  let [least, most] = [Number(bar.dataset.from), bar.dataset.to ? Number(bar.dataset.to) : Infinity];
+  if (extend) {
+    least = Math.min(least, Number(asked.get("min_duration_ms") ?? least));
+    const to = asked.get("max_duration_ms");
+    most = Math.max(most, to === null && asked.has("min_duration_ms") ? Infinity : Number(to ?? most));
+  } else if (bar.getAttribute("aria-pressed") === "true") [least, most] = [0, Infinity];
+  go({
+    min_duration_ms: least > 0 ? String(least) : "",
+    max_duration_ms: most < Infinity ? String(most) : "",
+  });
+}
+
 element.addEventListener("click", (event) => {
+  const bar = event.target.closest("[data-from]");
+  if (bar) {
+    select(bar, event.shiftKey);
+    event.preventDefault();
+    return;
+  }
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   const link = event.target.closest('a[href^="traces"]');
   const row = event.target.closest("tr[data-trace]");
   const choice = event.target.closest(".ds-choice button");
-  const more = event.target.closest("[data-more]");
-  if (more) open(shown, more.dataset.more);
+  const spans = event.target.closest("[data-more]");
+  const next = event.target.closest("[data-cursor]");
+  const clear = event.target.closest("[data-clear]");
+  if (spans) open(shown, spans.dataset.more);
+  else if (next) more(next);
+  else if (clear) go(Object.fromEntries([...NAMES].map((name) => [name, ""])));
   else if (choice) go({ status: choice.value });
   else if (link) go({ trace: new URL(link.href).searchParams.get("trace") });
   else if (row) go({ trace: row.dataset.trace });
@@ -109,10 +238,20 @@ element.addEventListener("click", (event) => {
 });
 filter.addEventListener("submit", (event) => {
   event.preventDefault();
-  refresh();
+  if (FIELDS.includes(document.activeElement.name)) changed(document.activeElement);
+  else {
+    list.replaceChildren();
+    shownRows = null;
+    refresh();
+  }
 });
-filter.min.addEventListener("change", () => go({ min: Number(filter.min.value) > 0 ? filter.min.value : "" }));
+filter.addEventListener("change", (event) => changed(event.target));
+// An option has room for one language only.
+filter.querySelectorAll("option").forEach((option) => {
+  const text = option.querySelector(`.${document.documentElement.dataset.lang}`);
+  if (text) option.textContent = text.textContent;
+});
 window.addEventListener("popstate", show);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-setInterval(() => { if (!document.hidden && filter.auto.checked) refresh(); }, REFRESH_MS);
+setInterval(() => { if (!document.hidden && filter.elements.auto.checked) refresh(); }, REFRESH_MS);
 show();

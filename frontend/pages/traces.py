@@ -6,47 +6,37 @@ The page's script asks for both as HTML; what is shown is in the page's address.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
-from typing import Annotated, Literal
+from typing import Annotated
 
 import gradio as gr
 from fastapi import APIRouter, Header, Path, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
-from frontend.pages import waterfall
+from frontend.api.trace_query import ImageFilters, ImageSearch
+from frontend.pages import trace_filter, waterfall
 from frontend.pages.header import header
-from frontend.pages.i18n import Texts, both, texts
+from frontend.pages.i18n import Texts, texts
 from frontend.pages.theme import script
 from frontend.pages.timings import bar, milliseconds
 from frontend.pages.trace_links import Links
 from monitoring.stores.contract import TraceStore, TraceSummary
+from monitoring.stores.finding import TraceQuery
 from pipeline.errors import Unavailable
 
-#: Images listed.
-LIMIT = 100
 #: Spans of one trace that a page may have: as many as the embedded store keeps, and more.
 SPANS_MAX = 10_000
-STATUSES = ("", "ok", "error")
 
 
 def build() -> None:
     """Lay the page out in the Blocks that is being built."""
     header("traces")
-    statuses = "".join(
-        f'<button type="button" value="{status}" aria-pressed="{str(not status).lower()}">'
-        f"{both('traces.status.' + (status or 'all'))}</button>"
-        for status in STATUSES
-    )
     gr.HTML(
-        '<div class="ds-traces"><section class="ds-list"><form class="ds-filter">'
-        f'<div class="ds-choice" role="group">{statuses}</div>'
-        f'<label>{both("traces.slower")} <input name="min" type="number" min="0" step="10" '
-        'placeholder="0" inputmode="numeric"> ms</label>'
-        f'<label class="ds-auto"><input name="auto" type="checkbox" checked> '
-        f"{both('traces.auto')}</label>"
-        f'<button type="submit" class="ds-refresh">{both("traces.refresh")}</button></form>'
+        f'<div class="ds-traces"><section class="ds-list">{trace_filter.form()}'
+        '<div class="ds-found" aria-live="off"></div>'
         '<div class="ds-rows" aria-live="off"></div></section>'
         '<section class="ds-detail"></section></div>',
         js_on_load=script("traces"),
@@ -60,20 +50,39 @@ def router(store: TraceStore, links: Links) -> APIRouter:
     routes = APIRouter(prefix="/pages/traces", include_in_schema=False)
 
     @routes.get("")
-    async def recent(
-        min_duration_ms: Annotated[float | None, Query(ge=0)] = None,
-        status: Literal["ok", "error"] | None = None,
+    async def listed(
+        asked: Annotated[ImageSearch, Query()],
         accept_language: Annotated[str | None, Header()] = None,
     ) -> HTMLResponse:
-        words = texts(accept_language)
+        words, query = texts(accept_language), asked.query()
         try:
             found = await run_in_threadpool(
-                store.search, limit=LIMIT, min_duration_ms=min_duration_ms, status=status
+                store.find, query, limit=asked.limit, order=asked.order, cursor=asked.cursor
             )
         except Unavailable as error:
             return HTMLResponse(_unreadable(error, words))
-        filtered = min_duration_ms is not None or status is not None
-        return HTMLResponse(rows(found, words, filtered=filtered))
+        filtered = query != TraceQuery() or asked.cursor is not None
+        note = trace_filter.note(found, store.not_searched(query), words)
+        return HTMLResponse(
+            note + rows(found.images, words, filtered=filtered)
+            + trace_filter.further(found.cursor, words)
+        )  # fmt: skip
+
+    @routes.get("/histogram")
+    async def counted(
+        asked: Annotated[ImageFilters, Query()],
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> HTMLResponse:
+        words = texts(accept_language)
+        # All durations are shown, so that another part can be chosen.
+        query = replace(asked.query(), min_duration_ms=None, max_duration_ms=None)
+        try:
+            tally = await run_in_threadpool(store.tally, query)
+        except Unavailable:
+            return HTMLResponse("")  # the list says so
+        return HTMLResponse(
+            trace_filter.histogram(tally, asked.min_duration_ms, asked.max_duration_ms, words)
+        )
 
     @routes.get("/{trace_id}")
     async def one(

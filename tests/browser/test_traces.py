@@ -7,7 +7,7 @@ import re
 import sqlite3
 from pathlib import Path
 
-from playwright.sync_api import expect
+from playwright.sync_api import Error, Route, expect
 
 from monitoring.stores.selection import FILE_NAME
 from tests.browser.conftest import OpenPage
@@ -109,12 +109,90 @@ def test_the_list_is_filtered(open_page: OpenPage, service: Service, tmp_path: P
     expect(page).to_have_url(f"{service.url}/traces?status=error")
     page.locator(row.format(failed)).click()
     expect(page.locator(".ds-span.failed")).to_have_count(2)
-    page.locator(".ds-filter input[name=min]").fill("3600000")
+    page.get_by_text("More filters").click()
+    page.locator(".ds-filter input[name=min_duration_ms]").fill("3600000")
     page.keyboard.press("Tab")
     expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
     page.reload()
     expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
     expect(page.locator(f'.ds-waterfall[data-trace="{failed}"]')).to_be_visible()
+
+
+def refused(service: Service, count: int) -> list[str]:
+    """Send what is no image; their trace ids, once all of them are listed."""
+    with service.client() as client:
+        ids = [
+            client.post("/api/v1/detect", files={"image": b"no image"}).headers["x-trace-id"]
+            for _ in range(count)
+        ]
+    eventually(lambda: all(map(service.summary, ids)), "all in the list")
+    return ids
+
+
+def test_images_are_found(open_page: OpenPage, service: Service) -> None:
+    """By an id that is pasted, by a part of the histogram, page by page; all of it is in the
+    address, where Back and reload find it."""
+    ids = refused(service, 55)
+    page = open_page("/traces?code=invalid_image")
+    rows = page.locator(".ds-rows tr[data-trace]")
+    expect(rows).to_have_count(50)
+    expect(page.locator(".ds-filter input[name=code]")).to_have_value("invalid_image")
+    page.get_by_role("button", name="Show more").click()
+    expect(rows.nth(54)).to_be_visible()
+    listed = {each.get_attribute("data-trace") for each in rows.all()}
+    assert set(ids) <= listed
+    assert len(listed) == rows.count()
+    page.get_by_label("Trace or job id").fill(ids[3])
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1)
+    expect(page).to_have_url(f"{service.url}/traces?code=invalid_image&id={ids[3]}")
+    expect(page.locator(".ds-total")).to_have_text("1 images")
+    bar = page.locator(".ds-histogram button")
+    bar.click()
+    expect(bar).to_have_attribute("aria-pressed", "true")
+    expect(page).to_have_url(re.compile(r"duration_ms="))
+    page.reload()
+    expect(bar).to_have_attribute("aria-pressed", "true")
+    expect(rows).to_have_count(1)
+    page.go_back()
+    expect(bar).to_have_attribute("aria-pressed", "false")
+    page.go_back()
+    expect(rows).to_have_count(50)
+
+
+def test_the_focus_stays(open_page: OpenPage, service: Service) -> None:
+    """A list that renews itself leaves the keyboard's focus on the image where it was."""
+    (first,) = refused(service, 1)
+    page = open_page("/traces?status=error")
+    link = page.locator(f'tr[data-trace="{first}"] a')
+    link.focus()
+    (second,) = refused(service, 1)
+    expect(page.locator(f'tr[data-trace="{second}"]')).to_be_visible()
+    expect(link).to_be_focused()
+
+
+def test_a_late_answer_changes_nothing(open_page: OpenPage) -> None:
+    """The answer to a question that is no longer asked is never shown."""
+    page = open_page("/traces")
+    expect(page.locator(".ds-rows > *").first).to_be_visible()
+    held: list[Route] = []
+    page.route("**/pages/traces?label=first", lambda route: held.append(route))
+    page.evaluate("history.pushState(null, '', '?label=first')")
+    page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    page.evaluate("history.pushState(null, '', '?label=second')")
+    page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
+    assert held
+    with contextlib.suppress(Error):  # the page has given it up
+        held[0].fulfill(body="<p>too late</p>")
+    page.wait_for_timeout(500)
+    expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
+
+
+def test_what_is_refused_is_said(open_page: OpenPage) -> None:
+    """An address that contradicts itself gets the reason in place of the list."""
+    page = open_page("/traces?min_score=0.9&max_score=0.1")
+    expect(page.get_by_role("alert")).to_have_text("min_score is more than max_score")
 
 
 def test_a_trace_that_does_not_exist(open_page: OpenPage) -> None:
