@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,12 +135,15 @@ def test_a_load_that_takes_too_long(
     redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Is given up, and the next worker may try."""
-    monkeypatch.setattr(switching, "LOAD_S", 0.0)
+    ends = threading.Event()
+    monkeypatch.setattr(switching, "LOAD_S", 0.05)
+    monkeypatch.setattr(switching, "chosen_detector", lambda *_: ends.wait())
     worker, offered = Following(settings, redis), choice(settings, "mine")
     model_choice.offer(redis, offered)
-    assert "it took longer than 0 s to load" in worker.until_told(offered).problem
+    assert "it took longer than 0.05 s to load" in worker.until_told(offered).problem
     assert worker.adopted == []
     assert model_choice.holder(redis) == ""
+    ends.set()
 
 
 def test_a_choice_is_followed_without_an_offer(redis: Redis, settings: Settings) -> None:
