@@ -125,7 +125,13 @@ def refused(service: Service, count: int) -> list[str]:
             client.post("/api/v1/detect", files={"image": b"no image"}).headers["x-trace-id"]
             for _ in range(count)
         ]
-    eventually(lambda: all(map(service.summary, ids)), "all in the list")
+        eventually(
+            lambda: set(ids) <= {
+                each["trace_id"]
+                for each in client.get("/api/v1/traces", params={"limit": 1000}).json()
+            },
+            "all in the list",
+        )  # fmt: skip
     return ids
 
 
