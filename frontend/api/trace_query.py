@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, WithJsonSchema
 
 from frontend.api.stats import WINDOW_MAX_S
 from monitoring.stores.contract import Window
@@ -22,6 +22,8 @@ TIME_MAX_S = 9_000_000_000.0
 Text = Annotated[str, StringConstraints(min_length=1, max_length=VALUE_MAX)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=DURATION_MAX_MS, allow_inf_nan=False)]
+#: More than `date-time` of JSON Schema: seconds, and what leaves out zone or time.
+Moment = Annotated[datetime, WithJsonSchema({"type": "string", "minLength": 1})]
 Outcome = Literal["ok", "invalid", "rejected", "failed", "timeout", "cancelled"]
 
 
@@ -33,11 +35,11 @@ class ImageFilters(BaseModel):
     window: int | None = Field(
         None, ge=1, le=WINDOW_MAX_S, description="Seconds up to now; default: ever."
     )
-    begin: datetime | None = Field(
+    begin: Moment | None = Field(
         None, alias="from", description="Begun then or later: ISO 8601, in UTC unless it says "
         "otherwise, or seconds since 1970."
     )  # fmt: skip
-    to: datetime | None = Field(None, description="Begun before that.")
+    to: Moment | None = Field(None, description="Begun before that.")
     status: Literal["ok", "error"] | None = None
     outcome: list[Outcome] = Field([], max_length=6, description="Any of these; repeat it.")
     code: Text | None = Field(None, description="Code of the error.")

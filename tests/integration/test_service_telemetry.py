@@ -82,13 +82,15 @@ def test_the_trace_of_one_image(service: Service, client: httpx.Client) -> None:
     assert attributes["process detections"] == message | {
         "messaging.operation.name": "process", "messaging.operation.type": "process",
         "damoscope.attempt": 1, "damoscope.worker": result["worker"],
-        "damoscope.model": result["model"], "damoscope.detections": count,
-        "damoscope.labels": labels,
+        "damoscope.model": result["model"], "damoscope.model.version": result["model_version"],
+        "damoscope.detections": count, "damoscope.labels": labels,
+        "damoscope.score": max(detection["score"] for detection in result["detections"]),
     }  # fmt: skip
     assert attributes["queue_wait"] == {}
     assert attributes["preprocess"] == {}
     assert attributes["inference"] == {
         "damoscope.batch.size": 1, "damoscope.provider": "cpu", "damoscope.model": result["model"],
+        "damoscope.model.version": result["model_version"],
     }  # fmt: skip
     assert attributes["nms"]["damoscope.detections"] == count
     assert attributes["nms"]["damoscope.nms.candidates"] >= count
