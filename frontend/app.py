@@ -21,6 +21,7 @@ from frontend.api.parameters import single_values
 from frontend.api.problems import UnforeseenErrors
 from frontend.clients import Clients
 from frontend.detection import DetectionService
+from frontend.early import EarlyRefusals
 from frontend.edge.layer import Edge
 from frontend.identity import login
 from frontend.identity.access import Access
@@ -36,6 +37,7 @@ from frontend.status import Status, observe_losses
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
+from pipeline.queue.admission import Admission
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
@@ -82,16 +84,19 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     within = bounds(settings)
     memory = Memory(within.memory, within.memory_each)
     redis = connect_async(settings)
+    status = Status(redis, telemetry.instruments.malformed)
+    admission = Admission(lambda: status.snapshot.throughput)
     producer = Producer(
         redis,
         queue_max=settings.queue_max,
+        queue_mb=settings.queue_mb,
         job_ttl_s=settings.job_ttl_s,
         result_ttl_s=settings.result_ttl_s,
         attempts_max=settings.attempts_max,
+        admission=admission,
         tally=telemetry.instruments.malformed,
     )
     replies = Replies(redis, uuid4().hex, producer.state, telemetry.instruments.malformed)
-    status = Status(redis, telemetry.instruments.malformed)
     limiter, clients = Limiter(settings, redis), Clients(settings.clients, redis)
     detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
     status.observe(telemetry.instruments)
@@ -133,6 +138,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(TraceIdHeader),
             Middleware(HeadAsGet),
             Middleware(UnforeseenErrors),
+            Middleware(EarlyRefusals, admission, detection),
             Middleware(Bodies, memory, _bodies(settings)),
         ],
         # Inside of those comes Starlette's layer for what is raised on purpose.

@@ -119,6 +119,7 @@ class ImageIntake:
                 meta=_meta(span, here, request.who),
                 reply_to=reply_to,
                 ttl_s=request.left_s,
+                client=request.client,
                 once=request.once,
             )
             if first is not None:  # the same, at the same time

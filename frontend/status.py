@@ -15,6 +15,7 @@ from frontend import tasks
 from monitoring.stores.selection import Stores
 from pipeline.complaints import complaints
 from pipeline.connection import explain
+from pipeline.queue.admission import Throughput
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.workers import Census, look
 from telemetry import catalogue
@@ -56,6 +57,12 @@ class Snapshot(Census):
         """Whether it is known that no worker is there."""
         # Where Redis takes no writes, workers are there and cannot say so.
         return not self.problem and not self.full and not self.workers
+
+    @property
+    def throughput(self) -> Throughput | None:
+        """What the workers do together; None where they have not said."""
+        images_per_s = self.images_per_s
+        return None if images_per_s is None else Throughput(images_per_s, len(self.workers))
 
 
 class Status:

@@ -171,7 +171,7 @@ class RateLimited(DamoscopeError):
 
 
 class Unavailable(DamoscopeError):
-    """The queue is full, no worker is ready, Redis is away, or the service is stopping."""
+    """No worker is ready, Redis is away, or the service is stopping."""
 
     status = 503
     code = "unavailable"
@@ -195,6 +195,15 @@ class AlreadyDone(DamoscopeError):
     code = "already_done"
     title = "Too late to withdraw"
     outcome = "invalid"
+
+
+class Overloaded(Unavailable):
+    """There is more to do than can be done within the caller's `timeout`, or than may wait."""
+
+    code = "overloaded"
+    title = "Cannot be answered in time"
+    #: When it is worth to try again.
+    retry_after_s = 2
 
 
 class DetectionTimeout(DamoscopeError):

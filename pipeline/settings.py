@@ -277,6 +277,12 @@ class Settings(BaseSettings):
     queue_max: Annotated[int, FRONTEND] = Field(
         1000, ge=1, description="Most jobs that may wait; further requests are refused (503)."
     )
+    queue_mb: Annotated[int, FRONTEND] = Field(
+        512,
+        ge=16,
+        description="Memory of Redis that images may take while they wait; further requests are "
+        "refused (503).",
+    )
     job_ttl_s: Annotated[int, FRONTEND] = Field(
         600, ge=1, description="A job that has waited longer is dropped."
     )

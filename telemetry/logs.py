@@ -15,7 +15,7 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
 from pipeline.complaints import complaints
-from pipeline.errors import DamoscopeError
+from pipeline.errors import DamoscopeError, Overloaded
 
 #: Seconds after the start during which exports that fail are not logged.
 GRACE_S = 15.0
@@ -48,8 +48,11 @@ def refusal(
     WARNING; a failure comes with the stack of what has caused it. What may be said of very many
     (the queue is full, Redis is away) is said once a minute.
     """
-    if error.outcome == "rejected" and not complaints.due(f"{error.code}: {error}"):
-        return
+    if error.outcome == "rejected":
+        # The figures of an overload differ each time.
+        kind = error.code if isinstance(error, Overloaded) else f"{error.code}: {error}"
+        if not complaints.due(kind):
+            return
     level = logging.INFO if error.outcome in ("invalid", "cancelled") else logging.WARNING
     cause = error.__cause__ if error.outcome == "failed" else None
     token = attach(context)

@@ -38,6 +38,7 @@ from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem
 from worker.model.session import Detector
+from worker.pace import Pace
 from worker.stages import Stages
 from worker.switching import ModelSwitch
 from worker.trace import WorkerTrace
@@ -101,6 +102,7 @@ class BatchWorker(BaseWorker):
         self._liveness = Liveness()
         self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
         self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
+        self._pace = Pace()
         self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
@@ -377,6 +379,13 @@ class BatchWorker(BaseWorker):
             self._trace.batch(stored)
         except Exception as error:  # the images are answered
             self._complain("telemetry", error)
+        first = items[0].taken
+        self._pace.batch(
+            min(item.taken.taken_ns - item.taken.origin_ns for item in items),
+            sum(item.call is not None for item in items),
+            alone=first.alone,
+        )
+        self._consumer.pace_s = self._pace.seconds
 
     def _finish(self, batch: TakenBatch, work_s: float) -> list[BatchItem]:
         """Store the outcomes. Returns the items whose outcome stands."""

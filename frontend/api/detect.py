@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -17,7 +16,7 @@ from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.detection import DetectionService
 from frontend.identity.principal import principal
-from frontend.image_request import TIMEOUT_S, ImageRequest
+from frontend.image_request import TIMEOUT_S, Arrival, ImageRequest
 from frontend.server.bodies import disconnected, free_memory
 from frontend.server.protocol import scope_connection
 from frontend.status import Status
@@ -35,6 +34,8 @@ DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
 #: Says which preferences were heeded: RFC 7240, 3.
 APPLIED = "Preference-Applied"
+#: Longest that a request may wait.
+TIMEOUT_MAX_S = 600.0
 #: Values of `labels` in one request; no model knows more.
 MAX_LABELS = 1000
 
@@ -72,7 +73,7 @@ class DetectQuery(BaseModel):
     timeout: float = Field(
         TIMEOUT_S,
         gt=0,
-        le=600,
+        le=TIMEOUT_MAX_S,
         description="Seconds from the first byte on within which the result is wanted; no worker "
         "begins the image after that. Who does not wait has no such limit, unless it is given.",
     )
@@ -201,11 +202,12 @@ class Answer(Response):
 
 
 def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> ImageRequest:
-    who = principal(request.scope)
+    who, arrival = principal(request.scope), Arrival.of(request.scope)
     return ImageRequest(
         span=get_current_span(),
         route="api",
-        received_ns=time.time_ns(),
+        received_ns=arrival.unix_ns,
+        began_s=arrival.monotonic_s,
         read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
         stored=lambda: free_memory(request.scope),
         options=query.options(),

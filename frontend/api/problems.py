@@ -97,7 +97,9 @@ EVERYWHERE = (
 async def on_error(_: Request, error: errors.DamoscopeError) -> Response:
     """An error that was raised on purpose."""
     headers = dict(error.headers)
-    if error.status in (429, 503):
+    if isinstance(error, errors.Overloaded):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif error.status in (429, 503):
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return problem(error.code, error.title, error.status, str(error), headers)
 

@@ -30,6 +30,20 @@ _CHINESE = (
         "图片为 {0} × {1}，超过 {2} 像素的上限",
     ),
     (r"the queue is full \((\d+) images waiting\).*", "队列已满（{0} 张图片在等待），请稍后再试"),
+    (
+        r"the queue is full \((\d+) MB of images waiting\).*",
+        "队列已满（{0} MB 图片在等待），请稍后再试",
+    ),
+    (r"the queue is full; .*", "队列已满，请稍后再试"),
+    (
+        r"this client has (\d+) images waiting, its share .*",
+        "您已有 {0} 张图片在等待，达到了您在队列中的份额，请稍后再试",
+    ),
+    (
+        r"(\d+) images are ahead, and the workers do ([\d.e+-]+) a second: an answer would take "
+        r"about ([\d.e+-]+) s, .*",
+        "前面还有 {0} 张图片，工作进程每秒处理 {1} 张，约需 {2} 秒，来不及回答，请稍后再试",
+    ),
     (r"no worker is ready.*", "没有就绪的工作进程，请稍后再试"),
     (r"Redis does not answer.*", "Redis 无响应，请稍后再试"),
     (r"Redis is full.*", "Redis 内存已满，请稍后再试"),

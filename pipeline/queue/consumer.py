@@ -28,6 +28,7 @@ from pipeline.queue.keys import (
     QUEUE_KEYS,
     QUEUES,
     REPLY_CHANNEL,
+    WAITING_BYTES,
     WORKERS_KEY,
     image_key,
     iso,
@@ -125,6 +126,9 @@ class Consumer:
         self._mend = redis.register_script(script("mend"))
         #: Of `perf_counter_ns`: this host's own idea of the time of day takes no part.
         self._clock = RedisClock()
+        #: Seconds that an image takes this worker; None until it is known. Frontends are told with
+        #: each batch that is taken, and refuse by it what cannot be answered in time.
+        self.pace_s: float | None = None
 
     def wait(self, timeout_s: float) -> None:
         """Return when something may be waiting, after `timeout_s` at the latest."""
@@ -132,10 +136,11 @@ class Consumer:
 
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
-        keys = [DOORBELL, self._worker_key, WORKERS_KEY, *QUEUE_KEYS]
+        keys = [DOORBELL, self._worker_key, WORKERS_KEY, WAITING_BYTES, *QUEUE_KEYS]
         args: list[Any] = [
             RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
-            RECORD_BYTES_MAX, *(uuid4().hex for _ in range(most)),
+            RECORD_BYTES_MAX, "" if self.pace_s is None else f"{self.pace_s:.6f}",
+            *(uuid4().hex for _ in range(most)),
         ]  # fmt: skip
         sent_ns = time.perf_counter_ns()
         redis_us, entries, malformed = self._take(keys, args)

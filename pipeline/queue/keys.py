@@ -25,6 +25,10 @@ LEASE_S = 6
 REPLY_CHANNEL = "damoscope:replies:{}"
 #: Idle workers wait on this list; every enqueue pushes one ring.
 DOORBELL = "damoscope:doorbell"
+#: Bytes of the images that wait, in all queues.
+WAITING_BYTES = "damoscope:waiting:bytes"
+#: Of each queue, the round in which the last image of each client waits.
+ROUNDS = "damoscope:waiting:rounds:{}"
 #: Every encoded image has a key that begins so.
 IMAGE_KEYS = "damoscope:image:"
 

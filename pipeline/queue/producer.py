@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 import zlib
+from itertools import chain
 from typing import Any, Literal, cast
 
 import orjson
@@ -20,6 +21,7 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
+from pipeline.queue.admission import Admission
 from pipeline.queue.clock import ClockSteps, RedisClock
 from pipeline.queue.idempotency import First, Once, read_value, value_of
 from pipeline.queue.keys import (
@@ -28,7 +30,9 @@ from pipeline.queue.keys import (
     QUEUE_KEYS,
     QUEUES,
     REPLY_CHANNEL,
+    ROUNDS,
     TASK,
+    WAITING_BYTES,
     image_key,
     iso,
     script,
@@ -43,14 +47,21 @@ log = logging.getLogger("damoscope.queue")
 #: Where an image was that is taken back: waiting, or begun by a worker; taken back before; or, too
 #: late, done, or nowhere.
 Withdrawn = Literal["queued", "started", "canceled", "ended", "gone"]
+#: Seconds after which the bytes that wait are counted anew.
+RECOUNT_S = 5
+MB = 2**20
 
 
 class Producer:
     """Stores images, enqueues jobs, reads their state. All methods are coroutines."""
 
     def __init__(self, redis: AsyncRedis, *, queue_max: int, job_ttl_s: int, result_ttl_s: int,
-                 attempts_max: int, tally: Tally = nobody) -> None:  # fmt: skip
+                 attempts_max: int, queue_mb: int = 512, admission: Admission | None = None,
+                 tally: Tally = nobody) -> None:  # fmt: skip
+        """Without an `admission` that knows the workers, the queue is bounded by its size alone."""
         self._redis = redis
+        self._queue_mb = queue_mb
+        self._admission = admission or Admission(lambda: None)
         self._tally = tally
         self._together = RoundTrips(redis)
         self._queue_max = queue_max
@@ -86,13 +97,15 @@ class Producer:
 
     async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
                       meta: dict[str, str], reply_to: str, ttl_s: float | None = None,
-                      once: Once | None = None) -> First | None:  # fmt: skip
-        """Enqueue one job whose image is stored. Raises Unavailable when the queues are full.
+                      client: str = "", once: Once | None = None) -> First | None:  # fmt: skip
+        """Enqueue one job whose image is stored. Raises Overloaded when the queues are full, or
+        when it could not be answered within `ttl_s`.
 
         With `once`, unless another job has been enqueued with the same key: that is returned.
 
         `meta` carries the trace context, and its `trace_id`; `reply_to` is the channel the reply
         is published on; `ttl_s` after this, by Redis' clock, no worker begins the job any more.
+        Clients take turns, each under its name.
         """
         if self._steps.happened() or self._clock is None:
             self._clock = await self._compared()
@@ -101,39 +114,60 @@ class Producer:
         fields = self._fields(job_id, job, priority, meta, reply_to, sent_ns - ahead_ns)
         if ahead_ns:
             fields += ("damoscope_clock", ahead_ns // 1000)
-        queue_key = f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}"
-        idempotency_key = once.key if once else IDEMPOTENCY_KEYS
-        keys = [Job.key_for(job_id), queue_key, DOORBELL, Queue.redis_queues_keys,
-                idempotency_key, *QUEUE_KEYS]  # fmt: skip
-        stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
-        kept_s = self._job_ttl_s + self._result_ttl_s
         within_s = self._job_ttl_s if ttl_s is None else ttl_s
-        call = [len(keys), *keys, self._queue_max, kept_s, job_id, within_s, stands_for,
-                self._result_ttl_s, once.given_up if once else "", *fields]  # fmt: skip
+        most_ahead = self._admission.most_ahead(within_s)
+        keys = [Job.key_for(job_id), f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}",
+                DOORBELL, Queue.redis_queues_keys, WAITING_BYTES, ROUNDS.format(QUEUES[priority]),
+                once.key if once else IDEMPOTENCY_KEYS, *QUEUE_KEYS]  # fmt: skip
+        stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
+        call = [len(keys), *keys, self._queue_max, self._queue_mb * MB,
+                -1 if most_ahead is None else most_ahead, RECOUNT_S, RQ_KEY_PREFIX,
+                self._job_ttl_s + self._result_ttl_s, job_id, within_s, client, job.image.bytes,
+                stands_for, self._result_ttl_s, once.given_up if once else "",
+                *fields]  # fmt: skip
         try:
             answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
         except NoScriptError:  # Redis was restarted
             answer = await self._together.run("EVAL", self._enqueue.script, *call)
-        waiting, redis_us, malformed = answer[:3]
+        said, ahead, held, redis_us, malformed = answer[:5]
         if malformed:
             self._tally("key", malformed)
         clock.seen(sent_ns, redis_us * 1000, time.time_ns())
-        if waiting == -2:
-            first = read_value(answer[3])
+        if said == b"first":
+            first = read_value(answer[5])
             # Its own, where the answer to the first try was lost with the connection.
             return None if first and first.job_id == job_id else first
-        if waiting < 0:
-            raise errors.Unavailable(
-                f"the queue is full ({self._queue_max} images waiting); try again shortly"
-            )
+        full = self._no_room(said, held)
+        self._admission.told(client, priority, ahead=ahead, held=held, full=bool(full))
+        if full:
+            raise self._admission.full(full)
+        if said == b"late":
+            raise self._admission.late(ahead, within_s)
         return None
+
+    def _no_room(self, said: bytes, held: int) -> str:
+        """What enqueue.lua said, where that is that there is no room."""
+        match said:
+            case b"full":
+                return f"the queue is full ({self._queue_max} images waiting); try again later"
+            case b"bytes":
+                return f"the queue is full ({self._queue_mb} MB of images waiting); try again later"
+            case b"share":
+                return (
+                    f"this client has {held} images waiting, its share of a queue that is nearly "
+                    "full; try again later"
+                )
+            case _:
+                return ""
 
     async def withdraw(self, job_id: str, *, tell: bool = False) -> Withdrawn:
         """Take an image back; one that a worker has begun is finished, and its outcome dropped.
 
         `tell` who waits for it. Its state is `cancelled` from now on, unless it was too late.
         """
-        keys = [Job.key_for(job_id), image_key(job_id), *QUEUE_KEYS]
+        queues = [(f"{Queue.redis_queue_namespace_prefix}{name}", ROUNDS.format(name))
+                  for name in QUEUES.values()]  # fmt: skip
+        keys = [Job.key_for(job_id), image_key(job_id), WAITING_BYTES, *chain(*queues)]
         now_ns = time.time_ns() - ((self._clock and self._clock.ahead_ns) or 0)
         told = b'{"error":%b}' % CANCELLED.model_dump_json().encode() if tell else b""
         call = [len(keys), *keys, RQ_KEY_PREFIX, job_id, iso(now_ns), self._result_ttl_s,

@@ -27,10 +27,14 @@ _KEY = re.compile(rb"%b:worker:[A-Za-z0-9._-]{1,300}" % RQ_KEY_PREFIX.encode())
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 #: Of what a worker writes when it registers, the last: where it is, the registration is whole.
 LAST_FACT = "damoscope_iou_threshold"
+#: Seconds that an image takes a worker, once it has worked on some.
+PACE = "damoscope_pace_s"
+#: Longest that is believed.
+PACE_MAX_S = 3600.0
 _FIELDS = (
     "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
     "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
-    "damoscope_model_version",
+    "damoscope_model_version", PACE,
 )  # fmt: skip
 
 
@@ -47,6 +51,8 @@ class WorkerState:
     fallback: bool
     #: What tells two files of one name apart: digits of the file's SHA-256.
     model_version: str = ""
+    #: Seconds that an image takes it while others wait; None when it is not known.
+    pace_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,13 @@ class Census:
     workers: tuple[WorkerState, ...] = ()
     #: Workers that were tried lately and did not start.
     start_failures: tuple[StartFailure, ...] = ()
+
+    @property
+    def images_per_s(self) -> float | None:
+        """What all workers do together; None while none of them knows its pace. Those that do
+        not are taken for the mean of the others."""
+        paces = [1 / worker.pace_s for worker in self.workers if worker.pace_s is not None]
+        return sum(paces) / len(paces) * len(self.workers) if paces else None
 
 
 def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
@@ -141,7 +154,7 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
     """A registration as the worker wrote it; None when it is not one."""
     try:
         state, _, *texts = row or ()
-        provider, model, labels, score, iou, fallback, version = (
+        provider, model, labels, score, iou, fallback, version, pace = (
             (text or b"").decode() for text in texts
         )
         if len(labels) > LABELS_BYTES_MAX:
@@ -156,9 +169,17 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
             iou_threshold=_threshold(iou),
             fallback=fallback == "1",
             model_version=version,
+            pace_s=_pace_s(pace),
         )
     except ValueError:
         return None
+
+
+def _pace_s(text: str) -> float | None:
+    value = float(text) if text else None
+    if value is not None and not 0 < value <= PACE_MAX_S:  # nor is what is no number at all
+        raise ValueError("no time that an image takes")
+    return value
 
 
 def _threshold(text: str) -> float | None:

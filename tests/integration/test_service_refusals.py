@@ -116,7 +116,7 @@ def test_a_full_queue(client: httpx.Client, redis: RedisProcess, consumer: Consu
         answer = client.post(DETECT, content=pictures.jpeg(), headers=background)
         assert answer.status_code == 202
     answer = client.post(DETECT, content=pictures.jpeg(), headers=background)
-    assert_problem(answer, 503, "unavailable")
+    assert_problem(answer, 503, "overloaded")
     assert "full" in answer.json()["detail"]
     assert int(answer.headers["retry-after"]) > 0
     assert images(redis.client) == QUEUE_MAX

@@ -1,29 +1,120 @@
--- Store a job and put it at the end of its queue, unless the queues are full, or a job is there already
--- that was enqueued with the same Idempotency-Key.
--- KEYS: job hash, queue, doorbell, set of queues, what the Idempotency-Key stands for, then every queue
---       that counts as depth
--- ARGV: most jobs waiting, seconds the job hash lives, job id, seconds until its deadline, what the
---       Idempotency-Key is to stand for (a job id, a space, a fingerprint; empty: there is none), seconds
---       for which it does, the job in whose place this one may come, then the hash's fields and values
--- Returns {number of jobs now waiting, -1 when full, or -2 when there is a job already; this moment in
---   microseconds; malformed entries that were removed; with -2 what the Idempotency-Key stands for}.
+-- Store a job and give it its place in its queue, unless the queues are full, it would come too
+-- late, or a job is there already that was enqueued with the same Idempotency-Key.
+-- The clients that wait take turns: in each round of a queue, each of them has one image. A client's
+-- next image is of the round after its last one, and stands at the end of that round, so that whoever
+-- sends much makes nobody wait but itself.
+-- KEYS: job hash, queue, doorbell, set of queues, bytes of all images that wait, rounds of the clients
+--       of this queue, what the Idempotency-Key stands for, then every queue that counts as depth, highest priority first
+-- ARGV: most jobs waiting, most bytes waiting, most images ahead of this one (-1: any number), seconds
+--       for which the bytes waiting are not counted anew, key prefix, seconds the job hash lives, job
+--       id, seconds until its deadline, client, bytes of the image, what the Idempotency-Key is to stand for
+--       (a job id, a space, a fingerprint; empty: there is none), seconds for which it does, the job in
+--       whose place this one may come, then the hash's fields and values
+-- Returns {'queued', 'full', 'bytes', 'share', 'late', or 'first' when there is a job already; images ahead of this one, in work or waiting;
+--   how many of its client wait in this queue; this moment in microseconds; malformed entries that were
+--   removed; with 'first' what the Idempotency-Key stands for}.
+local queues, fields = 8, 14
+local jobs_max, bytes_max, ahead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local prefix, id, client, size = ARGV[5], ARGV[7], ARGV[9], tonumber(ARGV[10])
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
-if ARGV[5] ~= '' then
-  local first = ours('GET', KEYS[5])
+if ARGV[11] ~= '' then
+  local first = ours('GET', KEYS[7])
   local job = first and string.match(first, '^([%w_-]+) %x+$')
   if first and not job then malformed = malformed + 1 end
-  if job and job ~= ARGV[7] then return {-2, now, malformed, first} end
+  if job and job ~= ARGV[13] then return {'first', 0, 0, now, malformed, first} end
 end
-local depth = 0
-for i = 6, #KEYS do depth = depth + ours('LLEN', KEYS[i]) end
-if depth >= tonumber(ARGV[1]) then return {-1, now, malformed} end
+
+local function round_of(waiting)
+  return count(ours('HGET', prefix .. ':job:' .. waiting, 'damoscope_round'), 2 ^ 52)
+end
+
+-- How many wait in all, in queues that go first, and in this one; how many are in work.
+local depth, first, own, work = 0, 0, 0, 0
+for i = queues, #KEYS do
+  local waiting = ours('LLEN', KEYS[i])
+  if KEYS[i] == KEYS[2] then
+    own, first = waiting, depth
+  end
+  depth = depth + waiting
+  work = work + ours('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
+end
+
+-- The round that is now, and that of this image. Nothing is removed before the job is stored: a script
+-- that has written once is not refused by a Redis that is full.
+local current, last = 1, 0
+if own > 0 then
+  current = math.max(1, round_of(ours('LINDEX', KEYS[2], 0)))
+  last = tonumber(ours('ZSCORE', KEYS[6], client) or '') or 0
+end
+local held = last >= current and last - current + 1 or 0
+local round = current + held
+
+-- Its place is after the last image of its round: the rounds are in order.
+local place = own
+if own > 0 and round_of(ours('LINDEX', KEYS[2], -1)) > round then
+  local low, high = 0, own - 1  -- the first of a later round is among these
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if round_of(redis.call('LINDEX', KEYS[2], middle)) > round then
+      high = middle
+    else
+      low = middle + 1
+    end
+  end
+  place = low
+end
+local ahead = work + first + place
+
+-- Kept by who puts in and takes out, and counted anew every few seconds, so that what was removed by
+-- others (RQ's tools, a time to live) counts no longer.
+local bytes = tonumber(ours('GET', KEYS[5]) or '')
+if not bytes then
+  bytes = 0
+  for i = queues, #KEYS do
+    for _, waiting in ipairs(redis.call('LRANGE', KEYS[i], 0, 9999)) do
+      local known = ours('HGET', prefix .. ':job:' .. waiting, 'damoscope_bytes')
+      bytes = bytes + count(known, 2 ^ 40)
+    end
+  end
+  redis.call('SET', KEYS[5], string.format('%.0f', bytes), 'EX', ARGV[4])
+end
+
+local function refused()
+  if depth >= jobs_max then return 'full' end
+  if depth > 0 and bytes + size > bytes_max then return 'bytes' end
+  -- The last tenth is for who has less than an equal part.
+  local filled = math.max((depth + 1) / jobs_max, (bytes + size) / bytes_max)
+  local others = own == 0 and 0
+    or ours('ZCOUNT', KEYS[6], string.format('%.0f', current), '+inf') - (held > 0 and 1 or 0)
+  if filled > 0.9 and others > 0 and held >= own / (others + 1) then return 'share' end
+  if ahead_max >= 0 and ahead > ahead_max then return 'late' end
+end
+local reason = refused()
+if reason then return {reason, ahead, held, now, malformed} end
+
 ours('HSET', KEYS[1], 'damoscope_enqueued', string.format('%.0f', now),
-  'damoscope_deadline', string.format('%.0f', now + ARGV[4] * 1e6), unpack(ARGV, 8))
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-if ARGV[5] ~= '' then redis.call('SET', KEYS[5], ARGV[5], 'EX', ARGV[6]) end
+  'damoscope_deadline', string.format('%.0f', now + ARGV[8] * 1e6),
+  'damoscope_round', string.format('%.0f', round), 'damoscope_bytes', ARGV[10],
+  'damoscope_client', client,
+  unpack(ARGV, fields))
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+if ARGV[11] ~= '' then redis.call('SET', KEYS[7], ARGV[11], 'EX', ARGV[12]) end
 ours('SADD', KEYS[4], KEYS[2])
-redis.call('RPUSH', KEYS[2], ARGV[3])
+if place == own then
+  redis.call('RPUSH', KEYS[2], id)
+else
+  redis.call('LINSERT', KEYS[2], 'BEFORE', redis.call('LINDEX', KEYS[2], place), id)
+end
+-- Clients whose last image has had its turn begin with the others; in an empty queue, all do.
+if own == 0 then
+  redis.call('DEL', KEYS[6])
+else
+  ours('ZREMRANGEBYSCORE', KEYS[6], '-inf', '(' .. string.format('%.0f', current))
+end
+ours('ZADD', KEYS[6], string.format('%.0f', round), client)
+redis.call('EXPIRE', KEYS[6], ARGV[6])
+redis.call('INCRBY', KEYS[5], ARGV[10])
 ours('RPUSH', KEYS[3], '')
-redis.call('LTRIM', KEYS[3], -tonumber(ARGV[1]), -1)
-return {depth + 1, now, malformed}
+redis.call('LTRIM', KEYS[3], -jobs_max, -1)
+return {'queued', ahead, held, now, malformed}

@@ -22,6 +22,12 @@ local function count(text, most)
   return math.floor(number)
 end
 
+-- So many bytes of images wait no longer. Where the key holds no number, or is not there, they are
+-- counted anew by who comes next; nobody waits for that.
+local function fewer_wait(key, bytes)
+  if redis.pcall('EXISTS', key) == 1 then redis.pcall('DECRBY', key, string.format('%.0f', bytes)) end
+end
+
 -- RQ's own rule for the ids of jobs.
 local function is_id(text)
   return #text <= 64 and string.find(text, '^[%w_-]+$') ~= nil

@@ -1,18 +1,21 @@
 -- Move up to a batch of jobs from the queues to the started registry, in one atomic step:
 -- a job is always either waiting or registered to a worker, whenever that worker dies.
--- KEYS: doorbell, worker hash, set of the workers of these queues, then the queues, highest priority
---       first
+-- KEYS: doorbell, worker hash, set of the workers of these queues, bytes of all images that wait, then
+--       the queues, highest priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
---       most bytes of a job's fields together, then one execution id for each job that may be taken
+--       most bytes of a job's fields together, seconds that an image takes this worker (empty: not
+--       known), then one execution id for each job that may be taken
 -- Returns this moment in microseconds, and a list of {job id, execution id, queue key, data, meta,
 --   how often it was taken before, reply channel, RQ's enqueued_at, damoscope_enqueued,
 --   damoscope_deadline, damoscope_clock, 1 when nothing else waits or is being worked on}, and how
 --   many malformed entries were removed.
 local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids, queues = 7, 4
+local ids, queues = 8, 5
 local bytes_max, dropped, dropped_max = tonumber(ARGV[7]), 0, 256
+-- Of the images that are taken.
+local image_bytes = 0
 local fields = {'data', 'meta', 'damoscope_taken', 'damoscope_reply', 'enqueued_at',
-  'damoscope_enqueued', 'damoscope_deadline', 'damoscope_clock'}
+  'damoscope_enqueued', 'damoscope_deadline', 'damoscope_clock', 'damoscope_bytes'}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
@@ -72,6 +75,7 @@ local function take(queue)
   ours('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
   -- Last: where Redis refuses any of the above, the job still waits.
   redis.call('LPOP', queue)
+  image_bytes = image_bytes + count(job[9], 2 ^ 40)
   taken[#taken + 1] = {id, execution, queue, job[1], job[2] or '', before, job[4] or '',
     job[5] or '', job[6] or '', job[7] or '', job[8] or '', 0}
   if before > 0 then most = #taken end
@@ -86,7 +90,11 @@ end
 if #taken > 0 then
   redis.call('EXPIRE', prefix .. ':worker:' .. worker .. ':executions', lease + 60)
   -- A worker that was given up for dead registers anew; half a hash would look like one that did.
-  if redis.call('EXISTS', KEYS[2]) == 1 then ours('HSET', KEYS[2], 'state', 'busy') end
+  if redis.call('EXISTS', KEYS[2]) == 1 then
+    ours('HSET', KEYS[2], 'state', 'busy')
+    if ARGV[8] ~= '' then ours('HSET', KEYS[2], 'damoscope_pace_s', ARGV[8]) end
+  end
+  fewer_wait(KEYS[4], image_bytes)
 end
 -- Doorbell rings left over by jobs that are gone would only wake workers for nothing.
 local left = 0

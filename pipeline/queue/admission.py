@@ -1,0 +1,146 @@
+"""Which images are let into the queue: those that can be answered within their time.
+
+What stands ahead of an image is known exactly where it is enqueued (enqueue.lua), and the workers
+say how long an image takes them. To be told so by Redis costs an upload, though. So each frontend
+keeps in mind what it was told last, lets that many images through as the workers have done since,
+and refuses others before their first byte is read.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline import errors
+from pipeline.job import Priority
+
+#: The part of an image's time that is reckoned with: workers are not always as fast as they were.
+MARGIN = 0.8
+#: Clients that are kept in mind.
+CLIENTS_MAX = 4096
+#: Seconds for which the refusals are counted that come back.
+REFUSALS_S = 1.0
+#: Bounds of `Retry-After`, in seconds.
+RETRY_MIN_S, RETRY_MAX_S = 1, 60
+#: Seconds for which a full queue is taken to be full without asking.
+FULL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """What the workers can do, by their own word."""
+
+    images_per_s: float
+    workers: int
+
+    def most_ahead(self, left_s: float) -> int:
+        """How many images may be ahead of one that has to be answered within `left_s`. None may
+        always: else nobody would learn that workers have become faster."""
+        own_s = self.workers / self.images_per_s
+        return max(0, math.floor((MARGIN * left_s - own_s) * self.images_per_s))
+
+    def answer_s(self, ahead: float) -> float:
+        """Seconds until an image is answered that has so many ahead of it."""
+        return (ahead + self.workers) / self.images_per_s
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is ahead of the next image of a client, as it was at a moment."""
+
+    ahead: float = 0.0
+    at_s: float = field(default_factory=time.monotonic)
+    #: The queue is full for it until then.
+    full_until_s: float = 0.0
+
+
+#: A client's own, or that of whoever has nothing in the queue yet.
+_Key = tuple[str | None, Priority]
+
+
+class Admission:
+    """What one frontend knows of the queue between two looks at it."""
+
+    def __init__(self, throughput: Callable[[], Throughput | None]) -> None:
+        """`throughput` is None while no worker has said how long an image takes it."""
+        self._throughput = throughput
+        self._known: OrderedDict[_Key, _Known] = OrderedDict()
+        self._refused_at_s: deque[float] = deque(maxlen=100_000)
+
+    def most_ahead(self, left_s: float) -> int | None:
+        """How many images may be ahead of one with so much time; None where nobody can say."""
+        throughput = self._throughput()
+        return None if throughput is None else throughput.most_ahead(left_s)
+
+    def early(self, client: str, priority: Priority, left_s: float) -> errors.Overloaded | None:
+        """Why an image need not be uploaded; None where it may fit, which then is reckoned with."""
+        now_s = time.monotonic()
+        known = [
+            found
+            for key in ((client, priority), (None, priority))
+            if (found := self._known.get(key)) is not None
+        ]
+        if any(now_s < each.full_until_s for each in known):
+            return self._full()
+        throughput = self._throughput()
+        if throughput is None or not known:
+            return None
+        for each in known:
+            each.ahead = max(0.0, each.ahead - (now_s - each.at_s) * throughput.images_per_s)
+            each.at_s = now_s
+        ahead = max(each.ahead for each in known)
+        if ahead > throughput.most_ahead(left_s) or left_s <= 0:
+            return self.late(ahead, left_s)
+        for each in known:
+            each.ahead += 1
+        return None
+
+    def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool) -> None:
+        """What the queue said of an image: how many are ahead of it, how many of its client wait,
+        and whether there was no room for it."""
+        now_s = time.monotonic()
+        keys: list[_Key] = [(client, priority)]
+        if held == 0:  # whoever else comes first has as many ahead
+            keys.append((None, priority))
+        for key in keys:
+            known = self._known.setdefault(key, _Known())
+            self._known.move_to_end(key)
+            known.ahead, known.at_s = ahead + 1.0, now_s
+            known.full_until_s = now_s + FULL_S if full else 0.0
+        while len(self._known) > CLIENTS_MAX:
+            self._known.popitem(last=False)
+
+    def late(self, ahead: float, left_s: float) -> errors.Overloaded:
+        """The refusal of an image that cannot be answered in time."""
+        throughput = self._throughput()
+        if throughput is None:  # its workers have gone meanwhile
+            return self._full()
+        error = errors.Overloaded(
+            f"{math.ceil(ahead)} images are ahead, and the workers do "
+            f"{throughput.images_per_s:.3g} a second: an answer would take about "
+            f"{throughput.answer_s(ahead):.2g} s, and {max(0.0, left_s):.3g} s are left; "
+            "try again later, or with a longer timeout"
+        )
+        too_many = ahead - throughput.most_ahead(left_s)
+        return self._later(error, max(0.0, too_many) / throughput.images_per_s)
+
+    def full(self, message: str) -> errors.Overloaded:
+        """The refusal of an image for which there is no room."""
+        return self._later(errors.Overloaded(message), 0.0)
+
+    def _full(self) -> errors.Overloaded:
+        return self.full("the queue is full; try again later")
+
+    def _later(self, error: errors.Overloaded, wait_s: float) -> errors.Overloaded:
+        """Say when to try again: once there is room, and those had a turn who were refused too."""
+        now_s, refused = time.monotonic(), self._refused_at_s
+        while refused and refused[0] < now_s - REFUSALS_S:
+            refused.popleft()
+        throughput = self._throughput()
+        others_s = len(refused) / throughput.images_per_s if throughput else 0.0
+        refused.append(now_s)
+        error.retry_after_s = min(RETRY_MAX_S, max(RETRY_MIN_S, math.ceil(wait_s + others_s)))
+        return error

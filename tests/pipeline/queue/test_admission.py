@@ -1,0 +1,371 @@
+"""pipeline.queue.admission and enqueue.lua: what is let into the queue, and in which order.
+
+Against a real Redis; clients are names, workers are consumers that a test has take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ResponseError
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from pipeline import errors
+from pipeline.job import DetectJob, DetectOptions, ImageInfo, Priority
+from pipeline.queue.admission import RETRY_MAX_S, Admission, Throughput
+from pipeline.queue.consumer import Consumer
+from pipeline.queue.keys import QUEUES, ROUNDS, WAITING_BYTES
+from pipeline.queue.producer import MB, Producer
+from pipeline.queue.workers import look
+from tests.servers import RedisProcess
+
+
+class Door:
+    """What enqueues, with its settings."""
+
+    def __init__(self, server: RedisProcess) -> None:
+        self.url, self.redis = server.url, server.client
+        self.settings: dict[str, Any] = {"queue_max": 100, "queue_mb": 512}
+        self.throughput: Throughput | None = None
+
+    def put(self, *ids: str, client: str = "", priority: Priority = "normal",
+            size: int = 1000, ttl_s: float | None = None) -> None:  # fmt: skip
+        """Enqueue these jobs of a client. Raises what the first that is refused is told."""
+
+        async def put() -> None:
+            redis = AsyncRedis.from_url(self.url)
+            producer = Producer(
+                redis, job_ttl_s=600, result_ttl_s=3600, attempts_max=3,
+                admission=Admission(lambda: self.throughput), **self.settings,
+            )  # fmt: skip
+            info = ImageInfo(width=1, height=1, format="JPEG", bytes=size)
+            job = DetectJob(options=DetectOptions(), image=info, upload_ms=1.0)
+            try:
+                for job_id in ids:
+                    await producer.enqueue(
+                        job_id, job, priority=priority, meta={}, reply_to="", ttl_s=ttl_s,
+                        client=client,
+                    )  # fmt: skip
+            finally:
+                await redis.aclose()
+
+        asyncio.run(put())
+
+    def withdraw(self, job_id: str) -> None:
+        async def withdraw() -> None:
+            async with AsyncRedis.from_url(self.url) as redis:
+                producer = Producer(
+                    redis, job_ttl_s=600, result_ttl_s=3600, attempts_max=3, **self.settings
+                )
+                await producer.withdraw(job_id)
+
+        asyncio.run(withdraw())
+
+    def flood(self, client: str, count: int) -> list[str]:
+        ids = [f"{client}{number}" for number in range(count)]
+        self.put(*ids, client=client)
+        return ids
+
+    def waiting(self, priority: Priority = "normal") -> list[str]:
+        queue = Queue(QUEUES[priority], connection=self.redis, serializer=JSONSerializer)
+        return list(queue.job_ids)
+
+    def take(self, most: int = 1) -> list[str]:
+        consumer = Consumer(self.redis, "w", result_ttl_s=60)
+        return [job.job_id for job in consumer.take(most)]
+
+    def bytes(self) -> int | None:
+        found = self.redis.get(WAITING_BYTES)
+        return None if found is None else int(found)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    with RedisProcess(tmp_path) as server:
+        yield Door(server)
+
+
+# -- turns -------------------------------------------------------------------------------
+
+
+def test_clients_take_turns(door: Door) -> None:
+    """Whoever has sent fifty images keeps nobody waiting: others stand behind its first one."""
+    door.flood("a", 50)
+    door.put("b0", "b1", client="b")
+    door.put("c0", client="c")
+    assert door.waiting()[:6] == ["a0", "b0", "c0", "a1", "b1", "a2"]
+    assert door.take(4) == ["a0", "b0", "c0", "a1"]
+    door.put("c1", client="c")  # has had its turn in the first round, and is in time for the second
+    door.put("d0", client="d")
+    assert door.waiting()[:5] == ["b1", "c1", "d0", "a2", "a3"]
+
+
+def test_one_client_alone_is_served_in_order(door: Door) -> None:
+    """Images of one client come in the order in which they were sent, however many wait."""
+    sent = door.flood("a", 20)
+    got = door.take(10)
+    door.put("last", client="a")
+    while more := door.take(10):
+        got += more
+    assert got == [*sent, "last"]
+
+
+def test_a_client_that_was_done_begins_with_the_others(door: Door) -> None:
+    """What a client has sent before is not held against it once it is answered."""
+    door.flood("a", 30)
+    assert len(door.take(30)) == 30
+    door.flood("b", 10)
+    door.put("a-again", client="a")
+    assert door.waiting().index("a-again") == 1
+
+
+def test_priorities_stand_above_turns(door: Door) -> None:
+    """Turns are taken among images of one priority."""
+    door.flood("a", 3)
+    door.put("h0", "h1", client="a", priority="high")
+    door.put("b0", client="b")
+    assert door.take(6) == ["h0", "h1", "a0", "b0", "a1", "a2"]
+
+
+def test_turns_go_on_after_an_image_came_back(door: Door) -> None:
+    """An image that a dead worker held goes to the front; the others keep their places."""
+    door.flood("a", 4)
+    door.put("b0", client="b")
+    held = Consumer(door.redis, "w", result_ttl_s=60).take(1)
+    door.redis.zadd("rq:wip:detections", {f"a0:{held[0].execution_id}": 1.0}, xx=True)
+    assert Consumer(door.redis, "v", result_ttl_s=60).recover() == (1, 0)
+    door.put("c0", client="c")
+    assert door.waiting()[0] == "a0"
+    assert door.waiting().index("c0") < door.waiting().index("a1")
+
+
+@pytest.mark.parametrize("kind", ["no job", "no number", "another type"])
+def test_what_is_none_of_ours_stops_no_image(door: Door, kind: str) -> None:
+    """Entries, rounds and counts that somebody else wrote cost no client its place in the queue."""
+    door.flood("a", 3)
+    if kind == "no job":
+        door.redis.lpush("rq:queue:detections", "\x00\xff not an id")
+    elif kind == "no number":
+        door.redis.hset("rq:job:a0", "damoscope_round", "many")
+        door.redis.set(WAITING_BYTES, "many")
+    else:
+        for key in (WAITING_BYTES, ROUNDS.format("detections")):
+            door.redis.delete(key)
+            door.redis.lpush(key, "x")
+    door.put("b0", client="b")
+    assert sorted(door.take(8)) == ["a0", "a1", "a2", "b0"]
+
+
+# -- bytes --------------------------------------------------------------------------------
+
+
+def test_the_queue_is_bounded_by_bytes(door: Door) -> None:
+    """Images that would take more memory than the queue may have are refused, until some went."""
+    door.settings["queue_mb"] = 1
+    door.put("a", "b", size=400_000)
+    with pytest.raises(errors.Overloaded, match="1 MB of images"):
+        door.put("c", size=400_000)
+    door.put("d", size=100_000)
+    assert door.bytes() == 900_000
+    assert door.take(1) == ["a"]
+    assert door.bytes() == 500_000
+    door.put("c", size=400_000)
+
+
+def test_an_image_larger_than_the_queue_is_taken_when_it_is_empty(door: Door) -> None:
+    """A bound below the largest upload makes images wait; none is refused for ever."""
+    door.settings["queue_mb"] = 1
+    door.put("a", size=3 * MB)
+    with pytest.raises(errors.Overloaded):
+        door.put("b", size=1)
+
+
+def test_bytes_are_counted_anew(door: Door) -> None:
+    """What others removed from the queue, or put in, is counted right a little later."""
+    door.put("a", "b", "c", size=1000)
+    assert 0 < door.redis.ttl(WAITING_BYTES) <= 5  # type: ignore[operator]
+    Queue("detections", connection=door.redis, serializer=JSONSerializer).remove("a")
+    door.redis.delete("rq:job:b")
+    assert door.bytes() == 3000
+    door.redis.delete(WAITING_BYTES)  # as it expires
+    door.put("d", size=10)
+    assert door.bytes() == 1010
+
+
+# -- shares --------------------------------------------------------------------------------
+
+
+def test_a_nearly_full_queue_is_for_who_has_less(door: Door) -> None:
+    """Of the last tenth of the queue, a client with more than an equal part gets nothing while
+    others wait; alone it may have all."""
+    door.settings["queue_max"] = 20
+    door.flood("a", 17)
+    door.put("b0", client="b")
+    with pytest.raises(errors.Overloaded, match="17 images waiting, its share"):
+        door.put("a-more", client="a")
+    door.put("b1", "c0", client="b")
+    with pytest.raises(errors.Overloaded, match="full"):
+        door.put("d0", client="d")
+    door.redis.flushall()
+    assert len(door.flood("a", 20)) == 20
+
+
+# -- time ---------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_answered_in_time_is_refused(door: Door) -> None:
+    """At 10 images a second, 2 s have room for 14 images ahead (of 80 % of the time, less that of
+    the image itself); the answer says so, and when to come again."""
+    door.throughput = Throughput(images_per_s=10.0, workers=2)
+    door.flood("a", 15)
+    with pytest.raises(errors.Overloaded, match=r"15 images are ahead.* 10 a second") as caught:
+        door.put("late", client="a", ttl_s=2.0)
+    assert 1 <= caught.value.retry_after_s <= RETRY_MAX_S
+    assert "late" not in door.waiting()
+    door.put("patient", client="a", ttl_s=3.0)
+    door.put("other", client="b", ttl_s=2.0)  # has one image ahead: clients take turns
+    door.take(3)  # in work, they are ahead still
+    with pytest.raises(errors.Overloaded, match="17 images are ahead"):
+        door.put("late", client="a", ttl_s=2.0)
+
+
+def test_a_slow_worker_is_given_one_image(door: Door) -> None:
+    """With nothing ahead, an image is taken however slow the workers say they are: or else nobody
+    would see that they are no longer."""
+    door.throughput = Throughput(images_per_s=0.01, workers=1)
+    door.put("a", ttl_s=1.0)
+    with pytest.raises(errors.Overloaded):
+        door.put("b", ttl_s=1.0)
+
+
+def test_without_a_pace_only_the_size_counts(door: Door) -> None:
+    """As long as no worker has said how long an image takes it, nothing is refused for its time."""
+    door.flood("a", 100)
+    assert len(door.waiting()) == 100
+
+
+# -- what a frontend keeps in mind ---------------------------------------------------------
+
+
+def test_refused_before_the_upload() -> None:
+    """Once the queue has said how many are ahead, as many are let through as the workers do, and
+    the others are refused without asking again."""
+    admission = Admission(lambda: Throughput(images_per_s=100.0, workers=1))
+    assert admission.early("a", "normal", 1.0) is None  # nothing is known
+    admission.told("a", "normal", ahead=1000, held=1000, full=False)
+    refused = admission.early("a", "normal", 1.0)
+    assert refused is not None
+    assert refused.retry_after_s >= 9  # 1000 ahead, and 79 may be
+    assert admission.early("a", "high", 1.0) is None
+    assert admission.early("b", "normal", 1.0) is None  # whose turn comes before
+    admission.told("c", "normal", ahead=1000, held=0, full=False)
+    assert admission.early("b", "normal", 1.0) is not None  # as a newcomer's does not
+
+
+def test_what_was_let_through_is_reckoned_with() -> None:
+    """Of a burst at a nearly full queue, only so many are uploaded as there is room for."""
+    admission = Admission(lambda: Throughput(images_per_s=0.001, workers=0))
+    admission.told("a", "normal", ahead=6, held=6, full=False)
+    passed = [admission.early("a", "normal", 12_500.0) is None for _ in range(20)]
+    assert passed == [True] * 4 + [False] * 16
+
+
+def test_a_full_queue_is_not_asked_for_a_moment() -> None:
+    """A queue that said it is full refuses early what comes right after; soon it is asked again."""
+    admission = Admission(lambda: None)
+    admission.told("a", "normal", ahead=5, held=5, full=True)
+    assert admission.early("a", "normal", 30.0) is not None
+    deadline = time.monotonic() + 60
+    while admission.early("a", "normal", 30.0) is not None:
+        assert time.monotonic() < deadline
+
+
+def test_retry_after_spreads_those_who_come_back() -> None:
+    """The more were refused within the last second, the later each is asked to come again."""
+    admission = Admission(lambda: Throughput(images_per_s=10.0, workers=1))
+    admission.told("a", "normal", ahead=50, held=50, full=False)
+    told = [admission.early("a", "normal", 2.0) for _ in range(400)]
+    seconds = [error.retry_after_s for error in told if error is not None]
+    assert len(seconds) == 400
+    assert seconds[0] < seconds[100] < seconds[399] <= RETRY_MAX_S
+
+
+def test_many_clients_are_not_kept_for_ever() -> None:
+    """Whoever sends under many names fills no memory."""
+    admission = Admission(lambda: None)
+    for number in range(10_000):
+        admission.told(f"c{number}", "normal", ahead=1, held=1, full=False)
+    assert len(admission._known) <= 4096
+
+
+# -- what workers say -----------------------------------------------------------------------
+
+
+def census(redis: Redis, url: str) -> Any:
+    async def ask() -> Any:
+        async with AsyncRedis.from_url(url) as opened:
+            return await look(opened)
+
+    return asyncio.run(ask())
+
+
+def test_workers_say_their_pace(door: Door) -> None:
+    """With each batch that it takes, a worker says how long an image takes it; those that have
+    not said yet count as the mean of the others."""
+    for name in ("v", "w"):
+        door.redis.sadd("rq:workers:detections", f"rq:worker:{name}")
+        door.redis.hset(f"rq:worker:{name}", "state", "idle")
+    assert census(door.redis, door.url).images_per_s is None
+    consumer = Consumer(door.redis, "w", result_ttl_s=60)
+    consumer.pace_s = 0.25
+    door.put("a")
+    assert consumer.take(1)
+    assert census(door.redis, door.url).images_per_s == pytest.approx(8.0)
+
+
+@pytest.mark.parametrize("pace", ["0", "-1", "nan", "1e9", "soon"])
+def test_a_pace_that_is_none(door: Door, pace: str) -> None:
+    """A registration whose pace cannot be is none of a worker's."""
+    door.redis.sadd("rq:workers:detections", "rq:worker:w")
+    door.redis.hset("rq:worker:w", mapping={"state": "idle", "damoscope_pace_s": pace})
+    assert census(door.redis, door.url).workers == ()
+
+
+# -- what leaves the queue ------------------------------------------------------------------
+
+
+def test_what_is_withdrawn_waits_no_longer(door: Door) -> None:
+    """An image that is taken back gives its bytes and its client's turn back; a second time, or
+    where somebody else has written, nothing."""
+    door.flood("a", 3)
+    door.put("b0", client="b")
+    for _ in range(2):
+        door.withdraw("a2")
+        assert door.bytes() == 3000
+    door.put("a3", client="a")
+    assert door.redis.zscore(ROUNDS.format("detections"), "a") == 3
+    door.redis.set(WAITING_BYTES, "many")
+    door.redis.hset("rq:job:a3", "damoscope_bytes", "none")
+    door.withdraw("a3")
+    assert door.waiting() == ["a0", "b0", "a1"]
+
+
+def test_a_job_stays_until_it_is_taken_wholly(door: Door) -> None:
+    """Where Redis refuses a part of the taking, the job waits as before."""
+    door.put("a")
+    door.redis.execute_command("ACL", "SETUSER", "default", "-zadd")
+    try:
+        with pytest.raises(ResponseError, match="can't run"):
+            door.take()
+    finally:
+        door.redis.execute_command("ACL", "SETUSER", "default", "+zadd")
+    assert door.waiting() == ["a"]
+    assert door.take() == ["a"]
