@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from frontend.api import alerts, detect, otlp, problems, reference, report, stats, traces
 from frontend.api.parameters import single_values
 from frontend.api.problems import UnforeseenErrors
+from frontend.arrival import SinceArrival
 from frontend.clients import Clients
 from frontend.detection import DetectionService
 from frontend.early import EarlyRefusals
@@ -138,7 +139,6 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(TraceIdHeader),
             Middleware(HeadAsGet),
             Middleware(UnforeseenErrors),
-            Middleware(EarlyRefusals, admission, detection),
             Middleware(Bodies, memory, _bodies(settings)),
         ],
         # Inside of those comes Starlette's layer for what is raised on purpose.
@@ -152,7 +152,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     # And around it all, the SERVER span of a detection.
     FastAPIInstrumentor.instrument_app(
         app,
-        tracer_provider=telemetry.tracer_provider,
+        tracer_provider=SinceArrival(telemetry.tracer_provider),
         meter_provider=NoOpMeterProvider(),
         excluded_urls=UNTRACED,
         exclude_spans=["receive", "send"],
@@ -162,6 +162,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.settings = settings
     app.state.bounds = within
     app.state.memory = memory
+    app.state.admission = admission
     app.state.detection = detection
     app.state.status = status
     app.state.stores = stores
@@ -188,6 +189,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(Sessions, settings),
             Middleware(Identity, authenticator),
             Middleware(Access, telemetry.instruments),
+            Middleware(EarlyRefusals, admission, telemetry.tracer, lambda: app.state.detection),
         ],
     )
 

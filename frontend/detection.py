@@ -109,6 +109,10 @@ class DetectionService:
         with contextlib.suppress(errors.DamoscopeError):
             await self._outcomes.of(request, refused())
 
+    def gone(self, request: ImageRequest) -> None:
+        """Count a request whose client hung up before anything was begun for it."""
+        self._outcomes.gone(request)
+
     async def state(self, job_id: str, who: Principal) -> JobState:
         """What has become of a job, for its owner. Raises NotFound or Unavailable."""
         try:

@@ -3,93 +3,49 @@ byte of it is read."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from opentelemetry.trace import get_current_span
+from opentelemetry.instrumentation.asgi import asgi_getter
+from opentelemetry.propagate import extract
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, Tracer, use_span
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.api import detect, idempotency, preferences, problems
+from frontend.arrival import Arrival, begun
 from frontend.detection import DetectionService
 from frontend.edge.layer import route_path
 from frontend.identity.principal import principal
-from frontend.image_request import TIMEOUT_S, Arrival, ImageRequest
+from frontend.image_request import TIMEOUT_S, ImageRequest
+from frontend.layers import name_server
+from frontend.server.protocol import scope_connection
+from frontend.turns import Turns
+from pipeline.errors import Overloaded
 from pipeline.job import DetectOptions, Priority
 from pipeline.queue.admission import Admission
 from pipeline.queue.keys import QUEUES
 
 #: The field of a request that may be one that was sent before.
 IDEMPOTENCY_KEY = idempotency.FIELD.encode()
-#: Rounds of the event loop from one turn to the next.
-ROUNDS_A_TURN = 4
-
-
-@dataclass(slots=True)
-class _Line:
-    """The requests of one client."""
-
-    turns: deque[asyncio.Future[None]] = field(default_factory=deque)
-    newest: bool = False
-
-    def next(self) -> asyncio.Future[None]:
-        """Alternately the newest and the oldest."""
-        self.newest = not self.newest
-        return self.turns.pop() if self.newest else self.turns.popleft()
-
-
-class Turns:
-    """Lets one request begin every few rounds of the event loop; clients take turns.
-
-    What is in hand needs a dozen rounds from its first byte to its answer. Where hundreds are
-    refused in each of them, it needs seconds, and is never done in time. The rounds between are
-    for connections: one is accepted in each.
-
-    Of one client, the newest request and the oldest have their turns alternately: if all waited in
-    line while more come than can be refused, each would have its turn when its time is over.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: OrderedDict[str, _Line] = OrderedDict()
-        self._given = False
-
-    async def mine(self, client: str) -> None:
-        """Return when it is this client's turn."""
-        loop = asyncio.get_running_loop()
-        if not self._given:
-            self._given = True
-            loop.call_soon(self._next, ROUNDS_A_TURN)
-            return
-        turn = loop.create_future()
-        self._waiting.setdefault(client, _Line()).turns.append(turn)
-        await turn
-
-    def _next(self, rounds: int) -> None:
-        if rounds > 1:
-            asyncio.get_running_loop().call_soon(self._next, rounds - 1)
-            return
-        while self._waiting:
-            client, line = self._waiting.popitem(last=False)
-            turn = line.next()
-            if line.turns:
-                self._waiting[client] = line
-            if not turn.done():  # its request was not cancelled meanwhile
-                turn.set_result(None)
-                asyncio.get_running_loop().call_soon(self._next, ROUNDS_A_TURN)
-                return
-        self._given = False
 
 
 class EarlyRefusals:
-    """Inside of the tracing and of the layer that says who the client is, outside of that which
-    makes room for bodies. What it lets through is asked again where it is enqueued."""
+    """Inside of the layers that say who the client is and may, outside of the tracing. What it lets
+    through is asked again where it is enqueued."""
 
-    def __init__(self, app: ASGIApp, admission: Admission, detection: DetectionService) -> None:
-        self.app, self._admission, self._detection = app, admission, detection
+    def __init__(
+        self,
+        app: ASGIApp,
+        admission: Admission,
+        tracer: Tracer,
+        detection: Callable[[], DetectionService],
+    ) -> None:
+        self.app, self._admission, self._tracer = app, admission, tracer
+        self._detection = detection
         self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,27 +56,36 @@ class EarlyRefusals:
         ):
             await self.app(scope, receive, send)
             return
-        arrived, who = Arrival.now(scope), principal(scope)
-        await self._turns.mine(who.name)
+        arrival, client = Arrival.now(), principal(scope).name
+        arrival.note(scope)
+        await self._turns.mine(client)
+        connection = scope_connection(scope)
+        if connection is not None and connection.gone:
+            # Nothing was begun, so there is nothing to trace.
+            self._detection().gone(_asked(scope, arrival, INVALID_SPAN))
+            connection.drop()
+            return
         terms = _terms(scope)
         error = terms and self._admission.early(
-            who.name, terms.priority, terms.timeout_s - (time.monotonic() - arrived.monotonic_s)
+            client, terms.priority, terms.timeout_s - (time.monotonic() - arrival.monotonic_s)
         )
         if error is None:
-            await self.app(scope, receive, send)
-            return
-        refused = ImageRequest(
-            span=get_current_span(),
-            route="api",
-            received_ns=arrived.unix_ns,
-            read=_nothing,
-            options=DetectOptions(),
-            client=who.name,
-            who=who,
-        )
-        await self._detection.refuse(refused, error)
-        response = await problems.on_error(Request(scope), error)
-        await response(scope, receive, send)
+            with begun(arrival):
+                await self.app(scope, receive, send)
+        else:
+            await self._refuse(scope, receive, send, arrival, error)
+
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, arrival: Arrival, error: Overloaded
+    ) -> None:
+        span = _server_span(self._tracer, scope, arrival)
+        with use_span(span, end_on_exit=True):
+            await self._detection().refuse(_asked(scope, arrival, span), error)
+            response = await problems.on_error(Request(scope), error)
+            status = response.status_code
+            span.set_attributes({"http.response.status_code": status, "error.type": str(status)})
+            span.set_status(StatusCode.ERROR)
+            await response(scope, receive, send)
 
 
 class Terms(NamedTuple):
@@ -150,5 +115,47 @@ def _terms(scope: Scope) -> Terms | None:
     return Terms(priority, min(timeout_s, preferred.wait_s or timeout_s))
 
 
+def _asked(scope: Scope, arrival: Arrival, span: Span) -> ImageRequest:
+    """A request whose image is not read."""
+    who = principal(scope)
+    return ImageRequest(
+        span=span,
+        route="api",
+        received_ns=arrival.unix_ns,
+        began_s=arrival.monotonic_s,
+        read=_nothing,
+        options=DetectOptions(),
+        client=who.name,
+        who=who,
+    )
+
+
 async def _nothing() -> bytes:
     return b""
+
+
+def _server_span(tracer: Tracer, scope: Scope, arrival: Arrival) -> Span:
+    """The SERVER span of a request that never comes to the instrumentation, with what that would
+    say by the stable conventions. It costs as much itself as all the rest of a refusal."""
+    headers = Headers(scope=scope)
+    path, client = scope["path"], scope.get("client") or ("", 0)
+    said = {
+        "http.request.method": scope["method"],
+        "http.route": path,
+        "url.path": path,
+        "url.query": scope["query_string"].decode("latin-1"),
+        "url.scheme": scope["scheme"],
+        "network.protocol.version": scope["http_version"],
+        "client.address": client[0],
+        "client.port": client[1],
+        "user_agent.original": headers.get("user-agent", ""),
+    }
+    span = tracer.start_span(
+        f"{scope['method']} {path}",
+        extract(dict(scope), getter=asgi_getter),
+        SpanKind.SERVER,
+        {name: value for name, value in said.items() if value},
+        start_time=arrival.unix_ns,
+    )
+    name_server(span, dict(scope))
+    return span

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span
 
@@ -17,29 +16,6 @@ from telemetry.context import trace_id
 
 #: Seconds within which a result is wanted where a client does not say.
 TIMEOUT_S = 30.0
-
-
-class Arrival(NamedTuple):
-    """When the first byte of a request was there."""
-
-    unix_ns: int
-    monotonic_s: float
-
-    @classmethod
-    def now(cls, scope: MutableMapping[str, Any]) -> Arrival:
-        """Note this moment as that of the request of this scope."""
-        arrival = cls(time.time_ns(), time.monotonic())
-        scope.setdefault("state", {})[_ARRIVAL] = arrival
-        return arrival
-
-    @classmethod
-    def of(cls, scope: MutableMapping[str, Any]) -> Arrival:
-        """What was noted; this moment where nothing was."""
-        found: Arrival | None = scope.get("state", {}).get(_ARRIVAL)
-        return found or cls.now(scope)
-
-
-_ARRIVAL = "damoscope.arrival"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 
 import uvicorn
@@ -32,6 +32,9 @@ from telemetry.setup import Telemetry
 GRACE_S = 1
 #: Seconds between the event loop's signs of life.
 BEAT_S = 0.5
+#: Connections that are accepted in one round of the event loop, from each socket: libuv accepts one
+#: for each descriptor of it. With one, hundreds of clients that connect anew wait for one another.
+ACCEPTS = 4
 #: Seconds for the answers to those who wait, and so for the ends of their spans.
 ANSWERS_S = 0.1
 #: Seconds for the last telemetry, and between two looks whether something has ended.
@@ -135,9 +138,14 @@ def _with_token(settings: Settings) -> Settings:
     return settings.model_copy(update={"otlp_token": SecretStr(new_token())})
 
 
-def run(settings: Settings, descriptors: Sequence[int] = ()) -> None:
-    """Serve until SIGTERM or SIGINT: on the port of the settings, or on sockets that are bound to
-    it, where whoever started us has opened them. Raises ConfigurationError when it cannot begin."""
+def _each_several(sockets: Iterable[socket.socket]) -> list[socket.socket]:
+    """Each of them, and further descriptors of the same."""
+    return [again for one in sockets for again in (one, *(one.dup() for _ in range(ACCEPTS - 1)))]
+
+
+def run(settings: Settings, descriptors: Sequence[int]) -> None:
+    """Serve until SIGTERM or SIGINT, on sockets that are bound to the port of the settings. Raises
+    ConfigurationError when it cannot begin."""
     if settings.prometheus_url is None:
         # The embedded store is fed like any other: over OTLP, by default by ourselves.
         settings = _with_token(settings)
@@ -156,7 +164,7 @@ def run(settings: Settings, descriptors: Sequence[int] = ()) -> None:
     gc.freeze()
     server = Server(configuration(app, settings), app, telemetry, settings.drain_s)
     try:
-        server.run([socket.socket(fileno=number) for number in descriptors] or None)
+        server.run(_each_several(socket.socket(fileno=number) for number in descriptors))
     except SystemExit as error:  # uvicorn's answer to a port that cannot be bound
         raise ConfigurationError(
             f"DAMOSCOPE_PORT={settings.port}: cannot listen on {settings.host}:{settings.port}"

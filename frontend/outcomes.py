@@ -68,6 +68,11 @@ class Outcomes:
             self.count(request, "ok")
         return result
 
+    def gone(self, request: ImageRequest) -> None:
+        """Count a request that was given up before it was worked on."""
+        self._active += 1
+        self.count(request, errors.Cancelled.outcome)
+
     def count(self, request: ImageRequest, outcome: str) -> None:
         """How a request ended, once."""
         if request.outcome is not None:

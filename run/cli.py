@@ -18,6 +18,7 @@ from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
 from run import extras, keys, models, private_files
 from run.evaluate import options
+from run.listening import listening
 from run.load.options import load as load_command
 from run.processes import CannotStart
 from telemetry import logs, variables
@@ -112,7 +113,7 @@ def frontend(
     )
     from frontend.main import run  # imported here: a worker's host needs no Gradio
 
-    run(settings, fd or ())
+    run(settings, fd or [one.detach() for one in listening(settings.host, settings.port)])
 
 
 @app.command()

@@ -14,9 +14,10 @@ from frontend.api import idempotency, preferences, problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
+from frontend.arrival import Arrival
 from frontend.detection import DetectionService
 from frontend.identity.principal import principal
-from frontend.image_request import TIMEOUT_S, Arrival, ImageRequest
+from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.server.bodies import disconnected, free_memory
 from frontend.server.protocol import scope_connection
 from frontend.status import Status

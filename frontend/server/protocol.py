@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from collections import deque
 from typing import Any, ClassVar
 
@@ -35,6 +36,9 @@ from pipeline import errors
 IDLE, HEADER, BODY = range(3)
 #: The connection in a request's `state`.
 CONNECTION = "damoscope.connection"
+#: By which `poll` tells that the other side has closed: on Linux behind bytes that were not read
+#: yet, too; elsewhere a reset alone.
+_CLOSED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -206,6 +210,20 @@ class BoundedProtocol(HttpToolsProtocol):
             ),
             "slow while memory is scarce",
         )
+
+    @property
+    def gone(self) -> bool:
+        """Whether its client has closed it, be it behind bytes that were not read yet."""
+        if self.transport.is_closing():
+            return True
+        closed = select.poll()
+        closed.register(self.transport.get_extra_info("socket").fileno(), _CLOSED)
+        return bool(closed.poll(0))
+
+    def drop(self) -> None:
+        """End it without an answer, which nobody would read."""
+        self._abandon()
+        self.transport.abort()
 
     async def delivered(self) -> bool:
         """Whether all that was written so far has gone out: once it has, or the client has gone.

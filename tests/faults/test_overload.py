@@ -112,6 +112,27 @@ def test_refused_before_the_upload(service: Service, redis: Redis, client: httpx
     assert client.post(DETECT, content=jpeg(), headers=JPEG).status_code == 200
 
 
+def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: httpx.Client) -> None:
+    """Forty clients that have gone when the frontend comes to them, each with a part of an image
+    that was not read: each is counted once, none comes to the queue, and nothing is said of it."""
+    before, said = outcomes(client), service.output
+    (frontend,) = (each for each in service.family() if "frontend" in each.cmdline())
+    frontend.suspend()
+    try:
+        for _ in range(40):
+            with socket.create_connection(("127.0.0.1", service.port)) as early:
+                early.sendall(
+                    f"POST {DETECT} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                    "Content-Type: image/jpeg\r\nContent-Length: 1000000\r\n\r\n".encode()
+                    + b"x" * 100_000
+                )
+    finally:
+        frontend.resume()
+    eventually_counted(client, before, Counter({"cancelled": 40}))
+    assert waiting(redis) == 0
+    assert service.output == said
+
+
 def httpx_response(opened: socket.socket) -> httpx.Response:
     """The answer on a connection that stays open."""
     opened.settimeout(60)

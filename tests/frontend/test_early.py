@@ -1,85 +1,99 @@
-"""frontend.early: who has the next turn, and what is asked of the queue before the upload."""
+"""frontend.early: what is refused, or dropped, before a byte of its image is read."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from opentelemetry.trace import StatusCode
+from starlette.types import Message
 
-from frontend.early import ROUNDS_A_TURN, Terms, Turns, _terms
+from frontend.api.detect import DETECT_PATH
+from frontend.early import Terms, _terms
+from frontend.server.protocol import CONNECTION
+from pipeline.errors import Overloaded
+from pipeline.queue.admission import Throughput
+from tests.frontend.application import Application, application
 
-
-def order(*clients: str) -> list[str]:
-    """Requests of these clients that come together, numbered, as they have their turns."""
-    had = []
-
-    async def request(turns: Turns, name: str, client: str) -> None:
-        await turns.mine(client)
-        had.append(name)
-
-    async def come() -> None:
-        turns = Turns()
-        await asyncio.gather(
-            *(request(turns, f"{client}{n}", client) for n, client in enumerate(clients))
-        )
-
-    asyncio.run(come())
-    return had
+JPEG = {"content-type": "image/jpeg", "user-agent": "camera 7"}
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def test_the_newest_and_the_oldest_alternately() -> None:
-    """Of one client, so that some are begun in time however many more come than can be."""
-    assert order(*"aaaaaa") == ["a0", "a5", "a1", "a4", "a2", "a3"]
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Application]:
+    """The API alone."""
+    with application(tmp_path) as built:
+        yield built
 
 
-def test_clients_take_turns() -> None:
-    """Whoever sends hundreds at once keeps another waiting for one of them."""
-    had = order(*("a" * 200), "b")
-    assert had.index("b200") <= 2
-    assert len(had) == 201
+def overload(app: Application) -> None:
+    """A thousand images are ahead of this client's next, and the workers do ten a second."""
+    admission = app.app.state.admission
+    admission._throughput = lambda: Throughput(images_per_s=10.0, workers=1)
+    admission.told("127.0.0.1", "normal", ahead=1000, held=1000, full=False)
 
 
-def test_what_is_in_hand_goes_on_between_turns() -> None:
-    """However many come, each few rounds of the event loop see one of them begin."""
-
-    async def run() -> tuple[int, int]:
-        turns, begun = Turns(), 0
-
-        async def request() -> None:
-            nonlocal begun
-            await turns.mine("a")
-            begun += 1
-
-        waiting = [asyncio.create_task(request()) for _ in range(100)]
-        for _ in range(10 * ROUNDS_A_TURN):  # what is in hand, round by round
-            await asyncio.sleep(0)
-        seen = begun
-        await asyncio.gather(*waiting)
-        return seen, begun
-
-    seen, begun = asyncio.run(run())
-    assert 5 <= seen <= 12
-    assert begun == 100
+def test_the_span_of_what_is_refused(app: Application) -> None:
+    """It says what the instrumentation says of a refusal, in its client's trace."""
+    headers = JPEG | {"traceparent": PARENT}
+    address = f"{DETECT_PATH}?timeout=2"
+    app.detection.error = Overloaded("by who enqueues it")
+    assert app.ask("POST", address, content=b"1", headers=headers).status_code == 503
+    overload(app)
+    answer = app.ask("POST", address, content=b"1", headers=headers)
+    late, early = app.spans()
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:damoscope:overloaded")
+    assert answer.headers["x-trace-id"] == answer.json()["trace_id"] == PARENT.split("-")[1]
+    assert int(answer.headers["retry-after"]) > 60 - 1
+    assert (early.name, early.kind, early.parent) == (late.name, late.kind, late.parent)
+    assert early.status.status_code is late.status.status_code is StatusCode.ERROR
+    assert dict(early.attributes or {}) == dict(late.attributes or {})
+    assert [type(error).__name__ for error in app.detection.refused] == ["Overloaded"]
+    assert len(app.detection.asked) == 1
 
 
-def test_who_has_gone_has_no_turn() -> None:
-    """A request that was cancelled while it waited keeps none of the others back."""
+def test_a_request_begins_when_it_came(app: Application) -> None:
+    """Its span, its time and its count begin with its first byte, also where it waits its turn."""
+    for _ in range(3):
+        app.ask("POST", DETECT_PATH, content=b"1", headers=JPEG)
+    begins = [span.start_time for span in app.spans()]
+    assert begins == [asked.received_ns for asked in app.detection.asked]
 
-    async def run() -> list[int]:
-        turns, had = Turns(), []
 
-        async def request(number: int) -> None:
-            await turns.mine("a")
-            had.append(number)
+@pytest.mark.parametrize("gone", [True, False])
+def test_who_has_gone_costs_nothing(app: Application, gone: bool) -> None:
+    """A client that hung up before its turn is counted; its image is not read, nothing is traced,
+    and nothing is sent."""
+    dropped, counted = [], []
 
-        waiting = [asyncio.create_task(request(number)) for number in range(4)]
-        await asyncio.sleep(0)
-        waiting[1].cancel()
-        waiting[3].cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        return had
+    async def delivered() -> bool:
+        return True
 
-    assert asyncio.run(run()) == [0, 2]
+    connection = SimpleNamespace(gone=gone, drop=lambda: dropped.append(True), delivered=delivered)
+    app.detection.gone = counted.append  # type: ignore[method-assign]
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        assert not gone
+        return {"type": "http.request", "body": b"1", "more_body": False}
+
+    scope: dict[str, Any] = {
+        "type": "http", "method": "POST", "path": DETECT_PATH, "raw_path": DETECT_PATH.encode(),
+        "query_string": b"", "scheme": "http", "http_version": "1.1", "root_path": "",
+        "server": ("127.0.0.1", 8000), "client": ("127.0.0.1", 5),
+        "state": {CONNECTION: connection},
+        "headers": [(b"host", b"127.0.0.1:8000"), (b"content-type", b"image/jpeg")],
+    }  # fmt: skip
+    asyncio.run(app.served(scope, receive, send))
+    assert (len(dropped), len(counted), len(app.spans())) == ((1, 1, 0) if gone else (0, 0, 1))
+    assert bool(sent) is not gone
 
 
 @pytest.mark.parametrize(

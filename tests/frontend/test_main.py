@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 
 from frontend.api.detect import DETECT_PATH
-from frontend.main import configuration
+from frontend.main import ACCEPTS, _each_several, configuration
 from pipeline.settings import Settings
 from tests.frontend.application import application
 
@@ -34,3 +37,33 @@ def test_the_server_believes_nobody_by_itself(
 
         asyncio.run(ask())
         assert [asked.client for asked in built.detection.asked] == ["127.0.0.1"]
+
+
+def test_several_are_accepted_in_one_round() -> None:
+    """Clients that connect anew do not each wait for a round of the event loop."""
+
+    async def rounds(clients: int) -> int:
+        accepted = 0
+
+        class Connection(asyncio.Protocol):
+            def connection_made(self, _: asyncio.BaseTransport) -> None:
+                nonlocal accepted
+                accepted += 1
+
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            listening.listen(clients)
+            sockets = [stack.enter_context(one) for one in _each_several([listening])]
+            for _ in range(clients):
+                stack.enter_context(socket.create_connection(listening.getsockname()))
+            servers = [await loop.create_server(Connection, sock=one) for one in sockets]
+            count = 0
+            while accepted < clients:
+                await asyncio.sleep(0)
+                count += 1
+            for server in servers:
+                server.close()
+        return count
+
+    assert uvloop.run(rounds(10 * ACCEPTS)) <= 10 + 3
