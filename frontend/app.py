@@ -35,6 +35,7 @@ from frontend.server.bodies import Bodies, BodyLimit
 from frontend.server.bounds import bounds
 from frontend.server.memory import Memory
 from frontend.status import Status, observe_losses
+from frontend.turns import Turns
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
@@ -99,7 +100,10 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     )
     replies = Replies(redis, uuid4().hex, producer.state, telemetry.instruments.malformed)
     limiter, clients = Limiter(settings, redis), Clients(settings.clients, redis)
-    detection = DetectionService(settings, producer, replies, status, limiter, clients, telemetry)
+    turns = Turns()
+    detection = DetectionService(
+        settings, producer, replies, status, limiter, clients, telemetry, turns
+    )
     status.observe(telemetry.instruments)
     detection.observe()
     observe_losses(telemetry.instruments, stores)
@@ -189,7 +193,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(Sessions, settings),
             Middleware(Identity, authenticator),
             Middleware(Access, telemetry.instruments),
-            Middleware(EarlyRefusals, admission, telemetry.tracer, lambda: app.state.detection),
+            Middleware(
+                EarlyRefusals, turns, admission, telemetry.tracer, lambda: app.state.detection
+            ),
         ],
     )
 

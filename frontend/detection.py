@@ -19,6 +19,7 @@ from frontend.limits import Limiter
 from frontend.outcomes import Outcomes
 from frontend.replies import Replies, read_state
 from frontend.status import Status
+from frontend.turns import Turns
 from frontend.withdrawals import Withdrawals
 from pipeline import errors
 from pipeline.job import JobState
@@ -33,7 +34,8 @@ class DetectionService:
     """The service behind `POST /api/v1/detect` and the Detect page."""
 
     def __init__(self, settings: Settings, producer: Producer, replies: Replies, status: Status,
-                 limiter: Limiter, clients: Clients, telemetry: Telemetry) -> None:  # fmt: skip
+                 limiter: Limiter, clients: Clients, telemetry: Telemetry,
+                 turns: Turns) -> None:  # fmt: skip
         self._producer = producer
         self._replies = replies
         self._status = status
@@ -41,7 +43,7 @@ class DetectionService:
         self._withdrawals = Withdrawals(producer)
         self._clients = clients
         self._intake = ImageIntake(settings, producer, telemetry)
-        self._outcomes = Outcomes(telemetry.instruments, clients)
+        self._outcomes = Outcomes(telemetry.instruments, clients, turns)
 
     async def detect(self, request: ImageRequest) -> bytes:
         """Run one image to its result, a DetectionResult as JSON: the worker made it, and it is

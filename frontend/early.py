@@ -40,13 +40,13 @@ class EarlyRefusals:
     def __init__(
         self,
         app: ASGIApp,
+        turns: Turns,
         admission: Admission,
         tracer: Tracer,
         detection: Callable[[], DetectionService],
     ) -> None:
-        self.app, self._admission, self._tracer = app, admission, tracer
-        self._detection = detection
-        self._turns = Turns()
+        self.app, self._turns, self._admission = app, turns, admission
+        self._tracer, self._detection = tracer, detection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -140,8 +140,8 @@ def _server_span(tracer: Tracer, scope: Scope, arrival: Arrival) -> Span:
     headers = Headers(scope=scope)
     path, client = scope["path"], scope.get("client") or ("", 0)
     said = {
-        "http.request.method": scope["method"],
-        "http.route": path,
+        "http.request.method": "POST",
+        "http.route": detect.DETECT_PATH,
         "url.path": path,
         "url.query": scope["query_string"].decode("latin-1"),
         "url.scheme": scope["scheme"],
@@ -151,7 +151,7 @@ def _server_span(tracer: Tracer, scope: Scope, arrival: Arrival) -> Span:
         "user_agent.original": headers.get("user-agent", ""),
     }
     span = tracer.start_span(
-        f"{scope['method']} {path}",
+        f"POST {detect.DETECT_PATH}",
         extract(dict(scope), getter=asgi_getter),
         SpanKind.SERVER,
         {name: value for name, value in said.items() if value},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sized
 from typing import TypeVar
 
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -25,8 +25,9 @@ T = TypeVar("T")
 class Outcomes:
     """Counts requests by their outcome."""
 
-    def __init__(self, instruments: Instruments, clients: Clients) -> None:
-        self._instruments, self._clients = instruments, clients
+    def __init__(self, instruments: Instruments, clients: Clients, waiting: Sized) -> None:
+        """`waiting` for their turn are requests that will be counted, too."""
+        self._instruments, self._clients, self._waiting = instruments, clients, waiting
         self._active = 0
         #: Whether the service stops: what is ended by that was not given up by its client.
         self.stopping = False
@@ -34,13 +35,13 @@ class Outcomes:
     @property
     def active(self) -> int:
         """Requests that have no outcome yet."""
-        return self._active
+        return self._active + len(self._waiting)
 
     def observe(self) -> None:
         """Report how many requests are in flight."""
 
         def active(_: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(self._active)]
+            return [Observation(self.active)]
 
         self._instruments.observe(catalogue.REQUESTS_ACTIVE, active)
 

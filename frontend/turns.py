@@ -27,8 +27,8 @@ class Turns:
     """Lets one request begin every few rounds of the event loop; clients take turns.
 
     What is in hand needs a dozen rounds from its first byte to its answer. Where hundreds are
-    refused in each of them, it needs seconds, and is never done in time. The rounds between are
-    for connections: one is accepted in each.
+    refused in each of them, it needs seconds, and is never done in time. In the rounds between,
+    connections are accepted as well.
 
     Of one client, the newest request and the oldest have their turns alternately: if all waited in
     line while more come than can be refused, each would have its turn when its time is over.
@@ -37,6 +37,11 @@ class Turns:
     def __init__(self) -> None:
         self._waiting: OrderedDict[str, _Line] = OrderedDict()
         self._given = False
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Requests that wait for their turn."""
+        return self._count
 
     async def mine(self, client: str) -> None:
         """Return when it is this client's turn."""
@@ -47,7 +52,11 @@ class Turns:
             return
         turn = loop.create_future()
         self._waiting.setdefault(client, _Line()).turns.append(turn)
-        await turn
+        self._count += 1
+        try:
+            await turn
+        finally:
+            self._count -= 1
 
     def _next(self, rounds: int) -> None:
         if rounds > 1:

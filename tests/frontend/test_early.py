@@ -37,23 +37,27 @@ def overload(app: Application) -> None:
     admission.told("127.0.0.1", "normal", ahead=1000, held=1000, full=False)
 
 
-def test_the_span_of_what_is_refused(app: Application) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {"public_url": "https://here.example/cams", "trace_context": "all"}]
+)
+def test_the_span_of_what_is_refused(tmp_path: Path, settings: dict[str, str]) -> None:
     """It says what the instrumentation says of a refusal, in its client's trace."""
-    headers = JPEG | {"traceparent": PARENT}
-    address = f"{DETECT_PATH}?timeout=2"
-    app.detection.error = Overloaded("by who enqueues it")
-    assert app.ask("POST", address, content=b"1", headers=headers).status_code == 503
-    overload(app)
-    answer = app.ask("POST", address, content=b"1", headers=headers)
-    late, early = app.spans()
-    assert (answer.status_code, answer.json()["type"]) == (503, "urn:damoscope:overloaded")
-    assert answer.headers["x-trace-id"] == answer.json()["trace_id"] == PARENT.split("-")[1]
-    assert int(answer.headers["retry-after"]) > 60 - 1
-    assert (early.name, early.kind, early.parent) == (late.name, late.kind, late.parent)
-    assert early.status.status_code is late.status.status_code is StatusCode.ERROR
-    assert dict(early.attributes or {}) == dict(late.attributes or {})
-    assert [type(error).__name__ for error in app.detection.refused] == ["Overloaded"]
-    assert len(app.detection.asked) == 1
+    with application(tmp_path, **settings) as app:
+        headers = JPEG | {"traceparent": PARENT}
+        address = f"{DETECT_PATH}?timeout=2"
+        app.detection.error = Overloaded("by who enqueues it")
+        assert app.ask("POST", address, content=b"1", headers=headers).status_code == 503
+        overload(app)
+        answer = app.ask("POST", address, content=b"1", headers=headers)
+        late, early = app.spans()
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:damoscope:overloaded")
+        assert answer.headers["x-trace-id"] == answer.json()["trace_id"] == PARENT.split("-")[1]
+        assert int(answer.headers["retry-after"]) > 60 - 1
+        assert (early.name, early.kind, early.parent) == (late.name, late.kind, late.parent)
+        assert early.status.status_code is late.status.status_code is StatusCode.ERROR
+        assert dict(early.attributes or {}) == dict(late.attributes or {})
+        assert [type(error).__name__ for error in app.detection.refused] == ["Overloaded"]
+        assert len(app.detection.asked) == 1
 
 
 def test_a_request_begins_when_it_came(app: Application) -> None:

@@ -72,9 +72,11 @@ def test_who_has_gone_has_no_turn() -> None:
 
         waiting = [asyncio.create_task(request(number)) for number in range(4)]
         await asyncio.sleep(0)
+        assert len(turns) == 3
         waiting[1].cancel()
         waiting[3].cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+        assert len(turns) == 0
         return had
 
     assert asyncio.run(run()) == [0, 2]
