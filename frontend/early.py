@@ -58,12 +58,12 @@ class EarlyRefusals:
             return
         arrival, client = Arrival.now(), principal(scope).name
         arrival.note(scope)
-        await self._turns.mine(client)
         connection = scope_connection(scope)
-        if connection is not None and connection.gone:
+        if not await self._turns.mine(client, lambda: connection is not None and connection.gone):
             # Nothing was begun, so there is nothing to trace.
             self._detection().gone(_asked(scope, arrival, INVALID_SPAN))
-            connection.drop()
+            if connection is not None:
+                connection.drop()
             return
         terms = _terms(scope)
         error = terms and self._admission.early(

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: Rounds of the event loop from one turn to the next.
 ROUNDS_A_TURN = 4
+#: Requests whose client has gone that are given up in one round.
+GONE_A_ROUND = 16
+
+
+class _Waiting(NamedTuple):
+    """A request that waits. The future says whether its client is still there."""
+
+    turn: asyncio.Future[bool]
+    gone: Callable[[], bool]
 
 
 @dataclass(slots=True)
 class _Line:
     """The requests of one client."""
 
-    turns: deque[asyncio.Future[None]] = field(default_factory=deque)
+    waiting: deque[_Waiting] = field(default_factory=deque)
     newest: bool = False
 
-    def next(self) -> asyncio.Future[None]:
+    def next(self) -> _Waiting:
         """Alternately the newest and the oldest."""
         self.newest = not self.newest
-        return self.turns.pop() if self.newest else self.turns.popleft()
+        return self.waiting.pop() if self.newest else self.waiting.popleft()
 
 
 class Turns:
@@ -28,14 +39,15 @@ class Turns:
 
     What is in hand needs a dozen rounds from its first byte to its answer. Where hundreds are
     refused in each of them, it needs seconds, and is never done in time. In the rounds between,
-    connections are accepted as well.
+    connections are accepted as well. Requests whose client has gone take no turn: those of clients
+    that hang up come faster than turns do, and would hold all connections.
 
     Of one client, the newest request and the oldest have their turns alternately: if all waited in
     line while more come than can be refused, each would have its turn when its time is over.
     """
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[str, _Line] = OrderedDict()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
         self._given = False
         self._count = 0
 
@@ -43,32 +55,43 @@ class Turns:
         """Requests that wait for their turn."""
         return self._count
 
-    async def mine(self, client: str) -> None:
-        """Return when it is this client's turn."""
+    async def mine(self, client: str, gone: Callable[[], bool]) -> bool:
+        """True when it is this client's turn; False when it has gone before that."""
         loop = asyncio.get_running_loop()
         if not self._given:
+            if gone():
+                return False
             self._given = True
             loop.call_soon(self._next, ROUNDS_A_TURN)
-            return
-        turn = loop.create_future()
-        self._waiting.setdefault(client, _Line()).turns.append(turn)
+            return True
+        waiting = _Waiting(loop.create_future(), gone)
+        self._lines.setdefault(client, _Line()).waiting.append(waiting)
         self._count += 1
         try:
-            await turn
+            return await waiting.turn
         finally:
             self._count -= 1
 
     def _next(self, rounds: int) -> None:
+        loop = asyncio.get_running_loop()
         if rounds > 1:
-            asyncio.get_running_loop().call_soon(self._next, rounds - 1)
+            loop.call_soon(self._next, rounds - 1)
             return
-        while self._waiting:
-            client, line = self._waiting.popitem(last=False)
-            turn = line.next()
-            if line.turns:
-                self._waiting[client] = line
-            if not turn.done():  # its request was not cancelled meanwhile
-                turn.set_result(None)
-                asyncio.get_running_loop().call_soon(self._next, ROUNDS_A_TURN)
+        given_up = 0
+        while self._lines:
+            client, line = self._lines.popitem(last=False)
+            turn, gone = line.next()
+            if line.waiting:
+                self._lines[client] = line
+            if turn.done():  # its request was cancelled meanwhile
+                continue
+            there = not gone()
+            turn.set_result(there)
+            if there:
+                loop.call_soon(self._next, ROUNDS_A_TURN)
+                return
+            given_up += 1
+            if given_up == GONE_A_ROUND:
+                loop.call_soon(self._next, 1)
                 return
         self._given = False

@@ -7,12 +7,17 @@ import asyncio
 from frontend.turns import ROUNDS_A_TURN, Turns
 
 
+def there() -> bool:
+    """Its client has not gone."""
+    return False
+
+
 def order(*clients: str) -> list[str]:
     """Requests of these clients that come together, numbered, as they have their turns."""
     had = []
 
     async def request(turns: Turns, name: str, client: str) -> None:
-        await turns.mine(client)
+        await turns.mine(client, there)
         had.append(name)
 
     async def come() -> None:
@@ -45,7 +50,7 @@ def test_what_is_in_hand_goes_on_between_turns() -> None:
 
         async def request() -> None:
             nonlocal begun
-            await turns.mine("a")
+            await turns.mine("a", there)
             begun += 1
 
         waiting = [asyncio.create_task(request()) for _ in range(100)]
@@ -67,7 +72,7 @@ def test_who_has_gone_has_no_turn() -> None:
         turns, had = Turns(), []
 
         async def request(number: int) -> None:
-            await turns.mine("a")
+            await turns.mine("a", there)
             had.append(number)
 
         waiting = [asyncio.create_task(request(number)) for number in range(4)]
@@ -80,3 +85,29 @@ def test_who_has_gone_has_no_turn() -> None:
         return had
 
     assert asyncio.run(run()) == [0, 2]
+
+
+def test_who_has_hung_up_takes_no_turn() -> None:
+    """However many hang up and come again: they are given up many at a time, and the next that is
+    there has its turn as soon as if they had never come."""
+
+    async def run() -> tuple[int, list[bool]]:
+        turns, rounds, done = Turns(), 0, asyncio.Event()
+
+        async def honest() -> None:
+            assert await turns.mine("b", there)
+            done.set()
+
+        assert await turns.mine("a", there)
+        gone = [asyncio.create_task(turns.mine("a", lambda: True)) for _ in range(1000)]
+        await asyncio.sleep(0)
+        last = asyncio.create_task(honest())
+        while not done.is_set():
+            await asyncio.sleep(0)
+            rounds += 1
+        await last
+        return rounds, await asyncio.gather(*gone)
+
+    rounds, answers = asyncio.run(run())
+    assert rounds <= 2 * ROUNDS_A_TURN
+    assert answers == [False] * 1000
