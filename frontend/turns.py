@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-#: Rounds of the event loop from one turn to the next.
-ROUNDS_A_TURN = 4
 #: Requests whose client has gone that are given up in one round.
 GONE_A_ROUND = 16
 
@@ -35,12 +33,12 @@ class _Line:
 
 
 class Turns:
-    """Lets one request begin every few rounds of the event loop; clients take turns.
+    """Lets one request begin in each round of the event loop; clients take turns.
 
     What is in hand needs a dozen rounds from its first byte to its answer. Where hundreds are
-    refused in each of them, it needs seconds, and is never done in time. In the rounds between,
-    connections are accepted as well. Requests whose client has gone take no turn: those of clients
-    that hang up come faster than turns do, and would hold all connections.
+    refused in each of them, it needs seconds, and is never done in time. Requests whose client has
+    gone take no turn: those of clients that hang up would come faster than turns do, and hold all
+    connections.
 
     Of one client, the newest request and the oldest have their turns alternately: if all waited in
     line while more come than can be refused, each would have its turn when its time is over.
@@ -62,7 +60,7 @@ class Turns:
             if gone():
                 return False
             self._given = True
-            loop.call_soon(self._next, ROUNDS_A_TURN)
+            loop.call_soon(self._next)
             return True
         waiting = _Waiting(loop.create_future(), gone)
         self._lines.setdefault(client, _Line()).waiting.append(waiting)
@@ -72,12 +70,8 @@ class Turns:
         finally:
             self._count -= 1
 
-    def _next(self, rounds: int) -> None:
-        loop = asyncio.get_running_loop()
-        if rounds > 1:
-            loop.call_soon(self._next, rounds - 1)
-            return
-        given_up = 0
+    def _next(self) -> None:
+        loop, given_up = asyncio.get_running_loop(), 0
         while self._lines:
             client, line = self._lines.popitem(last=False)
             turn, gone = line.next()
@@ -88,10 +82,10 @@ class Turns:
             there = not gone()
             turn.set_result(there)
             if there:
-                loop.call_soon(self._next, ROUNDS_A_TURN)
+                loop.call_soon(self._next)
                 return
             given_up += 1
             if given_up == GONE_A_ROUND:
-                loop.call_soon(self._next, 1)
+                loop.call_soon(self._next)
                 return
         self._given = False
