@@ -109,13 +109,16 @@ def test_refused_before_the_upload(service: Service, redis: Redis, client: httpx
     (span,) = service.spans(problem["trace_id"], 1)
     assert span["attributes"]["damoscope.outcome"] == "rejected"
     assert span["attributes"]["http.response.status_code"] == 503
-    assert client.post(DETECT, content=jpeg(), headers=JPEG).status_code == 200
+    # The worker has said its own pace again, and the frontend hears of it within a second or two.
+    eventually(
+        lambda: client.post(DETECT, content=jpeg(), headers=JPEG).status_code == 200, "the pace"
+    )
 
 
 def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: httpx.Client) -> None:
     """Forty clients that have gone when the frontend comes to them, each with a part of an image
     that was not read: each is counted once, none comes to the queue, and nothing is said of it."""
-    before, said = outcomes(client), service.output
+    before, said = outcomes(client).get("cancelled", 0), service.output
     (frontend,) = (each for each in service.family() if "frontend" in each.cmdline())
     frontend.suspend()
     try:
@@ -128,7 +131,7 @@ def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: ht
                 )
     finally:
         frontend.resume()
-    eventually_counted(client, before, Counter({"cancelled": 40}))
+    eventually(lambda: outcomes(client).get("cancelled", 0) == before + 40, "40 more cancelled")
     assert waiting(redis) == 0
     assert service.output == said
 
