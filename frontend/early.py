@@ -66,14 +66,19 @@ class EarlyRefusals:
                 connection.drop()
             return
         terms = _terms(scope)
-        error = terms and self._admission.early(
-            client, terms.priority, terms.timeout_s - (time.monotonic() - arrival.monotonic_s)
-        )
-        if error is None:
+        try:
+            reckoned = terms and self._admission.early(
+                client, terms.priority, terms.timeout_s - (time.monotonic() - arrival.monotonic_s)
+            )
+        except Overloaded as error:
+            await self._refuse(scope, receive, send, arrival, error)
+            return
+        try:
             with begun(arrival):
                 await self.app(scope, receive, send)
-        else:
-            await self._refuse(scope, receive, send, arrival, error)
+        finally:
+            if reckoned:
+                reckoned.ended()
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, arrival: Arrival, error: Overloaded

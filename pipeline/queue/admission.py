@@ -55,10 +55,27 @@ class _Known:
     at_s: float = field(default_factory=time.monotonic)
     #: The queue is full for it until then.
     full_until_s: float = 0.0
+    #: How often the queue has said so.
+    told: int = 0
 
 
 #: A client's own, or that of whoever has nothing in the queue yet.
 _Key = tuple[str | None, Priority]
+
+
+class Reckoned:
+    """An image that was let through, and counts as ahead of those that come after it."""
+
+    def __init__(self, known: list[_Known]) -> None:
+        self._known = [(each, each.told) for each in known]
+        for each in known:
+            each.ahead += 1
+
+    def ended(self) -> None:
+        """Its request has ended. If the image never came to the queue, it is ahead of nobody."""
+        for known, told in self._known:
+            if known.told == told:
+                known.ahead = max(0.0, known.ahead - 1)
 
 
 class Admission:
@@ -75,8 +92,9 @@ class Admission:
         throughput = self._throughput()
         return None if throughput is None else throughput.most_ahead(left_s)
 
-    def early(self, client: str, priority: Priority, left_s: float) -> errors.Overloaded | None:
-        """Why an image need not be uploaded; None where it may fit, which then is reckoned with."""
+    def early(self, client: str, priority: Priority, left_s: float) -> Reckoned:
+        """Let an image through that may be answered in time. Raises Overloaded for one that need
+        not be uploaded."""
         now_s = time.monotonic()
         known = [
             found
@@ -84,19 +102,17 @@ class Admission:
             if (found := self._known.get(key)) is not None
         ]
         if any(now_s < each.full_until_s for each in known):
-            return self._full()
+            raise self._full()
         throughput = self._throughput()
         if throughput is None or not known:
-            return None
+            return Reckoned([])
         for each in known:
             each.ahead = max(0.0, each.ahead - (now_s - each.at_s) * throughput.images_per_s)
             each.at_s = now_s
         ahead = max(each.ahead for each in known)
-        if ahead > throughput.most_ahead(left_s) or left_s <= 0:
-            return self.late(ahead, left_s)
-        for each in known:
-            each.ahead += 1
-        return None
+        if ahead > throughput.most_ahead(left_s):
+            raise self.late(ahead, left_s)
+        return Reckoned(known)
 
     def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool) -> None:
         """What the queue said of an image: how many are ahead of it, how many of its client wait,
@@ -108,7 +124,7 @@ class Admission:
         for key in keys:
             known = self._known.setdefault(key, _Known())
             self._known.move_to_end(key)
-            known.ahead, known.at_s = ahead + 1.0, now_s
+            known.ahead, known.at_s, known.told = ahead + 1.0, now_s, known.told + 1
             known.full_until_s = now_s + FULL_S if full else 0.0
         while len(self._known) > CLIENTS_MAX:
             self._known.popitem(last=False)

@@ -255,36 +255,65 @@ def test_without_a_pace_only_the_size_counts(door: Door) -> None:
 # -- what a frontend keeps in mind ---------------------------------------------------------
 
 
+def early(
+    admission: Admission, client: str, left_s: float, priority: Priority = "normal"
+) -> errors.Overloaded | None:
+    """Why an image is refused before its upload; None where it is let through."""
+    try:
+        admission.early(client, priority, left_s)
+    except errors.Overloaded as error:
+        return error
+    return None
+
+
 def test_refused_before_the_upload() -> None:
     """Once the queue has said how many are ahead, as many are let through as the workers do, and
     the others are refused without asking again."""
     admission = Admission(lambda: Throughput(images_per_s=100.0, workers=1))
-    assert admission.early("a", "normal", 1.0) is None  # nothing is known
+    assert early(admission, "a", 1.0) is None  # nothing is known
     admission.told("a", "normal", ahead=1000, held=1000, full=False)
-    refused = admission.early("a", "normal", 1.0)
+    refused = early(admission, "a", 1.0)
     assert refused is not None
     assert refused.retry_after_s >= 9  # 1000 ahead, and 79 may be
-    assert admission.early("a", "high", 1.0) is None
-    assert admission.early("b", "normal", 1.0) is None  # whose turn comes before
+    assert early(admission, "a", 1.0, "high") is None
+    assert early(admission, "b", 1.0) is None  # whose turn comes before
     admission.told("c", "normal", ahead=1000, held=0, full=False)
-    assert admission.early("b", "normal", 1.0) is not None  # as a newcomer's does not
+    assert early(admission, "b", 1.0) is not None  # as a newcomer's does not
 
 
 def test_what_was_let_through_is_reckoned_with() -> None:
     """Of a burst at a nearly full queue, only so many are uploaded as there is room for."""
     admission = Admission(lambda: Throughput(images_per_s=0.001, workers=0))
     admission.told("a", "normal", ahead=6, held=6, full=False)
-    passed = [admission.early("a", "normal", 12_500.0) is None for _ in range(20)]
+    passed = [early(admission, "a", 12_500.0) is None for _ in range(20)]
     assert passed == [True] * 4 + [False] * 16
+
+
+def test_what_never_came_to_the_queue_is_ahead_of_nobody() -> None:
+    """An upload that ends before its image is enqueued gives its place back; where the queue has
+    spoken since, it has told of all that is there."""
+    admission = Admission(lambda: Throughput(images_per_s=1e-9, workers=0))
+    admission.told("a", "normal", ahead=0, held=0, full=False)  # one is ahead of the next
+    left_s = 2.5e9 / 0.8  # two may be ahead
+    first, second = (admission.early("a", "normal", left_s) for _ in range(2))
+    assert early(admission, "a", left_s) is not None
+    first.ended()
+    third = admission.early("a", "normal", left_s)
+    assert early(admission, "a", left_s) is not None
+    admission.told("a", "normal", ahead=1, held=1, full=False)
+    second.ended()
+    third.ended()
+    admission.early("a", "normal", left_s)
+    assert early(admission, "a", left_s) is not None
 
 
 def test_a_full_queue_is_not_asked_for_a_moment() -> None:
     """A queue that said it is full refuses early what comes right after; soon it is asked again."""
     admission = Admission(lambda: None)
     admission.told("a", "normal", ahead=5, held=5, full=True)
-    assert admission.early("a", "normal", 30.0) is not None
+    assert early(admission, "a", 30.0) is not None
     deadline = time.monotonic() + 60
-    while admission.early("a", "normal", 30.0) is not None:
+    while early(admission, "a", 30.0) is not None:
         assert time.monotonic() < deadline
 
 
@@ -292,7 +321,7 @@ def test_retry_after_spreads_those_who_come_back() -> None:
     """The more were refused within the last second, the later each is asked to come again."""
     admission = Admission(lambda: Throughput(images_per_s=10.0, workers=1))
     admission.told("a", "normal", ahead=50, held=50, full=False)
-    told = [admission.early("a", "normal", 2.0) for _ in range(400)]
+    told = [early(admission, "a", 2.0) for _ in range(400)]
     seconds = [error.retry_after_s for error in told if error is not None]
     assert len(seconds) == 400
     assert seconds[0] < seconds[100] < seconds[399] <= RETRY_MAX_S
