@@ -12,7 +12,7 @@ from typing import NamedTuple
 GONE_A_ROUND = 16
 
 
-class _Waiting(NamedTuple):
+class _InLine(NamedTuple):
     """A request that waits. The future says whether its client is still there."""
 
     turn: asyncio.Future[bool]
@@ -23,10 +23,10 @@ class _Waiting(NamedTuple):
 class _Line:
     """The requests of one client."""
 
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: deque[_InLine] = field(default_factory=deque)
     newest: bool = False
 
-    def next(self) -> _Waiting:
+    def next(self) -> _InLine:
         """Alternately the newest and the oldest."""
         self.newest = not self.newest
         return self.waiting.pop() if self.newest else self.waiting.popleft()
@@ -62,7 +62,7 @@ class Turns:
             self._given = True
             loop.call_soon(self._next)
             return True
-        waiting = _Waiting(loop.create_future(), gone)
+        waiting = _InLine(loop.create_future(), gone)
         self._lines.setdefault(client, _Line()).waiting.append(waiting)
         self._count += 1
         try:
