@@ -184,10 +184,14 @@ def secrets(url: str) -> set[str]:
     }
 
 
-def connect(settings: Settings) -> Redis:
-    """A connection pool for a worker or the watcher; nothing is sent yet."""
+def connect(settings: Settings, *, retries: int = RETRIES) -> Redis:
+    """A connection pool for a worker or the watcher; nothing is sent yet.
+
+    Where something accepts connections and says nothing, a command may wait for `REPLY_TIMEOUT_S`
+    as often as `(1 + retries) ** 2`: redis-py tries to connect so often in each try of a command.
+    """
     url = redis_url(settings)
-    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES)
+    retry = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries)
     from_url = sentinel.connect if url.startswith(sentinel.SCHEMES) else Redis.from_url
     return _opened(from_url, url, retry=retry)
 

@@ -67,8 +67,8 @@ def model(settings: Settings) -> None:
 
 
 def redis(settings: Settings) -> None:
-    """It answers."""
-    with connect(settings) as client:
+    """It answers. Asked once: whoever starts the service waits for this."""
+    with connect(settings, retries=0) as client:
         try:
             client.ping()
         except (RedisError, OSError) as error:
