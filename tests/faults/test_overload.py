@@ -32,18 +32,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running.wait_until_ready()
 
 
-@pytest.fixture
-def redis(service: Service) -> Iterator[Redis]:
-    with service.redis() as opened:
-        yield opened
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[httpx.Client]:
-    with service.client() as opened:
-        yield opened
-
-
 def says_its_pace(service: Service, redis: Redis, pace_s: float) -> Counter[str]:
     """The worker's word of how long an image takes it, until it takes the next; and the frontend
     has heard it. Returns the outcomes of the requests that this took."""
