@@ -18,6 +18,15 @@ AT_ONCE = 128
 KERNEL = 7
 
 
+def layout(device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory.
+
+    Channels last doubles the speed of depthwise convolutions on a CPU. On a GPU cuDNN then compiles
+    a kernel for every shape, which took longer than a minute before the first step.
+    """
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
 class Sprites:
     """Things to paste: K x 4 x size x size uint8, RGB multiplied by alpha, and alpha."""
 
