@@ -27,7 +27,7 @@ from monitoring.notify.worker import NoticeWorker
 from monitoring.stores.selection import open_readers
 from pipeline.complaints import complaints
 from pipeline.connection import connect, passing
-from pipeline.liveness import Liveness
+from pipeline.liveness import Liveness, forget
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.watcher")
@@ -47,11 +47,12 @@ def run(settings: Settings) -> None:
     """Watch until SIGTERM or SIGINT. Raises ConfigurationError when a setting cannot be used."""
     os.environ["TZ"] = "UTC"  # in which schedules are read, and times written
     time.tzset()
+    forget(settings.heartbeat_file)
     with ExitStack() as opened:
         kinds = Channels(settings).kinds
         report = report_job(settings)
         redis = opened.enter_context(closing(connect(settings)))
-        liveness = Liveness()
+        liveness = Liveness(settings.heartbeat_file)
         watcher = Watcher(redis, scheduler(redis, report) if kinds else None, liveness)
         if settings.prometheus_url is None:
             opened.enter_context(_evaluating(settings, redis, watcher.stopping, liveness))

@@ -11,8 +11,13 @@ import logging
 import os
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from pipeline.complaints import complaints
+from pipeline.errors import ConfigurationError
 
 log = logging.getLogger("damoscope")
 
@@ -48,9 +53,13 @@ class Liveness:
     Looks need turns of the interpreter. A call that keeps all of them to itself, such as a regular
     expression that never ends, is caught by a timer of processor time, which the looks keep
     setting back: its signal says where the threads are and ends the process without Python.
+
+    Whoever keeps the process running can look as well: each look gives `heartbeat_file` the time of
+    now. A file that ages is the process' that cannot even look.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heartbeat_file: Path | None = None) -> None:
+        self._file = heartbeat_file
         self._loops: dict[str, _Loop] = {}
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="liveness", daemon=True)
@@ -68,6 +77,7 @@ class Liveness:
     def start(self) -> None:
         """Begin to look. To be called by the main thread."""
         faulthandler.register(signal.SIGPROF, all_threads=True, chain=True)
+        self._beat()
         self._thread.start()
 
     def close(self) -> None:
@@ -76,6 +86,18 @@ class Liveness:
         self._thread.join(2 * LOOK_S)
         signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.unregister(signal.SIGPROF)
+        if self._file is not None:
+            with suppress(OSError):
+                self._file.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.touch()
+        except OSError as error:
+            if complaints.due("heartbeat file"):
+                log.warning("%s: no sign of life for probes: %s", self._file, error.strerror)
 
     def _watch(self) -> None:
         # The most that a process uses between two looks, of which one is late, and the limit.
@@ -87,6 +109,27 @@ class Liveness:
                 loop.silent += 1
                 if loop.silent > loop.most and not self._ends.is_set():
                     _end(name, loop.most * LOOK_S)
+            self._beat()
+
+
+def forget(heartbeat_file: Path | None) -> None:
+    """Remove a heartbeat file: what a process before this one left behind says nothing of it.
+    Raises ConfigurationError where it cannot be written, or is a file with something in it."""
+    if heartbeat_file is None:
+        return
+    try:
+        heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
+        heartbeat_file.touch()
+        if heartbeat_file.stat().st_size:
+            raise ConfigurationError(
+                f"DAMOSCOPE_HEARTBEAT_FILE={heartbeat_file}: something else is in this file; name "
+                "one that nobody needs"
+            )
+        heartbeat_file.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"DAMOSCOPE_HEARTBEAT_FILE={heartbeat_file}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def _end(name: str, after_s: float) -> None:

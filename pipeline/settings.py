@@ -62,6 +62,7 @@ UP, FRONTEND, WORKER, WATCHER = (
 READERS = ReadBy(("frontend", "watcher"))
 UP_AND_FRONTEND = ReadBy(("up", "frontend"))
 UP_AND_READERS = ReadBy(("up", "frontend", "watcher"))
+WORKER_AND_WATCHER = ReadBy(("worker", "watcher"))
 UP_AND_WORKER, FRONTEND_AND_WORKER = ReadBy(("up", "worker")), ReadBy(("frontend", "worker"))
 MODEL_COMMAND = ReadBy(("model",))
 EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
@@ -233,6 +234,11 @@ class Settings(BaseSettings):
         le=600,
         description="Longest that a stage (decoding, inference) of one image may take, in seconds; "
         "then the image fails, and is not tried again.",
+    )
+    heartbeat_file: Annotated[Path | None, WORKER_AND_WATCHER] = Field(
+        None,
+        description="File whose time a worker or watcher sets twice a second once it works, for "
+        "probes. It is of one process, such as a container's, and removed at its start and end.",
     )
 
     # what a request may ask for

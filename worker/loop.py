@@ -99,7 +99,7 @@ class BatchWorker(BaseWorker):
         self._said: Detector | None = None
         self._switch = ModelSwitch(settings, connection, name, detector, self._adopt)
         self._watchdog = Watchdog(detector)
-        self._liveness = Liveness()
+        self._liveness = Liveness(settings.heartbeat_file)
         self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
         self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
         self._pace = Pace()

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from pipeline.complaints import complaints
 from pipeline.connection import connect
+from pipeline.liveness import forget
 from pipeline.queue import start_failures
 from pipeline.settings import Settings
 from telemetry import catalogue, gpu, setup
@@ -33,6 +34,7 @@ def run(settings: Settings) -> None:
     Raises ConfigurationError, before anything is registered, when model, provider or
     Redis address cannot be used.
     """
+    forget(settings.heartbeat_file)
     connection = connect(settings)
     # Decoding shares the cores with inference; OpenCV would otherwise take all of them.
     cv2.setNumThreads(settings.inference_threads)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from pipeline import liveness
+from pipeline.errors import ConfigurationError
 from pipeline.liveness import STALLED_EXIT_CODE
-from tests.servers import Process, run
+from tests.servers import PATIENCE_S, Process, environment, eventually, run
 
 #: A loop that may be silent for a second. What it does then is said as an argument.
 LOOP = """
@@ -73,3 +78,57 @@ def test_a_paused_process(tmp_path: Path) -> None:
         process.send(signal.SIGCONT)
         assert process.wait() == 0, process.output
         assert "well" in process.output
+
+
+BEATS = """
+import sys, time
+from pathlib import Path
+from pipeline.liveness import Liveness
+one = Liveness(Path(sys.argv[1]))
+one.start()
+print("up", flush=True)
+sys.stdin.read()
+one.close()
+"""
+
+
+def test_the_heartbeat_file(tmp_path: Path) -> None:
+    """Is young while the process looks, ages while it cannot, and is gone when it ends well: what
+    the probes of deploy/helm ask."""
+    path = tmp_path / "here" / "heartbeat"
+    path.parent.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", BEATS, str(path)], stdin=subprocess.PIPE, env=environment()
+    )
+    try:
+        eventually(path.exists, "the file")
+        os.utime(path, (1, 1))
+        eventually(lambda: path.stat().st_mtime > 1, "a look")
+        process.send_signal(signal.SIGSTOP)
+        eventually(lambda: psutil.Process(process.pid).status() == "stopped", "it is stopped")
+        os.utime(path, (1, 1))
+        time.sleep(3 * liveness.LOOK_S)
+        assert path.stat().st_mtime == 1
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=PATIENCE_S)
+        assert not path.exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_heartbeat_file_from_before(tmp_path: Path) -> None:
+    """Is removed; one that something else stands in, or that cannot be written, is an error that
+    names the setting."""
+    path = tmp_path / "new" / "heartbeat"
+    liveness.forget(path)
+    assert path.parent.is_dir()
+    path.touch()
+    liveness.forget(path)
+    assert not path.exists()
+    path.write_text("mine")
+    with pytest.raises(ConfigurationError, match="something else is in this file"):
+        liveness.forget(path)
+    assert path.read_text() == "mine"
+    with pytest.raises(ConfigurationError, match=r"DAMOSCOPE_HEARTBEAT_FILE=.*cannot be written"):
+        liveness.forget(path / "below")
