@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import httpx
 import pytest
 from redis import Redis
 
+from tests import servers
 from tests.servers import Service
+
+#: Of the processes that were started last, and of what each printed last.
+SHOWN_LOGS, SHOWN_CHARACTERS = 4, 3000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what the processes said that were started last."""
+    report = yield
+    if report.failed:
+        for log in servers.logs[-SHOWN_LOGS:]:
+            if log.exists():
+                said = log.read_text(encoding="utf-8", errors="replace")
+                title = f"printed by the process in {log.parent.name}"
+                report.sections.append((title, said[-SHOWN_CHARACTERS:]))
+    return report
 
 
 @pytest.fixture

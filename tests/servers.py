@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,6 +28,9 @@ PATIENCE_S = 180.0
 #: Telemetry arrives soon after it was made.
 QUICK_TELEMETRY = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
 
+#: What the processes of this test run print, the last one last.
+logs: list[Path] = []
+
 T = TypeVar("T")
 
 
@@ -40,10 +44,20 @@ def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S)
 
 
 def free_port() -> int:
-    """A TCP port on the loopback address that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on the loopback address that nothing listens on.
+
+    None of those that the kernel gives to connections: another test's would take it before the
+    server, seconds later, binds it.
+    """
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    lowest, highest = map(int, given.split())
+    others = [port for port in range(10_000, 65_536) if not lowest <= port <= highest]
+    while True:
+        # Tests that run side by side may have been given the same seed.
+        port = random.SystemRandom().choice(others)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -65,6 +79,7 @@ class Process:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "output.log"
+        logs.append(self.log)
         with self.log.open("wb") as output:
             self.popen = subprocess.Popen(
                 command,
@@ -96,13 +111,20 @@ class Process:
         except psutil.NoSuchProcess:
             return []
 
+    def until(self, look: Callable[[], T], what: str) -> T:
+        """The first true answer of `look`; fails when the process ends before."""
+
+        def look_again() -> T:
+            running = self.running
+            found = look()
+            assert found or running, f"ended before: {what}\n{self.output}"
+            return found
+
+        return eventually(look_again, what)
+
     def wait_for(self, text: str) -> None:
         """Wait until `text` was printed; fails when the process ends before."""
-        try:
-            eventually(lambda: text in self.output or not self.running, repr(text))
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.output}") from None
-        assert text in self.output, f"ended without saying {text!r}: {self.output}"
+        self.until(lambda: text in self.output, repr(text))
 
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)

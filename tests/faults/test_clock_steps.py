@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.clocks import ClockedProcess
 from tests.integration import pictures
-from tests.servers import PATIENCE_S, Process, RedisProcess, eventually, free_port
+from tests.servers import PATIENCE_S, RedisProcess, eventually, free_port
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -23,7 +23,7 @@ NEAR_MS = 5000.0
 
 
 class Clock:
-    """The time of day of one host: `faketime` reads it again and again from a file."""
+    """The time of day of one host, read again and again from a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,17 +37,8 @@ class Clock:
         self.ahead_s = ahead_s
 
     def environment(self) -> dict[str, str]:
-        # The program sets what to preload; where the time is read from is ours.
+        """What says where the time of day is read from."""
         return {"FAKETIME_TIMESTAMP_FILE": str(self._path), "FAKETIME_NO_CACHE": "1"}
-
-    def command(self, *command: str) -> list[str]:
-        program = shutil.which("faketime")
-        assert program, "the Debian package faketime is missing"
-        return [
-            program, "--exclude-monotonic", "-f", "+0s",
-            # It would prefer what `-f` says to the file.
-            "env", "-u", "FAKETIME", *command,
-        ]  # fmt: skip
 
 
 def skew(client: httpx.Client, trace_id: str) -> list[float]:
@@ -73,18 +64,22 @@ def test_clocks_that_are_stepped(redis: RedisProcess, tmp_path: Path) -> None:
     here, there = Clock(tmp_path / "frontend.clock"), Clock(tmp_path / "worker.clock")
     port = free_port()
     base = {"REDIS_URL": redis.url, "DAMOSCOPE_THREADS": "1", "DAMOSCOPE_PROVIDER": "cpu"}
-    frontend_env = base | here.environment() | {
+    frontend_env = base | {
         "DAMOSCOPE_PORT": str(port), "DAMOSCOPE_PAGES": "false", "DAMOSCOPE_OTLP_TOKEN": TOKEN,
         "DAMOSCOPE_RATE_LIMIT": "1000/minute",
     }  # fmt: skip
-    worker_env = base | there.environment() | {
+    worker_env = base | {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}/otlp",
         "OTEL_EXPORTER_OTLP_HEADERS": f"x-damoscope-token={TOKEN}",
     }  # fmt: skip
-    run = (sys.executable, "-m", "run")
+    run = [sys.executable, "-m", "run"]
     with (
-        Process(here.command(*run, "frontend"), tmp_path / "frontend", frontend_env) as frontend,
-        Process(there.command(*run, "worker"), tmp_path / "worker", worker_env) as worker,
+        ClockedProcess(
+            [*run, "frontend"], tmp_path / "frontend", frontend_env, here.environment()
+        ) as frontend,
+        ClockedProcess(
+            [*run, "worker"], tmp_path / "worker", worker_env, there.environment()
+        ) as worker,
         httpx.Client(
             base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S, trust_env=False
         ) as client,
@@ -96,7 +91,7 @@ def test_clocks_that_are_stepped(redis: RedisProcess, tmp_path: Path) -> None:
             except httpx.HTTPError:
                 return False
 
-        eventually(ready, "the frontend and its worker")
+        frontend.until(ready, "the frontend and its worker")
         jobs = []
         for clock, ahead_s in (
             (here, 0), (here, 3600), (there, 3600), (here, -3600), (there, -3600), (there, 0),

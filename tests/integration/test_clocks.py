@@ -1,8 +1,7 @@
-"""Workers and frontends on hosts whose clocks are wrong: `faketime` starts them so."""
+"""Workers and frontends on hosts whose clocks are wrong."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.clocks import ClockedProcess, ahead_by
 from tests.integration import pictures
-from tests.servers import Process, RedisProcess, eventually, free_port, worker
+from tests.servers import Process, RedisProcess, eventually, free_port
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -24,13 +24,6 @@ SPANS = 8
 TOKEN = "a-token-for-telemetry-00"
 
 
-def off_by(seconds: int, *command: str) -> list[str]:
-    """The command as on a host whose time of day is wrong by some seconds."""
-    program = shutil.which("faketime")
-    assert program, "the Debian package faketime is missing"
-    return [program, "--exclude-monotonic", "-f", f"{seconds:+d}s", *command]
-
-
 def sending_to(receiver: str) -> dict[str, str]:
     """The environment of a worker on another host."""
     return {
@@ -39,16 +32,16 @@ def sending_to(receiver: str) -> dict[str, str]:
     }
 
 
-class Frontend(Process):
+class Frontend(ClockedProcess):
     """`damoscope frontend` alone, with a clock that may be wrong."""
 
     def __init__(self, redis_url: str, home: Path, ahead_s: int = 0) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "run", "frontend"]
         env = {"REDIS_URL": redis_url, "DAMOSCOPE_HOME": str(home), "DAMOSCOPE_PORT": str(port),
                "DAMOSCOPE_PAGES": "false", "DAMOSCOPE_OTLP_TOKEN": TOKEN}  # fmt: skip
-        super().__init__(off_by(ahead_s, *command) if ahead_s else command, home, env)
+        command = [sys.executable, "-m", "run", "frontend"]
+        super().__init__(command, home, env, ahead_by(ahead_s))
         self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def stop(self) -> None:
@@ -89,7 +82,7 @@ def test_clocks_that_are_wrong(
     with Frontend(redis.url, tmp_path / "frontend", frontend_s) as frontend:
         env = sending_to(f"{frontend.url}/otlp")
         with clocked_worker(redis.url, tmp_path / "worker", worker_s, env):
-            eventually(frontend.ready, "the frontend and its worker")
+            frontend.until(frontend.ready, "the frontend and its worker")
             began = time.monotonic()
             answer = frontend.client.post(DETECT, content=pictures.jpeg(), headers=JPEG)
             lasted_ms = (time.monotonic() - began) * 1000
@@ -110,7 +103,6 @@ def test_clocks_that_are_wrong(
 
 def clocked_worker(redis_url: str, folder: Path, ahead_s: int, env: dict[str, str]) -> Process:
     """`damoscope worker` with a clock that may be wrong."""
-    if not ahead_s:
-        return worker(redis_url, folder, **env)
     given = {"REDIS_URL": redis_url, "DAMOSCOPE_THREADS": "1", "DAMOSCOPE_PROVIDER": "cpu"}
-    return Process(off_by(ahead_s, sys.executable, "-m", "run", "worker"), folder, given | env)
+    command = [sys.executable, "-m", "run", "worker"]
+    return ClockedProcess(command, folder, given | env, ahead_by(ahead_s))
