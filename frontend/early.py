@@ -56,7 +56,7 @@ class EarlyRefusals:
         ):
             await self.app(scope, receive, send)
             return
-        arrival, client = Arrival.now(), principal(scope).name
+        arrival, client = Arrival.now(), principal(scope).share
         arrival.note(scope)
         connection = scope_connection(scope)
         if not await self._turns.mine(client, lambda: connection is not None and connection.gone):
@@ -130,7 +130,7 @@ def _asked(scope: Scope, arrival: Arrival, span: Span) -> ImageRequest:
         began_s=arrival.monotonic_s,
         read=_nothing,
         options=DetectOptions(),
-        client=who.name,
+        client=who.share,
         who=who,
     )
 

@@ -32,7 +32,7 @@ class ImageRequest:
     options: DetectOptions
     #: Called when the encoded image is no longer kept here.
     stored: Callable[[], None] = lambda: None
-    #: By what the client is limited and counted: an address, or a name.
+    #: For whom the client is limited: `Principal.share`.
     client: str = ""
     #: Who the client is, and whose the job will be.
     who: Principal = ANONYMOUS

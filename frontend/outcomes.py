@@ -86,7 +86,7 @@ class Outcomes:
         duration_s = (time.time_ns() - request.received_ns) / 1e9
         self._active -= 1
         self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
-        if client := self._clients.name(request.client, known=request.who.known):
+        if client := self._clients.name(request.who.name, known=request.who.known):
             self._instruments.add(catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here)
         self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)
 

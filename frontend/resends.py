@@ -30,7 +30,7 @@ class Resends:
         take = partial(fingerprint, image, request.options, request.priority)
         taken = await asyncio.to_thread(take) if len(image) > LARGE_BYTES else take()
         # Where nobody is told apart by a key or a login, by the address.
-        key = key_of(request.who.owner or f"address:{request.client}", sent)
+        key = key_of(request.who.owner or f"address:{request.who.name}", sent)
         request.once = Once(key, taken)
         first = await self._producer.first(key)
         if first is None:

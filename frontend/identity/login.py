@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
 from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +12,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
+from frontend.edge.networks import network_of
 from frontend.identity.layer import Authenticator
 from frontend.identity.sessions import begin_with_key
 from frontend.pages import login as views
@@ -37,7 +37,7 @@ class Logins:
 
     async def allowed(self, address: str) -> bool:
         """Whether an address may try."""
-        if await self._window.test(FAILURES, "login", _network(address)):
+        if await self._window.test(FAILURES, "login", network_of(address)):
             return True
         self._instruments.add(catalogue.REFUSALS, 1, {"reason": "login_limit"})
         return False
@@ -45,7 +45,7 @@ class Logins:
     async def failed(self, address: str) -> None:
         """Count a failed login."""
         self._instruments.add(catalogue.REFUSALS, 1, {"reason": "login"})
-        await self._window.hit(FAILURES, "login", _network(address))
+        await self._window.hit(FAILURES, "login", network_of(address))
 
 
 def router(authenticator: Authenticator, logins: Logins) -> APIRouter:
@@ -157,12 +157,3 @@ async def _form(request: Request) -> dict[str, str] | None:
     except (ValueError, ClientDisconnect):
         return None
     return {name: values[-1] for name, values in found.items()}
-
-
-def _network(address: str) -> str:
-    """Whom failures are counted for: nobody has a single address of IPv6."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    return str(ip_network(f"{found}/64", strict=False)) if found.version == 6 else address

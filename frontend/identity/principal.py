@@ -6,6 +6,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from frontend.edge.networks import network_of
+
 #: `detect` sends images and sees its own results, `read` sees traces, figures, alerts and
 #: reports, `admin` may do everything.
 Role = Literal["detect", "read", "admin"]
@@ -24,7 +26,7 @@ _PLACE = "principal"
 class Principal:
     """Somebody, and what they may do."""
 
-    #: Under this name they are counted, limited and shown: a key's name, a user's, an address.
+    #: Under this name they are counted and shown: a key's name, a user's, an address.
     name: str
     roles: frozenset[Role]
     kind: Kind
@@ -41,6 +43,11 @@ class Principal:
         """Whether it was said who this is, rather than only where it comes from."""
         return self.kind in ("key", "session", "oidc", "internal")
 
+    @property
+    def share(self) -> str:
+        """For whom limits, turns and parts of what is scarce count them."""
+        return self.name if self.known else network_of(self.name)
+
 
 ANONYMOUS: Final = Principal("", frozenset(), "anonymous")
 
@@ -50,6 +57,13 @@ def principal(scope: MutableMapping[str, Any]) -> Principal:
     has not been, it is nobody, who may do nothing."""
     found: Principal = scope.get("state", {}).get(_PLACE, ANONYMOUS)
     return found
+
+
+def share_of(scope: MutableMapping[str, Any]) -> str:
+    """`Principal.share` of who sent the request of this scope; where it is not said who that is,
+    it goes by the address."""
+    address = scope.get("client")
+    return principal(scope).share or (network_of(address[0]) if address else "")
 
 
 def identified(scope: MutableMapping[str, Any], who: Principal) -> None:

@@ -20,12 +20,6 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 _PLACE = "browser"
 
 
-def client(scope: Scope) -> str:
-    """By which name the sender is counted and limited."""
-    address = scope.get("client")
-    return principal(scope).name or (address[0] if address else "")
-
-
 def owner(scope: Scope) -> str:
     """Whose the uploads and results of this request are; empty for a browser without a name."""
     if known := principal(scope).owner:

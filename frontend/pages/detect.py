@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from frontend.identity.principal import principal
+from frontend.identity.principal import principal, share_of
 from frontend.pages import detect_many
 from frontend.pages.batches import Batches
-from frontend.pages.browser import client, owner
+from frontend.pages.browser import owner
 from frontend.pages.controls import (
     ID_OF_FILE,
     Controls,
@@ -120,7 +120,7 @@ class DetectPage:
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
         with self.uploads.holding(upload):
             outcome = await self.runner.run(
-                upload, options, client(scope), principal(scope), gone=hung_up(request)
+                upload, options, share_of(scope), principal(scope), gone=hung_up(request)
             )
         if outcome.result is None:
             return error_line(outcome, words, self.links)

@@ -13,9 +13,9 @@ import gradio as gr
 from fastapi import APIRouter, Header, Path, Request, Response
 from starlette.responses import HTMLResponse
 
-from frontend.identity.principal import principal
+from frontend.identity.principal import principal, share_of
 from frontend.pages.batches import Batch, Batches
-from frontend.pages.browser import client, owner
+from frontend.pages.browser import owner
 from frontend.pages.controls import IDS_OF_FILES, Controls, Label, controls, hidden_ids
 from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
@@ -83,7 +83,7 @@ def _handler(
             return empty(both("first"), both("empty.several.hint"))
         given = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
         try:
-            batch = batches.start(given, options, client(scope), owner(scope), principal(scope))
+            batch = batches.start(given, options, share_of(scope), owner(scope), principal(scope))
         except DamoscopeError as error:
             return alert(error, words)
         return f'<div class="ds-batch" data-batch="{batch.id}">{_view(batch, words, links)}</div>'

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from frontend.pages.browser import client
+from frontend.identity.principal import share_of
 from frontend.pages.slots import Slots
 from frontend.pages.uploads import ID
 from frontend.server.bodies import disconnected
@@ -68,7 +68,7 @@ class Events:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._slots.one(client(scope)):
+        with self._slots.one(share_of(scope)):
             event = read(await _body(Request(scope, receive)), self._arguments)
             body = orjson.dumps({"fn_index": event.fn_index, "data": event.data})
             headers = [

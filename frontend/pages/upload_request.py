@@ -16,7 +16,8 @@ from python_multipart.multipart import parse_options_header
 from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect, Request
 
-from frontend.pages.browser import client, owner
+from frontend.identity.principal import share_of
+from frontend.pages.browser import owner
 from frontend.pages.uploads import Upload, Uploads
 from pipeline.errors import (
     DamoscopeError,
@@ -108,7 +109,7 @@ class _Files:
     def __init__(self, request: Request, intake: UploadIntake, progress: Progress) -> None:
         self.parts = _FileParts()
         self.taken: list[Upload] = []
-        self._owner, self._client = owner(request.scope), client(request.scope)
+        self._owner, self._client = owner(request.scope), share_of(request.scope)
         self._parent: Context = extract(dict(request.headers))
         self._intake, self._progress = intake, progress
         self._block, self._size = bytearray(), 0

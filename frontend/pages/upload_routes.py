@@ -17,7 +17,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from frontend.pages.browser import client, owner
+from frontend.identity.principal import share_of
+from frontend.pages.browser import owner
 from frontend.pages.slots import Slots
 from frontend.pages.upload_request import UploadIntake
 from frontend.pages.uploads import Uploads
@@ -59,7 +60,7 @@ class UploadRoutes:
     async def upload(self, request: Request) -> Response:
         """Store a request's files; answers their ids, in order."""
         progress = self._begin(request)
-        with self._under_way.one(client(request.scope)):
+        with self._under_way.one(share_of(request.scope)):
             try:
                 stored = await self._intake.receive(request, progress.add)
             finally:
@@ -76,7 +77,7 @@ class UploadRoutes:
             async for message in self._messages(key):
                 yield f"data: {json.dumps(message)}\n\n"
 
-        return _Stream(messages(), self._streams, client(request.scope))
+        return _Stream(messages(), self._streams, share_of(request.scope))
 
     async def file(self, request: Request) -> Response:
         """A stored image, for who has sent it."""

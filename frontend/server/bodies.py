@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.api import problems
 from frontend.edge.layer import route_path
-from frontend.identity.principal import principal
+from frontend.identity.principal import share_of
 from frontend.server.bounds import BODY_BYTES, MEMORY_WAIT_S
 from frontend.server.memory import Memory, Share
 from frontend.server.protocol import scope_connection
@@ -161,9 +161,8 @@ class _Body:
         await self._send(message)
 
     async def _begin(self) -> None:
-        client = self._scope.get("client")
-        name = principal(self._scope).name or (client[0] if client else "")
-        self._share = share = Share(name, upload=scope_connection(self._scope))
+        client = share_of(self._scope)
+        self._share = share = Share(client, upload=scope_connection(self._scope))
         if self._limit.kept:
             self._scope.setdefault("state", {})[_HELD] = self._memory, share
             await self._take(share, min(self._declared or FIRST_BYTES, self._limit.bytes))

@@ -8,9 +8,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Protocol
 
+from frontend.edge.networks import network_of, parsed
 from frontend.server.bounds import Bounds
 from frontend.server.memory import Memory
 from pipeline import errors
@@ -138,14 +139,10 @@ class Connections:
     def _place(self, address: str) -> str:
         """For whom a connection counts: its address, the network of one of IPv6, whose owner has
         2^64 of them, or nobody where it comes by a trusted proxy."""
-        try:
-            parsed = ip_address(address.partition("%")[0])
-        except ValueError:
+        found = parsed(address)
+        if found is None or any(found in network for network in self._trusted):
             return ""
-        parsed = getattr(parsed, "ipv4_mapped", None) or parsed
-        if any(parsed in network for network in self._trusted):
-            return ""
-        return str(ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
+        return network_of(address)
 
     def _make_room(self, new: Connection, among: Iterable[Connection], reason: str) -> None:
         now = new.loop.time()

@@ -71,7 +71,13 @@ class Application:
         self.detection = self.app.state.detection = Answers()
 
     def ask(
-        self, method: str, address: str, *, token: str | None = None, **options: Any
+        self,
+        method: str,
+        address: str,
+        *,
+        token: str | None = None,
+        sender: str = "127.0.0.1",
+        **options: Any,
     ) -> httpx.Response:
         """Ask; the receiver and the webhook with their tokens, or with another."""
         for part, known in TOKENS.items():
@@ -80,7 +86,9 @@ class Application:
                 options["headers"] = dict(options.get("headers") or {}) | given
 
         async def answer() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.served, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(
+                app=self.served, raise_app_exceptions=False, client=(sender, 123)
+            )
             async with httpx.AsyncClient(transport=transport, base_url=HOST) as client:
                 return await client.request(method, address, **options)
 

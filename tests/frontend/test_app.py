@@ -53,6 +53,19 @@ def app(tmp_path: Path) -> Iterator[Application]:
         yield built
 
 
+def test_a_network_of_ipv6_is_one_client(app: Application) -> None:
+    """Whoever has 2^64 addresses has one share of the queue, and one rate; each other has its own,
+    and all are counted by their addresses."""
+    senders = ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1", "192.0.2.1", "192.0.2.2"]
+    for sender in senders:
+        assert app.ask("POST", DETECT_PATH, sender=sender, **IMAGE).status_code == 200
+    asked = app.detection.asked
+    assert [each.client for each in asked] == [
+        "2001:db8::/64", "2001:db8::/64", "2001:db8:0:1::/64", "192.0.2.1", "192.0.2.2",
+    ]  # fmt: skip
+    assert [each.who.name for each in asked] == senders
+
+
 def test_a_layer_holds_for_every_address(tmp_path: Path) -> None:
     """A layer that refuses everything refuses each operation of OpenAPI, each page, what pages
     ask for, the receiver of telemetry, and addresses that do not exist."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from frontend.identity.principal import ANONYMOUS, Principal, identified, principal
+from frontend.identity.principal import (
+    ANONYMOUS,
+    EVERYTHING,
+    Principal,
+    identified,
+    principal,
+    share_of,
+)
 
 
 def test_nobody_may_do_nothing() -> None:
@@ -31,3 +38,15 @@ def test_admin_has_every_role() -> None:
     assert camera.may("detect")
     assert not camera.may("read")
     assert not camera.may("admin")
+
+
+def test_for_whom_limits_count() -> None:
+    """By a name where somebody has one; else by the address, of IPv6 by its network."""
+    key = Principal("camera-1", frozenset({"detect"}), "key", "key:camera-1")
+    assert key.share == "camera-1"
+    for address, share in (
+        ("10.0.0.1", "10.0.0.1"), ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+    ):  # fmt: skip
+        assert Principal(address, EVERYTHING, "open").share == share
+        assert share_of({"type": "http", "client": (address, 5)}) == share
+    assert share_of({"type": "http", "client": None}) == ""
