@@ -16,7 +16,17 @@ from starlette.datastructures import State
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from frontend.api import alerts, detect, otlp, problems, reference, report, stats, traces
+from frontend.api import (
+    alerts,
+    detect,
+    metrics,
+    otlp,
+    problems,
+    reference,
+    report,
+    stats,
+    traces,
+)
 from frontend.api.parameters import single_values
 from frontend.api.problems import UnforeseenErrors
 from frontend.arrival import SinceArrival
@@ -183,6 +193,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))
+    if stores.exposition is not None:
+        app.include_router(metrics.router(stores.exposition))
     if site is not None:
         site.add_to(app)
     _check_public_path(settings.public_path, app)

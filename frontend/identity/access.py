@@ -45,6 +45,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/api/v1/stats", "read"),
     ("GET", "/api/v1/stats/series", "read"),
     ("GET", "/api/v1/report", "read"),
+    ("GET", "/metrics", "read"),
     ("GET", "/api/v1/alerts", "read"),
     ("POST", "/api/v1/alerts/silences", "admin"),
     ("DELETE", "/api/v1/alerts/silences/{id}", "admin"),

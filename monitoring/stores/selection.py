@@ -34,6 +34,12 @@ class Receiver(Protocol):
     def begun_anew(self, within_s: float) -> int: ...
 
 
+class Scraped(Protocol):
+    """Says all that was last measured, in the format that an Accept header asks for."""
+
+    def text(self, accept: str = "") -> tuple[bytes, str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stores:
     """The stores to read from, and the receiver, which only the embedded store has."""
@@ -41,6 +47,8 @@ class Stores:
     metrics: MetricsStore
     traces: TraceStore
     receiver: Receiver | None
+    #: What a Prometheus may scrape; None where one has the metrics already.
+    exposition: Scraped | None
     close: Callable[[], None]
 
 
@@ -70,6 +78,7 @@ def _open(settings: Settings, embedded: Callable[[], EmbeddedStore | Readers]) -
     metrics: MetricsStore | None = None
     traces: TraceStore | None = None
     receiver: EmbeddedStore | None = None
+    exposition: Scraped | None = None
     with ExitStack() as opened:
         if settings.prometheus_url is not None:
             metrics = opened.enter_context(closing(PrometheusMetrics(settings.prometheus_url)))
@@ -79,10 +88,11 @@ def _open(settings: Settings, embedded: Callable[[], EmbeddedStore | Readers]) -
             file = opened.enter_context(closing(embedded()))
             if isinstance(file, EmbeddedStore):
                 receiver = file
+                exposition = file.exposition if metrics is None else None
                 metrics, traces = metrics or file.metrics, traces or file.traces
             else:
                 metrics, traces = metrics or EmbeddedMetrics(file), traces or EmbeddedTraces(file)
-        return Stores(metrics, traces, receiver, opened.pop_all().close)
+        return Stores(metrics, traces, receiver, exposition, opened.pop_all().close)
 
 
 def _embedded(settings: Settings) -> EmbeddedStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,7 +16,8 @@ from monitoring.stores.selection import FILE_NAME
 from telemetry import catalogue
 from telemetry.definitions import Metric
 from tests.integration import pictures
-from tests.servers import Service, eventually
+from tests.monitoring.conftest import program, running
+from tests.servers import Service, eventually, free_port
 from tests.spans import spans_of
 
 DETECT = "/api/v1/detect"
@@ -320,3 +322,44 @@ def test_stats_count_what_was_sent(service: Service, client: httpx.Client) -> No
     assert figures["latency_ms"]["p50"] <= figures["latency_ms"]["p99"]
     assert figures["workers_busy"] + figures["workers_idle"] >= 1
     assert client.get("/api/v1/stats", params={"window": 1}).status_code == 422
+
+
+def test_a_prometheus_that_scrapes_is_told_the_same(
+    service: Service, client: httpx.Client, tmp_path: Path
+) -> None:
+    """`GET /metrics`, read by a real Prometheus, counts what `GET /api/v1/stats` counts, of every
+    process under its own name."""
+    assert client.post(DETECT, content=pictures.phone(), headers=JPEG).is_success
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    (tmp_path / "prometheus.yml").write_text(
+        "scrape_configs:\n"
+        "- {job_name: machine, scrape_interval: 1s, scrape_timeout: 1s, honor_labels: true,\n"
+        f"   static_configs: [{{targets: ['{httpx.URL(service.url).netloc.decode()}']}}]}}\n"
+    )
+    command = [
+        program("prometheus"), f"--web.listen-address=127.0.0.1:{port}",
+        f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}",
+    ]  # fmt: skip
+
+    def asked(expression: str) -> dict[str, float]:
+        answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, trust_env=False)
+        found = answer.json()["data"]["result"]
+        return {
+            ",".join(row["metric"].values()): float(row["value"][1]) for row in found
+        }  # fmt: skip
+
+    with running(command, tmp_path, f"{url}/-/ready"):
+        counted = "sum by (outcome) (damoscope_requests_total)"
+
+        def told() -> dict[str, float]:
+            found: dict[str, float] = client.get("/api/v1/stats", params={"window": 3600}).json()[
+                "requests"
+            ]
+            return found
+
+        eventually(lambda: asked(counted) and asked(counted) == told(), "the same counts", 60)
+        assert asked("sum(up)") == {"": 1}
+        jobs = asked("count by (job) (count by (job, instance) (process_memory_usage_bytes))")
+        assert jobs.keys() == {"damoscope-frontend", "damoscope-worker"}
+        assert asked("count(target_info)") == {"": sum(jobs.values())}

@@ -47,7 +47,7 @@ Kind = Literal["counter", "histogram", "gauge"]
 _DELTA = pb.AGGREGATION_TEMPORALITY_DELTA
 _NO_VALUE = pb.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 #: What a kind of the catalogue is here.
-_KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     "counter": "counter",
     "histogram": "histogram",
     "gauge": "gauge",
@@ -250,7 +250,7 @@ def _labels(items: Sequence[KeyValue]) -> dict[str, str] | None:
 def _room(name: str, kind: Kind, labels: Mapping[str, str]) -> Room:
     """Whether a series is one that the catalogue has."""
     known = catalogue.METRICS.get(name)
-    if known is None or _KINDS[known.kind] != kind:
+    if known is None or KINDS[known.kind] != kind:
         return "foreign"
     for label, value in labels.items():
         values = known.attributes.get(label)

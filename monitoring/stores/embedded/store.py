@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monitoring.stores.embedded import damage
 from monitoring.stores.embedded.beyond import Beyond
+from monitoring.stores.embedded.exposition import Exposition
 from monitoring.stores.embedded.indexing import Indexing
 from monitoring.stores.embedded.lines import decode_logs, write_lines
 from monitoring.stores.embedded.metrics import EmbeddedMetrics
@@ -58,6 +59,7 @@ class EmbeddedStore:
         self.beyond = Beyond()
         self.traces = EmbeddedTraces(self._readers)
         self.metrics = EmbeddedMetrics(self._readers, clock)
+        self.exposition = Exposition(self._readers, clock)
 
     def receive_traces(self, body: bytes) -> Rejected:
         """Take an encoded ExportTraceServiceRequest; returns what of it could not be taken.
