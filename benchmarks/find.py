@@ -124,6 +124,8 @@ def questions(store: EmbeddedTraces, count: int) -> dict[str, Callable[[], objec
         for order in ("newest", "slowest"):
             asked[f"{name}: {order}"] = partial(store.find, query, limit=50, order=order)
         asked[f"{name}: counts"] = partial(store.tally, query)
+    for name in ("everything", "one day", "a label"):
+        asked[f"{name}: compared"] = partial(store.compare, queries[name], 0.05)
     far = f"newest.{END_NS - count // 2 * EVERY_NS}.{2**40:x}"
     asked["everything: half way"] = partial(store.find, TraceQuery(), cursor=far)
     asked["a trace's id"] = partial(store.find, TraceQuery(id=b"0000000000012345".hex()))

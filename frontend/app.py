@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.api import (
     alerts,
+    compare,
     detect,
     metrics,
     otlp,
@@ -189,7 +190,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
 
         app.include_router(oidc.router(settings, logins))
     secured = reference.KEYS if authenticator.needed else []
-    for api in (detect, traces, stats, alerts, report):
+    for api in (detect, compare, traces, stats, alerts, report):
         app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))

@@ -7,8 +7,8 @@ from html import escape
 from types import MappingProxyType
 
 from frontend.language import language
+from frontend.pages import compare_texts, trace_texts
 from frontend.pages import monitor_texts as monitor
-from frontend.pages import trace_texts
 from monitoring.messages import Language
 
 Texts = Mapping[str, str]
@@ -134,6 +134,7 @@ EN: Texts = MappingProxyType(
     }
     | monitor.EN
     | trace_texts.EN
+    | compare_texts.EN
 )
 ZH: Texts = MappingProxyType(
     {
@@ -254,6 +255,7 @@ ZH: Texts = MappingProxyType(
     }
     | monitor.ZH
     | trace_texts.ZH
+    | compare_texts.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

@@ -111,7 +111,7 @@ class Site:
             examples.router(),
             result_files.router(kept),
             detect_many.router(self._batches, links),
-            traces.router(traces_store, links),
+            traces.router(traces_store, links, lambda: status.snapshot.workers),
         ]
 
     def add_to(self, app: FastAPI) -> None:

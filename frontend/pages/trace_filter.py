@@ -25,7 +25,8 @@ def form() -> str:
     )
     texts = "".join(
         _labelled(f"traces.{name}", f'<input name="{name}" type="text" maxlength="200" '
-                  'autocomplete="off" spellcheck="false">')
+                  f'autocomplete="off" spellcheck="false" list="ds-known-{name}">'
+                  f'<datalist id="ds-known-{name}"></datalist>')
         for name in TEXTS
     )  # fmt: skip
     return (
@@ -51,6 +52,14 @@ def form() -> str:
         + f'<button type="button" data-clear>{both("traces.clear")}</button>'
         "</div></details></form>"
     )  # fmt: skip
+
+
+def picking() -> str:
+    """What is said while another trace is to be chosen."""
+    return (
+        f'<p class="ds-pick" role="status" hidden>{both("compare.pick")} '
+        f'<button type="button" data-unpick>{both("compare.unpick")}</button></p>'
+    )
 
 
 def _labelled(key: str, control: str) -> str:
@@ -112,6 +121,7 @@ def histogram(tally: Tally, least_ms: float | None, most_ms: float | None, words
     is_part = least_ms is not None or most_ms is not None
     total = sum(count for count, is_in in zip(tally.counts, chosen, strict=True) if is_in)
     key = "traces.total" if tally.exact else "traces.total.least"
+    key += ".one" if tally.total == 1 else ""
     head = words[key].format(count=f"{tally.total:,}")
     if is_part:
         head += " " + words["traces.total.part"].format(count=f"{total:,}")
@@ -139,4 +149,6 @@ def histogram(tally: Tally, least_ms: float | None, most_ms: float | None, words
         f'<p class="ds-total">{escape(head)}</p><div class="ds-histogram" role="group" '
         f'aria-label="{escape(words["traces.histogram"])}">{bars}</div>'
         f'<div class="ds-histogram-axis" aria-hidden="true">{axis}</div>'
+        f'<p class="ds-compare-button"><button type="button" data-compare>'
+        f"{escape(words['compare.ask.part' if is_part else 'compare.ask'])}</button></p>"
     )

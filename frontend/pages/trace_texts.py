@@ -38,10 +38,13 @@ EN = {
     "traces.incomplete": "Not every image was looked through: there may be others.",
     "traces.more": "Show more",
     "traces.total": "{count} images",
+    "traces.total.one": "1 image",
     "traces.total.least": "At least {count} images",
+    "traces.total.least.one": "At least 1 image",
     "traces.total.part": "· {count} selected",
     "traces.bucket": "{least} to {most}: {count}",
-    "traces.histogram": "Images by duration. Choose one bar, or with Shift those up to another.",
+    "traces.histogram": "Images by duration. Choose one bar, drag over several, or with Shift "
+    "choose those up to another.",
 }
 ZH = {
     "traces.window": "时间",
@@ -78,8 +81,10 @@ ZH = {
     "traces.incomplete": "没有查遍所有图片，可能还有其他图片。",
     "traces.more": "显示更多",
     "traces.total": "{count} 张图片",
+    "traces.total.one": "1 张图片",
     "traces.total.least": "至少 {count} 张图片",
+    "traces.total.least.one": "至少 1 张图片",
     "traces.total.part": "· 已选 {count} 张",
     "traces.bucket": "{least} 至 {most}：{count} 张",
-    "traces.histogram": "按耗时分布的图片数量。选择一根柱，或按住 Shift 选到另一根。",
+    "traces.histogram": "按耗时分布的图片数量。选择一根柱，拖动选择多根，或按住 Shift 选到另一根。",
 }

@@ -88,7 +88,7 @@ async function count(query) {
   const counted = new URLSearchParams(query);
   counted.delete("order");
   const html = await ask("count", `pages/traces/histogram?${counted}`);
-  if (html === null || html === shownCounts) return;
+  if (html === null || html === shownCounts || dragged) return;
   shownCounts = html;
   put(found, html.includes("ds-error") ? "" : html);
 }
@@ -184,7 +184,10 @@ function show() {
     shownRows = null;
   }
   refresh();
-  if ((asked.get("trace") ?? null) !== shown) open(asked.get("trace"));
+  const path = compared(asked);
+  if (path !== null) {
+    if (path !== shown) compare(path);
+  } else if ((asked.get("trace") ?? null) !== shown) open(asked.get("trace"));
 }
 
 function changed(field) {
@@ -199,24 +202,10 @@ function changed(field) {
   } else if (FIELDS.includes(field.name)) go({ [field.name]: value });
 }
 
-function select(bar, extend) {
-  const asked = address();
-  let [least, most] = [Number(bar.dataset.from), bar.dataset.to ? Number(bar.dataset.to) : Infinity];
-  if (extend) {
-    least = Math.min(least, Number(asked.get("min_duration_ms") ?? least));
-    const to = asked.get("max_duration_ms");
-    most = Math.max(most, to === null && asked.has("min_duration_ms") ? Infinity : Number(to ?? most));
-  } else if (bar.getAttribute("aria-pressed") === "true") [least, most] = [0, Infinity];
-  go({
-    min_duration_ms: least > 0 ? String(least) : "",
-    max_duration_ms: most < Infinity ? String(most) : "",
-  });
-}
-
 element.addEventListener("click", (event) => {
   const bar = event.target.closest("[data-from]");
   if (bar) {
-    select(bar, event.shiftKey);
+    if (!dropped) select(bar, event.shiftKey);
     event.preventDefault();
     return;
   }
@@ -231,8 +220,12 @@ element.addEventListener("click", (event) => {
   else if (next) more(next);
   else if (clear) go(Object.fromEntries([...NAMES].map((name) => [name, ""])));
   else if (choice) go({ status: choice.value });
-  else if (link) go({ trace: new URL(link.href).searchParams.get("trace") });
-  else if (row) go({ trace: row.dataset.trace });
+  else if (picking && row) {
+    const id = picking;
+    pick(null);
+    go({ trace: id, with: row.dataset.trace });
+  } else if (link) go({ trace: new URL(link.href).searchParams.get("trace"), with: "", compare: "" });
+  else if (row) go({ trace: row.dataset.trace, with: "", compare: "" });
   else return;
   event.preventDefault();
 });
@@ -250,6 +243,14 @@ filter.addEventListener("change", (event) => changed(event.target));
 filter.querySelectorAll("option").forEach((option) => {
   const text = option.querySelector(`.${document.documentElement.dataset.lang}`);
   if (text) option.textContent = text.textContent;
+});
+// What there is to choose from is asked for when somebody is about to.
+filter.querySelector(".ds-more").addEventListener("toggle", async (event) => {
+  const text = event.target.open ? await ask("known", "pages/traces/known") : null;
+  if (text === null) return;
+  for (const [name, values] of Object.entries(JSON.parse(text))) {
+    document.getElementById(`ds-known-${name}`).replaceChildren(...values.map((value) => new Option(value, value)));
+  }
 });
 window.addEventListener("popstate", show);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

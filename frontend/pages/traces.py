@@ -5,28 +5,37 @@ The page's script asks for both as HTML; what is shown is in the page's address.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import escape
 from typing import Annotated
 
 import gradio as gr
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
+from frontend.api.compare import ImageComparison, TraceId, compared_pair
 from frontend.api.trace_query import ImageFilters, ImageSearch
-from frontend.pages import trace_filter, waterfall
+from frontend.pages import compare, trace_filter, waterfall
+from frontend.pages.error_text import CHINESE_KINDS
 from frontend.pages.header import header
 from frontend.pages.i18n import Texts, texts
 from frontend.pages.theme import script
 from frontend.pages.timings import bar, milliseconds
 from frontend.pages.trace_links import Links
+from monitoring.figures.differences import differences
+from monitoring.stores.comparing import by_duration
 from monitoring.stores.contract import TraceStore, TraceSummary
 from monitoring.stores.finding import TraceQuery
-from pipeline.errors import Unavailable
+from pipeline.errors import NotFound, Unavailable
+from pipeline.queue.workers import WorkerState
 
+#: Values that are offered for one filter.
+KNOWN_MAX = 500
+#: The page's script, in one scope.
+SCRIPTS = ("traces", "traces_histogram", "traces_compare")
 #: Spans of one trace that a page may have: as many as the embedded store keeps, and more.
 SPANS_MAX = 10_000
 
@@ -36,17 +45,20 @@ def build() -> None:
     header("traces")
     gr.HTML(
         f'<div class="ds-traces"><section class="ds-list">{trace_filter.form()}'
+        f"{trace_filter.picking()}"
         '<div class="ds-found" aria-live="off"></div>'
         '<div class="ds-rows" aria-live="off"></div></section>'
         '<section class="ds-detail"></section></div>',
-        js_on_load=script("traces"),
+        js_on_load="".join(map(script, SCRIPTS)),
         apply_default_css=False,
         elem_classes="ds-traces-block",
     )
 
 
-def router(store: TraceStore, links: Links) -> APIRouter:
-    """What the page's script asks for."""
+def router(
+    store: TraceStore, links: Links, workers: Callable[[], Sequence[WorkerState]] = tuple
+) -> APIRouter:
+    """What the page's script asks for; `workers` are those that are ready."""
     routes = APIRouter(prefix="/pages/traces", include_in_schema=False)
 
     @routes.get("")
@@ -84,9 +96,49 @@ def router(store: TraceStore, links: Links) -> APIRouter:
             trace_filter.histogram(tally, asked.min_duration_ms, asked.max_duration_ms, words)
         )
 
+    @routes.get("/known")
+    async def known() -> dict[str, list[str]]:
+        """What filters can be set to, of what is there now."""
+        ready = workers()
+        found = {
+            "label": {label for each in ready for label in each.labels},
+            "worker": {each.name for each in ready},
+            "model": {each.model for each in ready if each.model},
+            "code": set(CHINESE_KINDS),
+        }
+        return {name: sorted(values)[:KNOWN_MAX] for name, values in found.items()}
+
+    @routes.get("/compare")
+    async def compared(
+        asked: Annotated[ImageComparison, Query()],
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> HTMLResponse:
+        words, query = texts(accept_language), asked.query()
+        try:
+            found = differences(await run_in_threadpool(store.compare, query, asked.slowest))
+        except Unavailable as error:
+            return HTMLResponse(_unreadable(error, words))
+        share = None if by_duration(query) else asked.slowest
+        return HTMLResponse(compare.comparison(found, share, words))
+
+    @routes.get("/{trace_id}/compare/{other_id}")
+    async def side_by_side(
+        trace_id: TraceId,
+        other_id: TraceId,
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> HTMLResponse:
+        words = texts(accept_language)
+        try:
+            found = await run_in_threadpool(compared_pair, store, trace_id, other_id)
+        except NotFound:
+            return HTMLResponse(f'<p class="ds-error">{escape(words["trace.missing"])}</p>')
+        except Unavailable as error:
+            return HTMLResponse(_unreadable(error, words))
+        return HTMLResponse(compare.side_by_side(found, words))
+
     @routes.get("/{trace_id}")
     async def one(
-        trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
+        trace_id: TraceId,
         spans: Annotated[int, Query(ge=1, le=SPANS_MAX)] = waterfall.SHOWN,
         accept_language: Annotated[str | None, Header()] = None,
     ) -> HTMLResponse:

@@ -130,6 +130,8 @@ def _head(trace_id: str, part: TracePart, total_ms: float, words: Texts, links: 
         f'<ul class="ds-legend">{services}</ul><p class="ds-links">{jaeger_link}'
         f'<a href="api/v1/traces/{escape(trace_id)}" target="_blank">'
         f"{escape(words['trace.json'])}</a>"
+        f'<button type="button" data-pick="{escape(trace_id)}">'
+        f"{escape(words['compare.with'])}</button>"
         f'<a href="traces" data-close>{escape(words["trace.close"])}</a></p>'
         f"<code>{escape(trace_id)}</code></header>"
     )

@@ -16,6 +16,7 @@ from telemetry.definitions import Across as Across
 from telemetry.definitions import Metric
 
 if TYPE_CHECKING:
+    from monitoring.stores.comparing import ComparedSides
     from monitoring.stores.finding import FoundImages, Tally, TraceQuery
 
 T = TypeVar("T")
@@ -249,6 +250,14 @@ class TraceStore(Protocol):
 
     def tally(self, query: TraceQuery) -> Tally:
         """How many images are found in all, by duration."""
+        ...
+
+    def compare(self, query: TraceQuery, slowest: float) -> ComparedSides:
+        """The images whose duration the question asks for, or without one the share `slowest`
+        (0..1) of them that took longest; and the others that it finds, whatever they took.
+
+        Raises Unavailable.
+        """
         ...
 
     def not_searched(self, query: TraceQuery) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from monitoring.stores.comparing import ComparedSides
 from monitoring.stores.contract import (
     LogLine,
     Order,
@@ -76,6 +77,9 @@ class JaegerTraces:
 
     def tally(self, query: TraceQuery) -> Tally:
         return self._search.tally(query)
+
+    def compare(self, query: TraceQuery, slowest: float) -> ComparedSides:
+        return self._search.compare(query, slowest)
 
     def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
         return not_searched(query)

@@ -12,10 +12,11 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Final
 
+from monitoring.stores.comparing import ComparedSides, attributes_of, by_duration, of_images
 from monitoring.stores.contract import Span, TraceSummary, Window
 from monitoring.stores.finding import BOUNDS_MS, BUCKETS, Cursor, FoundImages, Tally, TraceQuery
 from monitoring.stores.jaeger_spans import spans_of
@@ -33,6 +34,8 @@ _NO_TAG: Final = ("label", "worker", "model", "min_score", "max_score")
 
 #: A start in nanoseconds, or a duration in microseconds, and the span's id.
 _Key = tuple[int, str]
+#: Ids of a trace and of the request's span in it.
+_Id = tuple[str, str]
 
 
 def not_searched(query: TraceQuery) -> tuple[str, ...]:
@@ -49,6 +52,8 @@ class _Looked:
     complete: bool = True
     #: The oldest of what was handed over, where that is not all.
     oldest: _Key | None = None
+    #: All spans of the trace of each image.
+    spans: Mapping[_Id, Sequence[Span]] = field(default_factory=dict)
 
 
 class JaegerSearch:
@@ -103,6 +108,19 @@ class JaegerSearch:
         counts = Counter(bisect_right(BOUNDS_MS, each.duration_ms) for each in looked.images)
         return Tally(tuple(counts[i] for i in range(BUCKETS)), exact=looked.complete)
 
+    def compare(self, query: TraceQuery, slowest: float) -> ComparedSides:
+        """See TraceStore.compare: of the newest ones."""
+        looks = [self._look(replace(query, min_duration_ms=None, max_duration_ms=None), FETCH_MAX)]
+        if by_duration(query) and not looks[0].complete:
+            looks.append(self._look(query, FETCH_MAX))  # they may be few among the newest
+        images = {_id(each): each for look in looks for each in look.images}
+        spans = {id: found for look in looks for id, found in look.spans.items()}
+        return of_images(
+            query, slowest, images.values(),
+            lambda image: attributes_of(image.span_id, spans.get(_id(image), ())),
+            exact=looks[0].complete,
+        )  # fmt: skip
+
     def _look(
         self,
         query: TraceQuery,
@@ -113,9 +131,11 @@ class JaegerSearch:
     ) -> _Looked:
         """What answers a question among the newest `count` traces of each of Jaeger's searches."""
         if query.id is not None:
-            found = summarize(self._get(query.id))
+            spans = self._get(query.id)
+            found = summarize(spans)
             if found:
-                return _Looked([each for each in found if query.matches(each)])
+                matching = [each for each in found if query.matches(each)]
+                return _Looked(matching, spans={_id(each): spans for each in matching})
         now_s = self._clock()
         window = query.window or Window(now_s - LOOKBACK_S, now_s + 60)
         end_us = math.ceil(window.end_s * 1e6)
@@ -133,18 +153,23 @@ class JaegerSearch:
             parameters["minDuration"] = f"{int(least_ms * 1000)}us"
         if most_ms < math.inf:
             parameters["maxDuration"] = f"{math.ceil(most_ms * 1000)}us"
-        images: dict[tuple[str, str], TraceSummary] = {}
+        images: dict[_Id, TraceSummary] = {}
+        whole: dict[_Id, Sequence[Span]] = {}
         oldest: list[_Key] = []
         for tags in _searches(query):
             tagged = {"tags": json.dumps(tags)} if tags else {}
             traces = self._ask("/api/traces", {**parameters, **tagged})
-            found = [each for trace in traces for each in summarize(spans_of(trace))]
-            images |= {(each.trace_id, each.span_id): each for each in found}
+            found = []
+            for spans in map(spans_of, traces):
+                requests = summarize(spans)
+                found += requests
+                images |= {_id(each): each for each in requests}
+                whole |= dict.fromkeys(map(_id, requests), spans)
             if len(traces) >= count and found:
                 oldest.append(min(map(_start, found)))
         matching = [each for each in images.values() if query.matches(each)]
         # What all of the searches have looked through.
-        return _Looked(matching, not oldest, max(oldest, default=None))
+        return _Looked(matching, not oldest, max(oldest, default=None), whole)
 
 
 def _searches(query: TraceQuery) -> Iterator[dict[str, str]]:
@@ -164,6 +189,10 @@ def _searches(query: TraceQuery) -> Iterator[dict[str, str]]:
     for outcome, code in product(outcomes, codes if query.code is not None else codes[:1]):
         tags = {**named, catalogue.ATTR_OUTCOME: outcome, code: query.code}
         yield {name: value for name, value in tags.items() if value is not None}
+
+
+def _id(image: TraceSummary) -> _Id:
+    return image.trace_id, image.span_id
 
 
 def _start(image: TraceSummary) -> _Key:

@@ -33,13 +33,27 @@ def summarize(spans: Sequence[Span]) -> list[TraceSummary]:
     return [_summary(span, list(_descendants(span, children))) for span in requests]
 
 
-def _summary(request: Span, descendants: Iterable[Span]) -> TraceSummary:
+def descendants(span_id: str, spans: Sequence[Span]) -> list[Span]:
+    """The span of a request, and all below it that belong to no other request."""
+    children: dict[str, list[Span]] = {}
+    for span in spans:
+        if span.parent_span_id is not None and not is_request(span):
+            children.setdefault(span.parent_span_id, []).append(span)
+    return [
+        below
+        for span in spans
+        if span.span_id == span_id
+        for below in (span, *_descendants(span, children))
+    ]
+
+
+def _summary(request: Span, below: Iterable[Span]) -> TraceSummary:
     attributes = request.attributes
     failed = is_error(request.status, attributes)
     stages: dict[str, float] = {}
     detections = attributes.get(catalogue.ATTR_DETECTIONS)
     told: Mapping[str, Any] = {}
-    for span in sorted(descendants, key=lambda span: span.start_unix_ns):
+    for span in sorted(below, key=lambda span: span.start_unix_ns):
         if span.name in catalogue.STAGES:
             stages[span.name] = span.duration_ms
         if span.name == catalogue.SPAN_PROCESS:

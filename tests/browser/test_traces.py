@@ -152,7 +152,7 @@ def test_images_are_found(open_page: OpenPage, service: Service) -> None:
     page.keyboard.press("Enter")
     expect(rows).to_have_count(1)
     expect(page).to_have_url(f"{service.url}/traces?code=invalid_image&id={ids[3]}")
-    expect(page.locator(".ds-total")).to_have_text("1 images")
+    expect(page.locator(".ds-total")).to_have_text("1 image")
     bar = page.locator(".ds-histogram button")
     bar.click()
     expect(bar).to_have_attribute("aria-pressed", "true")

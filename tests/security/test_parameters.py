@@ -29,6 +29,7 @@ READ = {
         "route",
         "cursor",
     ],
+    "/api/v1/traces/compare": ["slowest", "window", "min_duration_ms"],
     "/api/v1/traces/histogram": ["window", "from", "outcome", "min_score"],
     "/api/v1/alerts": ["history"],
     "/api/v1/report": ["days", "format", "language", "timezone"],

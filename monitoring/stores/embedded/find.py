@@ -21,6 +21,8 @@ from monitoring.stores.embedded.blocks import (
     SCORE,
     START,
     TOOK,
+    TOOK_MAX,
+    Array,
     Counts,
     Flags,
     pack,
@@ -39,14 +41,14 @@ Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Durations:
+class Durations:
     """Those from `least` up to `end`, in µs; `exact` where no bucket is cut."""
 
     least: int
     end: int
 
     @classmethod
-    def of(cls, query: TraceQuery) -> _Durations:
+    def of(cls, query: TraceQuery) -> Durations:
         return cls(_us(query.min_duration_ms, 0), _us(query.max_duration_ms, NEVER))
 
     @property
@@ -54,6 +56,11 @@ class _Durations:
         """The first bucket that has some, and the one after the last."""
         last = bucket(self.end - 1) if self.end else 0
         return bucket(self.least), min(last, BUCKETS) + 1
+
+    def flags(self, took_us: Array) -> Flags:
+        """Which of some durations are among them."""
+        found: Flags = (took_us >= min(self.least, TOOK_MAX)) & (took_us < self.end)
+        return found
 
     @property
     def is_whole(self) -> bool:
@@ -81,11 +88,11 @@ class BlockSearch:
         names = [name for group in self._groups for name in group]
         dimensions = {name.partition("=")[0] for name in names}
         self._left_out = [LEFT_OUT + each for each in dimensions]
-        self._durations = _Durations.of(query)
+        self._durations = Durations.of(query)
         (alive,) = connection.execute("SELECT coalesce(min(id), 0) FROM request").fetchone()
         #: Rows with lower ids are gone, though blocks may have them.
         self._alive: int = alive
-        self._parts, self._complete = parts(
+        self.parts, self._complete = parts(
             connection, self._first_ns, self._end_ns, [*names, *self._left_out]
         )
         self._known: dict[int, npt.NDArray[np.uint8] | None] = {}
@@ -94,29 +101,29 @@ class BlockSearch:
     def complete(self) -> bool:
         """Whether nothing is left out of the answer."""
         return self._complete and not any(
-            part.counts(name) is not None for part in self._parts for name in self._left_out
+            part.counts(name) is not None for part in self.parts for name in self._left_out
         )
 
     def tally(self) -> Counts:
         """How many there are, by duration."""
-        return sum((self._tally(part) for part in self._parts), np.zeros(BUCKETS, np.int64))
+        return sum((self._tally(part) for part in self.parts), np.zeros(BUCKETS, np.int64))
 
     def newest(self, count: int, after: tuple[int, int] | None) -> list[tuple[int, int]]:
         """Start and id of the newest ones, or of the next after these."""
         best = np.empty((0, 2), np.int64)
-        for part in sorted(self._parts, key=lambda part: -part.span_ns[1]):
+        for part in sorted(self.parts, key=lambda part: -part.span_ns[1]):
             if len(best) == count and best[-1, 0] > part.span_ns[1]:
                 break
             if after is not None and part.span_ns[0] > after[0]:
                 continue
-            flags = self._matching(part)
+            flags = self.matching(part)
             if flags is not None:
                 best = self._better(best, part, START, flags, count, after)
         return _pairs(best)
 
     def slowest(self, count: int, after: tuple[int, int] | None) -> list[tuple[int, int]]:
         """Duration in µs and id of the slowest ones, or of the next after these."""
-        tallies = [self._tally(part) for part in self._parts]
+        tallies = [self._tally(part) for part in self.parts]
         # All that are in a lower bucket are quicker than these.
         last = bucket(after[0]) if after is not None else BUCKETS
         total = sum(tallies, np.zeros(BUCKETS, np.int64))
@@ -124,10 +131,10 @@ class BlockSearch:
         while least > 1 and total[least - 1 : last if after is None else last - 1].sum() < count:
             least -= 1
         best = np.empty((0, 2), np.int64)
-        for part, counts in zip(self._parts, tallies, strict=True):
+        for part, counts in zip(self.parts, tallies, strict=True):
             if not counts[max(least, 1) - 1 : last].any():
                 continue
-            flags = self._matching(part)
+            flags = self.matching(part)
             if flags is not None:
                 buckets = part.figure(BUCKET)
                 flags = flags & (buckets >= least) & (buckets <= last)
@@ -164,7 +171,7 @@ class BlockSearch:
             counts[: first - 1] = 0
             counts[end - 1 :] = 0
             return counts
-        flags = self._matching(part)
+        flags = self.matching(part)
         if flags is None:
             return np.zeros(BUCKETS, np.int64)
         return blocks.tally(part.figure(BUCKET), flags)
@@ -183,7 +190,7 @@ class BlockSearch:
     def _has_time(self, part: Part) -> bool:
         return self._first_ns <= part.span_ns[0] and part.span_ns[1] < self._end_ns
 
-    def _matching(self, part: Part) -> Flags | None:
+    def matching(self, part: Part) -> Flags | None:
         """Which of a part answer the question; None where none does."""
         if part.first not in self._known:
             flags = self._match(part)
@@ -218,14 +225,13 @@ class BlockSearch:
     def _limit(self, part: Part, flags: Flags) -> None:
         """Leave out those with another duration or score."""
         durations, query = self._durations, self._query
-        if durations != _Durations(0, NEVER):
+        if durations != Durations(0, NEVER):
             if durations.is_whole:
                 first, end = durations.buckets
                 buckets = part.figure(BUCKET)
                 flags &= (buckets >= first) & (buckets < end)
             else:
-                took = part.figure(TOOK)
-                flags &= (took >= min(durations.least, 2**32 - 1)) & (took < durations.end)
+                flags &= durations.flags(part.figure(TOOK))
         if query.min_score is not None:
             flags &= part.figure(SCORE) >= math.ceil(round(query.min_score * 1e4, 3))
         if query.max_score is not None:
@@ -249,7 +255,7 @@ def find(
         seen = Cursor.read(cursor, order)
         after = (seen.key, min(int(seen.tie, 16), NEVER))
     if query.id is not None:
-        images, complete = _by_id(connection, query)
+        images, complete = by_id(connection, query)
         keyed = sorted(((_key(image, order), id) for id, image in images), reverse=True)
         keys = [each for each in keyed if after is None or each < after][: limit + 1]
     else:
@@ -259,7 +265,7 @@ def find(
     shown = keys[:limit]
     further = len(keys) > limit
     return FoundImages(
-        images=_images(connection, [id for _, id in shown]),
+        images=images_of(connection, [id for _, id in shown]),
         cursor=str(Cursor(order, shown[-1][0], f"{shown[-1][1]:x}")) if further else None,
         complete=complete,
     )
@@ -268,7 +274,7 @@ def find(
 def tally(connection: sqlite3.Connection, query: TraceQuery) -> Tally:
     """See TraceStore.tally."""
     if query.id is not None:
-        images, complete = _by_id(connection, query)
+        images, complete = by_id(connection, query)
         counts = np.zeros(BUCKETS, np.int64)
         for _, image in images:
             counts[bucket(_key(image, "slowest")) - 1] += 1
@@ -282,7 +288,7 @@ def _key(image: TraceSummary, order: Order) -> int:
     return image.start_unix_ns if order == "newest" else int(image.duration_ms * 1e3 + 1e-4)
 
 
-def _by_id(
+def by_id(
     connection: sqlite3.Connection, query: TraceQuery
 ) -> tuple[list[tuple[int, TraceSummary]], bool]:
     """The requests of a trace, or of a job, that are asked for, and whether these are all."""
@@ -301,7 +307,7 @@ def _by_id(
     return matching, len(rows) <= TRACE_MAX_SPANS
 
 
-def _images(connection: sqlite3.Connection, ids: Iterable[int]) -> list[TraceSummary]:
+def images_of(connection: sqlite3.Connection, ids: Iterable[int]) -> list[TraceSummary]:
     """Requests by their ids, in that order."""
     wanted = list(ids)
     marks = ", ".join("?" * len(wanted))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -37,6 +37,10 @@ class Part(Protocol):
         """One of FIGURES of each of them."""
         ...
 
+    def every(self) -> Iterator[tuple[str, Bits]]:
+        """All values that any of them has, and which have it."""
+        ...
+
 
 class TailPart:
     """Requests that are in no block yet."""
@@ -53,6 +57,9 @@ class TailPart:
 
     def figure(self, name: str) -> Array:
         return self._block.figures[name]
+
+    def every(self) -> Iterator[tuple[str, Bits]]:
+        yield from self._block.bits.items()
 
 
 class StoredPart:
@@ -77,6 +84,13 @@ class StoredPart:
 
     def figure(self, name: str) -> Array:
         return np.frombuffer(self._body(name), FIGURES[name])
+
+    def every(self) -> Iterator[tuple[str, Bits]]:
+        for name, body in self._connection.execute(
+            "SELECT name, body FROM block_column WHERE block = ?", (self.first,)
+        ):
+            if name not in FIGURES:
+                yield name, blocks.bits_of(body, self.size)
 
     def _body(self, name: str) -> bytes:
         (body,) = self._connection.execute(

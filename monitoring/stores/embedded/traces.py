@@ -9,6 +9,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1 import trace_pb2
 
+from monitoring.stores.comparing import ComparedSides
 from monitoring.stores.contract import (
     SERVICE_NAME,
     LogLine,
@@ -19,7 +20,7 @@ from monitoring.stores.contract import (
     TraceSummary,
     Window,
 )
-from monitoring.stores.embedded import find
+from monitoring.stores.embedded import compare, find
 from monitoring.stores.embedded.limits import (
     NAME_MAX,
     RESOURCES_MAX,
@@ -163,6 +164,10 @@ class EmbeddedTraces:
     def tally(self, query: TraceQuery) -> Tally:
         with self._readers.connection() as connection:
             return find.tally(connection, query)
+
+    def compare(self, query: TraceQuery, slowest: float) -> ComparedSides:
+        with self._readers.connection() as connection:
+            return compare.compare(connection, query, slowest)
 
     def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
         return ()

@@ -212,6 +212,43 @@ def test_pages(traces: TraceStore) -> None:
     assert found == [i for i in reversed(range(COUNT)) if i % 2 == 0]
 
 
+@pytest.mark.parametrize("name", ["part", "slowest", "trace"])
+def test_compare(traces: TraceStore, name: str) -> None:
+    """Every store selects the same images, counts what both sides have, and hands over what
+    their spans say."""
+    id = traffic.trace_id(IMAGES[9][0])
+    query = {
+        "part": TraceQuery(route="ui", min_duration_ms=150),
+        "slowest": TraceQuery(route="ui"),
+        "trace": TraceQuery(id=id),
+    }[name]
+    found = traces.compare(query, 0.25)
+    matching = [i for i in range(COUNT) if i % 2 and (name != "trace" or i == 9)]
+    least = (
+        150.0 if name == "part" else sorted(map(duration_ms, matching))[-len(matching) // 4 :][0]
+    )
+    assert (found.to_ms, found.exact) == (None, True)
+    assert found.from_ms == pytest.approx(least, abs=0.05)
+    for side, is_selected in ((found.selected, True), (found.rest, False)):
+        wanted = [i for i in matching if (duration_ms(i) >= least) == is_selected]
+        assert (side.count, sorted(jobs(list(side.sample)))) == (len(wanted), wanted)
+        good = sum(outcome(i) == "ok" for i in wanted)
+        assert side.values.get(("outcome", "ok"), 0) == good
+        assert side.values.get(("worker", "worker-1"), 0) == len(wanted)
+        assert [each[catalogue.ATTR_BATCH_SIZE] for each in side.attributes] == [4] * len(wanted)
+
+
+@pytest.mark.stack
+def test_what_jaeger_compares(jaeger: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest that it hands over, and of the selected ones those that it finds by duration."""
+    monkeypatch.setattr(jaeger_search, "FETCH_MAX", 10)
+    found = jaeger.compare(TraceQuery(min_duration_ms=200), 0.05)
+    slow = [i for i in reversed(range(COUNT)) if duration_ms(i) >= 200]
+    assert not found.exact
+    assert sorted(jobs(list(found.selected.sample)), reverse=True) == slow[:10]
+    assert found.rest.count == sum(duration_ms(i) < 200 for i in range(COUNT - 10, COUNT))
+
+
 @pytest.mark.stack
 def test_what_jaeger_looks_through(jaeger: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What Jaeger cannot search by is said; it is found by going on, and counts say "at least"."""

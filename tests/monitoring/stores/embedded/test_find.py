@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from monitoring.stores import comparing
 from monitoring.stores.contract import Order, TraceSummary, Window
 from monitoring.stores.embedded import blocks, parts, retention, schema, summaries
 from monitoring.stores.embedded.blocks import LARGE, SMALL
@@ -163,6 +164,34 @@ def test_each_filter(store: EmbeddedStore, every: list[TraceSummary], name: str)
     for each in wanted:
         counts[bucket(int(at(each, "slowest"))) - 1] += 1
     assert (list(tally.counts), tally.total, tally.exact) == (counts, len(wanted), True)
+
+
+@pytest.mark.parametrize("name", [*QUERIES, "slowest"])
+def test_both_sides_of_a_comparison(
+    store: EmbeddedStore, every: list[TraceSummary], name: str
+) -> None:
+    """Selected images and others are counted, and what they have, as a look at each counts them;
+    the sample is of those, spread over all of them."""
+    query = QUERIES.get(name, TraceQuery(route="api"))
+    found = store.traces.compare(query, 0.05)
+    base = replace(query, min_duration_ms=None, max_duration_ms=None)
+    matching = expected(every, base)
+    assert found.exact
+    if query == base:  # the slowest
+        wanted = round(0.05 * len(matching))
+        assert wanted <= found.selected.count <= wanted + max(2, wanted // 10)
+        query = replace(query, min_duration_ms=found.from_ms)
+    told = comparing.of_images(query, 0.05, matching, lambda _: {}, exact=True)
+    assert (found.from_ms, found.to_ms) == (told.from_ms, told.to_ms)
+    ids = {each.span_id for each in matching}
+    for side, other in ((found.selected, told.selected), (found.rest, told.rest)):
+        assert (side.count, side.values) == (other.count, other.values)
+        assert len(side.sample) == min(side.count, comparing.SAMPLE_MAX)
+        assert {each.span_id for each in side.sample} <= ids
+        assert side.attributes == []  # none of these has spans
+    if name == "all":
+        first, last = (found.rest.sample[i].start_unix_ns for i in (0, -1))
+        assert last - first > 0.99 * (matching[0].start_unix_ns - matching[-1].start_unix_ns)
 
 
 def test_an_image_is_listed_as_it_was(store: EmbeddedStore, every: list[TraceSummary]) -> None:
