@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ log = logging.getLogger("damoscope.frontend")
 REFRESH_S = 1.0
 #: How long the loss of the telemetry store is reported.
 LOSS_S = 86400.0
+#: Models that workers are told apart by; of more, those that fewest use are left out.
+MODELS_MAX = 50
 #: What is written to see whether Redis takes writes, and the seconds until it is forgotten.
 PROBE_KEY, PROBE_TTL_S = "damoscope:probe", 60
 
@@ -131,10 +134,21 @@ class Status:
                 return []
             return [Observation(sum(worker.fallback for worker in self.snapshot.workers))]
 
+        def models(_: CallbackOptions) -> Iterable[Observation]:
+            if self.snapshot.problem:
+                return []
+            found = Counter((each.model, each.model_version) for each in self.snapshot.workers)
+            return [
+                Observation(count, {"model": model, "version": version})
+                for (model, version), count in found.most_common(MODELS_MAX)
+                if model
+            ]
+
         instruments.observe(catalogue.QUEUE_DEPTH, depth)
         instruments.observe(catalogue.QUEUE_OLDEST_AGE, age)
         instruments.observe(catalogue.WORKERS, workers)
         instruments.observe(catalogue.WORKERS_FALLBACK, fallback)
+        instruments.observe(catalogue.WORKER_MODELS, models)
 
 
 def observe_losses(instruments: Instruments, stores: Stores) -> None:

@@ -91,6 +91,10 @@ WORKERS_FALLBACK = Gauge(
     "Workers on the CPU of a host whose GPU they were to use.",
     good=-1, example="max({})",
 )  # fmt: skip
+WORKER_MODELS = Gauge(
+    "damoscope.workers.models", "{worker}", "Workers that are ready, by the model that they use.",
+    {"model": (), "version": ()}, example="max by (model, version) ({})",
+)  # fmt: skip
 MALFORMED = Counter(
     "damoscope.redis.malformed", "{entry}",
     "Entries in Redis under our names that are none of ours: refused or removed.",

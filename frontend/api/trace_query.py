@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, Field, StringConstraints
 
-from frontend.api.stats import WINDOW_MAX_S
+from frontend.api.time_range import TIME_MAX_S, WINDOW_MAX_S, Moment, seconds
 from monitoring.stores.contract import Window
 from monitoring.stores.finding import VALUE_MAX, TraceQuery
 from pipeline.errors import InvalidParameter
 
 #: Milliseconds: a day, longer than anything takes.
 DURATION_MAX_MS = 86_400_000
-#: Seconds since 1970 that nanoseconds in 64 bits can say.
-TIME_MAX_S = 9_000_000_000.0
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=VALUE_MAX)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=DURATION_MAX_MS, allow_inf_nan=False)]
-#: More than `date-time` of JSON Schema: seconds, and what leaves out zone or time.
-Moment = Annotated[datetime, WithJsonSchema({"type": "string", "minLength": 1})]
 Outcome = Literal["ok", "invalid", "rejected", "failed", "timeout", "cancelled"]
 
 
@@ -70,7 +65,7 @@ class ImageFilters(BaseModel):
         return query
 
     def _window(self) -> Window | None:
-        begin, to = _seconds(self.begin), _seconds(self.to)
+        begin, to = seconds(self.begin), seconds(self.to)
         if self.window is not None:
             if begin is not None or to is not None:
                 raise InvalidParameter("window: give it, or from and to, not both")
@@ -104,12 +99,6 @@ class ImageSearch(ImageFilters):
     cursor: str | None = Field(
         None, max_length=64, description="From the answer before, whose `Link` has it."
     )
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _less(name: str, least: float | None, other: str, most: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from monitoring.alerts.ledger import Ledger
 from monitoring.alerts.rules import Rule
@@ -94,7 +95,7 @@ _EN = _Words(
     until="Until: {}",
     value="Value: {} (worst {}, threshold {} {})",
     example="Example: {}",
-    monitor="Monitor: {}",
+    monitor="Alert: {}",
 )
 _ZH = _Words(
     was="触发时：{}",
@@ -102,7 +103,7 @@ _ZH = _Words(
     until="恢复于：{}",
     value="数值：{}（最差 {}，阈值 {} {}）",
     example="示例链路：{}",
-    monitor="监控页：{}",
+    monitor="告警：{}",
 )
 
 
@@ -159,9 +160,14 @@ def _body(
     if episode.example_trace_id is not None:
         lines.append(words.example.format(trace_link(settings, episode.example_trace_id)))
     if settings.public_url is not None:
-        lines.append(words.monitor.format(f"{settings.public_url.rstrip('/')}/monitor"))
+        lines.append(words.monitor.format(alert_link(settings.public_url, episode.name)))
     paragraphs = [first, action, "\n".join(f"- {line}" for line in lines)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def alert_link(public_url: str, name: str) -> str:
+    """Where an alert is seen on the Monitor page."""
+    return f"{public_url.rstrip('/')}/monitor?alert={quote(name, safe='')}"
 
 
 def trace_link(settings: Settings, trace_id: str) -> str:

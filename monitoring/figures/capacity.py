@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from monitoring.figures.cards import Levels
 from monitoring.figures.levels import mean_of
 from monitoring.figures.observed import Observed, Rate, rate, steps, stretches
 from monitoring.figures.utilisation import (
@@ -22,6 +21,7 @@ from monitoring.figures.utilisation import (
     utilisation,
     workers_needed,
 )
+from monitoring.figures.window import Levels
 from monitoring.stores.contract import Measured, MetricsStore, Series, Window
 from telemetry import catalogue
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import zip_longest
 
 from pydantic import BaseModel
 
 from monitoring.figures import levels as figures
 from monitoring.figures.levels import LevelSeries, percentile_ms
-from monitoring.figures.observed import Observed, observed, rate_now
-from monitoring.stores.contract import MetricsStore, Series, Window
-from monitoring.stores.histogram import Histogram, merged
+from monitoring.figures.window import (
+    Counted,
+    Levels,
+    Rates,
+    WindowTraffic,
+    before_of,
+    total_of,
+)
+from monitoring.stores.contract import Series
 from telemetry import catalogue
 from telemetry.definitions import Good, Metric
 from telemetry.outcomes import COUNTED
 
-#: Steps of a sparkline; a window too short for them has as many as were measured.
-SPARKLINE_STEPS = 30
-
 
 class Card(BaseModel):
     """One figure. Of counts and durations `value` is over the window; of levels, and of QPS, it
-    is now.
+    is now, or the mean of a time that is over.
 
     `before` is the same over the window of the same length before; of what is now, its mean in it.
     None is what was not measured.
@@ -41,132 +43,13 @@ class Card(BaseModel):
     sparkline: list[float | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A count in the window and in its steps; `before` in all of the window before."""
-
-    steps: Series[float]
-    before: float
-
-    @property
-    def total(self) -> float:
-        """In the whole window."""
-        return math.fsum(self.steps.values)
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """The gauges, each over the window and the one before."""
-
-    active: LevelSeries
-    depth: LevelSeries
-    oldest_age: LevelSeries
-    busy: LevelSeries
-    idle: LevelSeries
-    cpu: LevelSeries
-    memory: LevelSeries
-    gpu_utilization: LevelSeries
-    gpu_memory: LevelSeries
-
-    @classmethod
-    def read(cls, metrics: MetricsStore, window: Window) -> Levels:
-        """Raises Unavailable when the store cannot be read."""
-
-        def reading(level: figures.LevelFigure) -> LevelSeries:
-            return LevelSeries.of(level, metrics, window, window.seconds / SPARKLINE_STEPS)
-
-        return cls(
-            active=reading(figures.ACTIVE),
-            depth=reading(figures.DEPTH),
-            oldest_age=reading(figures.OLDEST_AGE),
-            busy=reading(figures.BUSY),
-            idle=reading(figures.IDLE),
-            cpu=reading(figures.CPU),
-            memory=reading(figures.MEMORY),
-            gpu_utilization=reading(figures.GPU_UTILIZATION),
-            gpu_memory=reading(figures.GPU_MEMORY),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class WindowTraffic:
-    """What was counted in a window, step by step, and in all of the window before."""
-
-    #: By outcome.
-    requests: Mapping[str, Counted]
-    #: By label.
-    detections: Mapping[str, Counted]
-    #: Durations in seconds of the requests with outcome `ok`: in the window's steps, and before.
-    durations: Sequence[Histogram]
-    durations_before: Histogram | None
-
-    @classmethod
-    def read(cls, metrics: MetricsStore, window: Window) -> WindowTraffic:
-        """Raises Unavailable when the store cannot be read."""
-        step_s, ok = window.seconds / SPARKLINE_STEPS, {"outcome": "ok"}
-        done = metrics.histogram_series(catalogue.REQUEST_DURATION, window, step_s, where=ok)
-        before = metrics.histogram(catalogue.REQUEST_DURATION, window.before, where=ok)
-        return cls(
-            requests=_counted(metrics, catalogue.REQUESTS, window, "outcome"),
-            detections=_counted(metrics, catalogue.DETECTIONS, window, "label"),
-            durations=done[()].values if done else (),
-            durations_before=before.get(()),
-        )
-
-    @property
-    def duration(self) -> Histogram | None:
-        """Of the whole window."""
-        return merged(self.durations)
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Requests a second: now, and over the time in which a frontend was heard of, in the window
-    and in the one before. None where none was."""
-
-    seen: Observed
-    now: float | None
-    mean: float | None
-    before: float | None
-
-    @classmethod
-    def read(
-        cls, metrics: MetricsStore, window: Window, now_s: float, traffic: WindowTraffic
-    ) -> Rates:
-        """Raises Unavailable when the store cannot be read."""
-        both = observed(metrics, Window(window.before.start_s, window.end_s), now_s)
-        seen, before = both.of(window), both.of(window.before)
-        counted = traffic.requests.values()
-        return cls(
-            seen=seen,
-            now=rate_now(metrics, catalogue.REQUESTS, now_s),
-            mean=_mean(_total(counted), seen, window.elapsed_s(now_s)),
-            before=_mean(_before(counted), before, window.seconds),
-        )
-
-
-def _mean(count: float, seen: Observed, elapsed_s: float) -> float | None:
-    """What was counted while nobody said that it was there is spread over the whole time."""
-    if not seen.seconds:
-        return count / elapsed_s if count else None
-    return count / seen.seconds
-
-
-def _counted(metrics: MetricsStore, metric: Metric, window: Window, by: str) -> dict[str, Counted]:
-    steps = metrics.increase_series(metric, window, window.seconds / SPARKLINE_STEPS, by=(by,))
-    before = metrics.increase(metric, window.before, by=(by,))
-    any_steps = next(iter(steps.values()), Series(window.start_s, window.seconds, (0.0,)))
-    none = Series(any_steps.start_s, any_steps.step_s, (0.0,) * len(any_steps.values))
-    return {
-        labels[0]: Counted(steps.get(labels, none), before.get(labels, 0.0))
-        for labels in sorted({*steps, *before})
-    }
-
-
 def cards(traffic: WindowTraffic, levels: Levels, rates: Rates, now_s: float) -> list[Card]:
     """All of them, in the order of the page."""
     return [
         _qps(traffic, levels, rates, now_s),
+        _requests(traffic, rates),
+        _seconds(traffic),
+        _latency(traffic, "latency_p1_ms", 0.01),
         _latency(traffic, "latency_p50_ms", 0.50),
         _latency(traffic, "latency_p95_ms", 0.95),
         _latency(traffic, "latency_p99_ms", 0.99),
@@ -178,8 +61,10 @@ def cards(traffic: WindowTraffic, levels: Levels, rates: Rates, now_s: float) ->
         _level("workers_busy", catalogue.WORKERS, levels.busy, good=0),
         _ratio("detections_per_image", catalogue.DETECTIONS.unit, catalogue.DETECTIONS.good,
                traffic.detections.values(), _ended(traffic, "ok"), 4),
+        _ratio("score_mean", "1", 0, [traffic.scores], [traffic.scored], 4),
         _level("cpu", catalogue.SYSTEM_CPU, levels.cpu),
         _level("memory", catalogue.SYSTEM_MEMORY, levels.memory),
+        _level("process_memory", catalogue.PROCESS_MEMORY, levels.process_memory),
         *_gpu(levels),
     ]  # fmt: skip
 
@@ -203,6 +88,33 @@ def _qps(traffic: WindowTraffic, levels: Levels, rates: Rates, now_s: float) -> 
         value=_rounded(rates.now, 4),
         before=_rounded(rates.before, 4),
         sparkline=figures.rates(_summed(traffic.requests.values()), now_s, 4) or idle,
+    )
+
+
+def _requests(traffic: WindowTraffic, rates: Rates) -> Card:
+    """All of the window, whatever became of them; 0 only where a frontend was there to count."""
+    counted = list(traffic.requests.values())
+    return Card(
+        name="requests",
+        unit=catalogue.REQUESTS.unit,
+        good=catalogue.REQUESTS.good,
+        value=None if rates.mean is None else round(total_of(counted)),
+        before=None if rates.before is None else round(before_of(counted)),
+        sparkline=[_rounded(step, 2) for step in _summed(counted).values],
+    )
+
+
+def _seconds(traffic: WindowTraffic) -> Card:
+    """How long the requests that ended well took, all together."""
+    before = traffic.durations_before
+    whole = traffic.duration
+    return Card(
+        name="request_seconds",
+        unit=catalogue.REQUEST_DURATION.unit,
+        good=0,
+        value=None if whole is None else _rounded(whole.sum, 3),
+        before=None if before is None else _rounded(before.sum, 3),
+        sparkline=[_rounded(step.sum, 3) for step in traffic.durations],
     )
 
 
@@ -242,22 +154,14 @@ def _ratio(name: str, unit: str, good: Good, parts: Iterable[Counted], wholes: I
         name=name,
         unit=unit,
         good=good,
-        value=share(_total(some), _total(of)),
-        before=share(_before(some), _before(of)),
+        value=share(total_of(some), total_of(of)),
+        before=share(before_of(some), before_of(of)),
         sparkline=[share(*step) for step in steps],
     )
 
 
 def _ended(traffic: WindowTraffic, *outcomes: str) -> list[Counted]:
     return [counted for outcome, counted in traffic.requests.items() if outcome in outcomes]
-
-
-def _total(counted: Iterable[Counted]) -> float:
-    return math.fsum(each.total for each in counted)
-
-
-def _before(counted: Iterable[Counted]) -> float:
-    return math.fsum(each.before for each in counted)
 
 
 def _summed(counted: Iterable[Counted]) -> Series[float]:

@@ -72,6 +72,8 @@ def _busy_share(idle: float) -> float:
 #: processors and over the processes that report them. The busiest host is the least idle one.
 CPU = LevelFigure(catalogue.SYSTEM_CPU, (HOST_ID,), {"state": "idle"}, min, _busy_share)
 MEMORY = LevelFigure(catalogue.SYSTEM_MEMORY, (HOST_ID,), {"state": "used"})
+#: Of all our processes, on all hosts.
+PROCESS_MEMORY = LevelFigure(catalogue.PROCESS_MEMORY)
 GPU_UTILIZATION = LevelFigure(catalogue.GPU_UTILIZATION, (HOST_ID, "gpu"))
 GPU_MEMORY = LevelFigure(catalogue.GPU_MEMORY, (HOST_ID, "gpu"))
 ACTIVE = LevelFigure(catalogue.REQUESTS_ACTIVE)
@@ -91,15 +93,22 @@ class LevelSeries:
 
     @classmethod
     def of(
-        cls, level: LevelFigure, metrics: MetricsStore, window: Window, step_s: float
+        cls,
+        level: LevelFigure,
+        metrics: MetricsStore,
+        window: Window,
+        step_s: float,
+        *,
+        is_over: bool = False,
     ) -> LevelSeries:
-        """Raises Unavailable when the store cannot be read."""
+        """In the place of now, where the window `is_over`, its mean. Raises Unavailable when the
+        store cannot be read."""
         both = level.over(metrics, Window(window.before.start_s, window.end_s), step_s)
         early: Steps = []
         steps: Steps = []
         for start_s, value in zip(both.times_s, both.values, strict=True):
             (steps if start_s + both.step_s > window.start_s else early).append(value)
-        return cls(level.now(metrics), mean_of(early), steps)
+        return cls(mean_of(steps) if is_over else level.now(metrics), mean_of(early), steps)
 
     def plus(self, other: LevelSeries) -> LevelSeries:
         """Both together, where at least one is known."""

@@ -17,6 +17,8 @@ from pipeline.errors import InvalidParameter
 from telemetry import catalogue
 from telemetry.definitions import Metric
 
+#: Less than any step: a window that is to end with a moment ends with the step before it.
+BEFORE_S = 1e-3
 #: Steps of a plot where none were asked for: about as many as there are points to see.
 STEPS = 180
 STEPS_MAX = 1500
@@ -66,15 +68,22 @@ class Plots(BaseModel):
 
 
 def plots(
-    metrics: MetricsStore, window_s: float, step_s: float | None = None, now_s: float | None = None
+    metrics: MetricsStore,
+    window_s: float,
+    step_s: float | None = None,
+    now_s: float | None = None,
+    *,
+    end_s: float | None = None,
 ) -> Plots:
-    """Compute the steps of the last `window_s` seconds, the last of them the one that goes on.
+    """Compute the steps of the last `window_s` seconds, the last of them the one that goes on; or
+    of a time that is over by `end_s`.
 
     Raises InvalidParameter when there would be too many, Unavailable when the store
     cannot be read.
     """
     now_s = time.time() if now_s is None else now_s
-    window, step = grid(metrics, window_s, step_s, now_s)
+    window, step = grid(metrics, window_s, step_s, now_s if end_s is None else end_s,
+                        is_over=end_s is not None)  # fmt: skip
     count = round(window.seconds / step)
     nothing: Steps = [None] * count
 
@@ -121,13 +130,18 @@ def plots(
 
 
 def grid(
-    metrics: MetricsStore, window_s: float, step_s: float | None, now_s: float
+    metrics: MetricsStore,
+    window_s: float,
+    step_s: float | None,
+    end_s: float,
+    *,
+    is_over: bool = False,
 ) -> tuple[Window, int]:
     """The window, at least as long as asked for, in whole steps; and the length of a step.
 
-    The last step is the one that goes on.
+    The last step is the one that goes on, or, of a time that is over, the one in which it ends.
     """
-    resolution_s = metrics.resolution_s(Window.last(window_s, now_s))
+    resolution_s = metrics.resolution_s(Window.last(window_s, end_s))
     wanted_s = step_s if step_s is not None else _readable(window_s / STEPS)
     step = max(1, math.ceil(wanted_s / resolution_s - 1e-9)) * resolution_s
     count = math.ceil(window_s / step - 1e-9)
@@ -135,7 +149,9 @@ def grid(
         raise InvalidParameter(
             f"{count} steps of {step} s are too many: at most {STEPS_MAX} can be asked for"
         )
-    return metrics.window(count * step, now_s, step), step
+    if is_over:  # it begins anywhere within a step, too
+        return metrics.window((count + 1) * step, end_s - BEFORE_S, step), step
+    return metrics.window(count * step, end_s, step), step
 
 
 def _readable(seconds: float) -> float:

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from monitoring.figures.capacity import Capacity, capacity
-from monitoring.figures.cards import Card, Counted, Levels, Rates, WindowTraffic, cards
+from monitoring.figures.cards import Card, cards
+from monitoring.figures.plots import BEFORE_S
+from monitoring.figures.window import Counted, Levels, Rates, WindowTraffic
 from monitoring.stores.contract import Labels, Measured, MetricsStore, total
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
@@ -30,7 +32,7 @@ class Latency(BaseModel):
 
 class Stats(BaseModel):
     """Figures of the last `window_s` seconds; those from `requests_active` to `workers_idle`
-    describe this moment."""
+    describe this moment, or of a time that is over their mean."""
 
     window_s: float
     #: Requests by outcome.
@@ -61,12 +63,23 @@ class Stats(BaseModel):
     capacity: Capacity
 
 
-def stats(metrics: MetricsStore, window_s: float, now_s: float | None = None) -> Stats:
-    """Compute the figures. Raises Unavailable when the store cannot be read."""
+def stats(
+    metrics: MetricsStore,
+    window_s: float,
+    now_s: float | None = None,
+    *,
+    end_s: float | None = None,
+) -> Stats:
+    """Compute the figures, of the time up to now or of one that is over by `end_s`.
+
+    Raises Unavailable when the store cannot be read.
+    """
     now_s = time.time() if now_s is None else now_s
-    window = metrics.window(window_s, now_s)
-    traffic, levels = WindowTraffic.read(metrics, window), Levels.read(metrics, window)
-    rates = Rates.read(metrics, window, now_s, traffic)
+    is_over = end_s is not None
+    window = metrics.window(window_s, now_s if end_s is None else end_s - BEFORE_S)
+    traffic = WindowTraffic.read(metrics, window)
+    levels = Levels.read(metrics, window, is_over=is_over)
+    rates = Rates.read(metrics, window, now_s, traffic, is_over=is_over)
     stages = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
     batches = metrics.measured_series(catalogue.BATCH_SIZE, window, window.seconds).get(())
     batch = total(batches.values) if batches else Measured()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from tests.servers import Service, eventually
 
 PHOTO = ROOT / "examples" / "desk.jpg"
 PAGE = "/monitor?window=300&refresh=1"
+ADDRESS = "monitor?alert=ManyFailures"
 RULES = """
 cooldown: 10s
 rules:
@@ -89,6 +91,8 @@ def test_an_alert_fires_and_resolves(open_page: OpenPage, service: Service, hook
     with service.client() as client:
         spans = client.get(f"/api/v1/traces/{trace_id}").json()
     assert any("damoscope.problem.code" in span["attributes"] for span in spans)
+    expect(strip.get_by_role("link", name="ManyFailures")).to_have_attribute("href", ADDRESS)
+    expect(card.get_by_role("link")).to_have_attribute("href", ADDRESS)
 
     expect(strip).to_be_empty()  # the failures are out of the rule's window
     expect(card).to_have_class("ds-figure")
@@ -152,6 +156,20 @@ def test_the_rules_are_listed(open_page: OpenPage) -> None:
         f"Number(document.querySelector('.ds-monitor').dataset.rounds) > {count + 2}"
     )
     expect(row).to_be_visible()
+
+
+def test_an_alert_has_an_address(open_page: OpenPage) -> None:
+    """A link leads to the alert, its rule where it does not fire; an unknown name is said."""
+    page = open_page("/monitor?alert=NoWorkers", viewport={"width": 390, "height": 800})
+    row = page.locator('[data-rule="NoWorkers"]')
+    expect(row).to_be_in_viewport()
+    expect(row).to_have_class("ds-pointed")
+    page.locator('[data-rule="ManyFailures"] a').click()
+    expect(page).to_have_url(re.compile(r"alert=ManyFailures$"))
+    expect(page.locator('[data-rule="ManyFailures"]')).to_have_class("ds-pointed")
+    expect(row).not_to_have_class("ds-pointed")
+    page.goto(page.url.replace("ManyFailures", "Nothing"))
+    expect(page.locator(".ds-no-alert")).to_have_text("There is no alert Nothing.")
 
 
 def test_chinese(open_page: OpenPage) -> None:

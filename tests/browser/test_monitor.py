@@ -6,8 +6,10 @@ import gzip
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
@@ -168,27 +170,116 @@ def test_the_address_keeps_what_is_chosen(
     expect(pressed).to_have_attribute("value", "900")
 
 
-def test_a_zoom_stays_through_refreshes(open_page: OpenPage, found: list[int]) -> None:
-    """What a person zoomed into is not undone by new figures; another window begins anew."""
-    page = open_page(HOUR)
-    drawn(page)
-    plot = '[data-plot="qps"] .ds-canvas'
+def drag(page: Page, plot: str, begin: float, end: float) -> None:
+    """Drag over a part of a plot, from one share of its width to another."""
     box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.move(box["x"] + box["width"] * begin, middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=5)
+    page.mouse.move(box["x"] + box["width"] * end, middle, steps=5)
     page.mouse.up()
-    shown = f"() => document.querySelector('{plot}').layout.xaxis.range"
-    auto = f"() => document.querySelector('{plot}')._fullLayout.xaxis.autorange"
-    page.wait_for_function(f"() => !({auto})()")
-    zoomed = page.evaluate(shown)
-    page.locator(".ds-monitor").get_by_role("button", name="Refresh").click()
-    wait_for_rounds(page, 2)
-    assert page.evaluate(shown) == zoomed
+
+
+def asked_for(url: str) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(url).query)
+
+
+def test_a_zoom_is_the_whole_pages(open_page: OpenPage, found: list[int]) -> None:
+    """A dragged stretch is in the address and what all plots, lists and figures are about; a
+    reload keeps it, a double click and another window end it."""
+    page = open_page(HOUR)
+    drawn(page)
+    plot = '[data-plot="qps"] .ds-canvas'
+    drag(page, plot, 0.25, 0.5)
+    page.wait_for_url(re.compile(r"from=.*to="))
+    asked = asked_for(page.url)
+    begin, end = (datetime.fromisoformat(asked[name][0]) for name in ("from", "to"))
+    assert 600 < (end - begin).total_seconds() < 1200
+    expect(page.locator('[data-table="slowest"]')).to_contain_text("No image in this window.")
+    expect(page.locator(".ds-ranged")).to_have_attribute("aria-pressed", "true")
+    expect(card(page, "requests")).to_have_text(re.compile("^[0–]$"))
+    shown = """() => [...document.querySelectorAll('.ds-canvas')].map((canvas) =>
+      canvas.layout.xaxis.autorangeoptions.include.map((at) => new Date(at) / 1000))"""
+    page.wait_for_function(f"({shown})().every(([from, to]) => to - from < 1500)")
+    page.reload()
+    drawn(page)
+    assert asked_for(page.url)["from"] == asked["from"]
+    assert all(to - begun < 1500 for begun, to in page.evaluate(shown))
+    page.locator(f"{plot} .nsewdrag").first.dblclick()
+    page.wait_for_url(re.compile(r"^[^?]*\?(?!.*from=)"))
+    drag(page, plot, 0.25, 0.5)
+    page.wait_for_url(re.compile("from="))
     page.locator(".ds-choice").get_by_role("button", name="6 h").click()
-    page.wait_for_function(auto)
+    expect(page.locator(".ds-ranged")).to_have_attribute("aria-pressed", "false")
+    assert set(asked_for(page.url)) == {"window", "refresh"}
+
+
+def test_a_time_of_ones_own(open_page: OpenPage, found: list[int]) -> None:
+    """It begins with what is shown, and what is typed is taken; what is over is not asked for
+    again and again."""
+    page = open_page(HOUR)
+    page.get_by_role("button", name="From … to …").click()
+    field = page.locator(".ds-filter input[name=from]")
+    expect(field).to_be_visible()
+    field.fill("2026-01-02T03:04:05")
+    page.locator(".ds-filter input[name=to]").fill("2026-01-02T04:04:05")
+    page.locator(".ds-filter input[name=to]").press("Enter")
+    expect(page.locator('[data-table="failed"]')).to_contain_text("None failed in this window.")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    wait_for_rounds(page, 2)
+    assert [url for url in asked if "/stats" in url] == []
+    assert [url for url in asked if "/alerts" in url]
+
+
+def test_a_click_lists_the_images_of_a_moment(open_page: OpenPage, found: list[int]) -> None:
+    """The busiest step of the plot leads to the Traces page with its images, and no others."""
+    page = open_page(HOUR)
+    drawn(page)
+    plot = '[data-plot="qps"] .ds-canvas'
+    page.wait_for_function(f"document.querySelector('{plot}').data.length === 2", timeout=60_000)
+    at = page.evaluate(
+        f"""() => {{
+          const canvas = document.querySelector('{plot}');
+          const [ok] = canvas.data;
+          const step = ok.y.indexOf(Math.max(...ok.y));
+          const axis = canvas._fullLayout.xaxis;
+          const box = canvas.querySelector('.nsewdrag').getBoundingClientRect();
+          return [box.x + axis.d2p(ok.x[step]), box.y + box.height - 3];
+        }}"""
+    )
+    page.mouse.move(*at)
+    page.mouse.click(*at)
+    page.wait_for_url(re.compile("/traces"))
+    asked = asked_for(page.url)
+    assert set(asked) == {"from", "to"}
+    expect(page.locator(".ds-rows tr[data-trace]").first).to_be_visible()
+
+
+def test_on_a_wall(open_page: OpenPage, found: list[int]) -> None:
+    """Dark, without controls and header; Escape brings them back."""
+    page = open_page(HOUR + "&wall=1")
+    drawn(page)
+    expect(page.locator("body")).to_have_class(re.compile("dark"))
+    for hidden in (".ds-monitor > .ds-filter", ".ds-header", ".ds-extremes", ".ds-channels"):
+        expect(page.locator(hidden).first).to_be_hidden()
+    expect(card(page, "success_rate")).to_have_text(SUCCESS)
+    page.keyboard.press("Escape")
+    expect(page.locator(".ds-monitor > .ds-filter")).to_be_visible()
+    expect(page.locator("body")).not_to_have_class(re.compile("dark"))
+    assert "wall" not in page.url
+
+
+def test_what_happened_is_marked(open_page: OpenPage, found: list[int]) -> None:
+    """The service's own start, and its worker's model, in every plot and as a list."""
+    page = open_page(HOUR)
+    drawn(page)
+    page.get_by_text("What happened in this time").click()
+    for said in ("new process: worker × 1", "new process: frontend × 1", "model damoyolo"):
+        expect(page.locator(".ds-marks")).to_contain_text(said)
+    lines = "() => document.querySelector('[data-plot=batch] .ds-canvas').layout.shapes.length"
+    page.wait_for_function(f"({lines})() >= 3")
 
 
 def test_nothing_is_asked_for_while_hidden(open_page: OpenPage, found: list[int]) -> None:

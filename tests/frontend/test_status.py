@@ -24,8 +24,8 @@ def test_workers_that_fell_back(tmp_path: Path) -> None:
     async def look(url: str) -> None:
         async with Redis.from_url(url) as redis:
             for name, facts in {
-                "a": {"state": "idle", "damoscope_fallback": "1"},
-                "b": {"state": "busy", "damoscope_fallback": "0"},
+                "a": {"state": "idle", "damoscope_fallback": "1", "damoscope_model": "phone"},
+                "b": {"state": "busy", "damoscope_fallback": "0", "damoscope_model": "phone"},
                 "old": {"state": "busy"},
             }.items():
                 await redis.sadd(WORKERS_KEY, f"rq:worker:{name}")  # type: ignore[misc]
@@ -45,4 +45,5 @@ def test_workers_that_fell_back(tmp_path: Path) -> None:
     }
     assert found[catalogue.WORKERS_FALLBACK.name] == [1]
     assert found[catalogue.WORKERS.name] == [2, 1]
+    assert found[catalogue.WORKER_MODELS.name] == [2]  # one says nothing of its model
     provider.shutdown()

@@ -71,6 +71,8 @@ def _frame() -> str:
         f'<section class="ds-figures" aria-label="{EN["monitor.figures"]}"></section>'
         '<div class="ds-never" hidden></div>'
         f'<section class="ds-plots">{"".join(map(_plot, PLOTS))}{_capacity()}</section>'
+        '<section class="ds-marks" hidden></section>'
+        f'<p class="ds-all"><a class="ds-images" href="traces">{both("monitor.images")}</a></p>'
         f'<section class="ds-extremes">{_table("slowest")}{_table("failed")}</section>'
         '<section class="ds-alerts" id="alerts"></section></div>'
     )
@@ -94,10 +96,22 @@ def _controls() -> str:
     return (
         '<form class="ds-filter"><div class="ds-choice" role="group" '
         f'aria-label="{EN["monitor.window"]}">{windows}</div>'
+        f'<button type="button" class="ds-ranged" aria-pressed="false">{both("monitor.range")}'
+        f"</button>{_range()}"
         f'<label>{both("monitor.refresh")} <select name="refresh">{paces}</select></label>'
         f'<button type="submit">{both("monitor.now")}</button>'
+        f'<button type="button" data-wall>{both("monitor.wall")}</button>'
         '<span class="ds-asof">&nbsp;</span></form>'
     )
+
+
+def _range() -> str:
+    fields = "".join(
+        f"<label>{both(f'monitor.{name}')} "
+        f'<input name="{name}" type="datetime-local" step="1"></label>'
+        for name in ("from", "to")
+    )
+    return f'<span class="ds-range" hidden>{fields}</span>'
 
 
 def _plot(name: str) -> str:

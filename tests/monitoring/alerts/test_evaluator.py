@@ -139,7 +139,7 @@ def test_fires_and_resolves(watch: Watch) -> None:
     )  # fmt: skip
     assert "Add workers." in firing.body.en
     assert "增加工作进程。" in firing.body.zh
-    assert "https://eye.example/monitor" in firing.body.en
+    assert "https://eye.example/monitor?alert=Waits" in firing.body.en
     assert resolved.kind == "resolved"
     assert resolved.title == Message(en="Resolved: Waits", zh="已恢复：Waits")
     assert "While it fired: waits 50 s" in resolved.body.en

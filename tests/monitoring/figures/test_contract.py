@@ -103,6 +103,8 @@ def worker(tick: int) -> Iterator[Reading]:
                   images * BUSY_S, labels=cpu)  # fmt: skip
     yield Reading(*who, catalogue.DETECTIONS, images * 2,
                   labels={"label": "phone"})  # fmt: skip
+    yield Reading(*who, catalogue.DETECTION_SCORE, values=(0.6, 0.9) * images,
+                  labels={"label": "phone"})  # fmt: skip
     yield from host(who, 0.5, 0.3)
 
 
@@ -114,6 +116,7 @@ def host(who: tuple[str, str, str, float], idle: float, used: float) -> Iterator
     yield Reading(*who, catalogue.SYSTEM_MEMORY, used,
                   labels={"state": "used"})  # fmt: skip
     yield Reading(*who, catalogue.PROCESS_CPU, 0.1)
+    yield Reading(*who, catalogue.PROCESS_MEMORY, 2.0**28)
 
 
 def readings() -> Iterator[Reading]:
@@ -233,14 +236,23 @@ def test_cards_over_the_window(metrics: MetricsStore) -> None:
     """
     cards = {card.name: card for card in figures(metrics).cards}
     assert list(cards) == [
-        "qps", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "success_rate",
-        "requests_active", "queue_depth", "queue_oldest_age_s", "workers_ready", "workers_busy",
-        "detections_per_image", "cpu", "memory",
+        "qps", "requests", "request_seconds", "latency_p1_ms", "latency_p50_ms", "latency_p95_ms",
+        "latency_p99_ms", "success_rate", "requests_active", "queue_depth", "queue_oldest_age_s",
+        "workers_ready", "workers_busy", "detections_per_image", "score_mean", "cpu", "memory",
+        "process_memory",
     ]  # fmt: skip
     assert cards["qps"].value == pytest.approx(per_tick(479) / TICK_S, rel=0.1)
     assert cards["qps"].before == pytest.approx((OK_BEFORE + FAILED_BEFORE) / WINDOW_S, rel=0.01)
     assert cards["success_rate"].value == round(OK / (OK + FAILED), 6)
     assert cards["success_rate"].before == round(OK_BEFORE / (OK_BEFORE + FAILED_BEFORE), 6)
+    assert (cards["requests"].value, cards["requests"].before) == (
+        OK + FAILED, OK_BEFORE + FAILED_BEFORE
+    )  # fmt: skip
+    seconds, mean_s = cards["request_seconds"].value, figures(metrics).latency_ms
+    assert mean_s is not None
+    assert seconds == pytest.approx(OK * mean_s.mean / 1e3, rel=1e-3)
+    assert 0 < (cards["latency_p1_ms"].value or 0) <= 20
+    assert cards["score_mean"].value == pytest.approx(0.75)
     assert cards["detections_per_image"].value == cards["detections_per_image"].before == 2
     bounds_ms = [1e3 * bound for bound in catalogue.DURATION_BUCKETS_S]
     for q, name in ((0.50, "p50"), (0.95, "p95"), (0.99, "p99")):
@@ -256,7 +268,7 @@ def test_cards_of_this_moment(metrics: MetricsStore) -> None:
     cards = {card.name: card for card in figures(metrics).cards}
     shown = {
         "requests_active": 4, "queue_depth": 3, "queue_oldest_age_s": 0.3, "workers_ready": 1,
-        "workers_busy": 1, "cpu": 0.5, "memory": 0.4,
+        "workers_busy": 1, "cpu": 0.5, "memory": 0.4, "process_memory": 3 * 2**28,
     }  # fmt: skip
     assert {name: cards[name].value for name in shown} == pytest.approx(shown)
     assert cards["queue_depth"].before == pytest.approx(1.5)
@@ -328,6 +340,36 @@ def test_the_same_from_both(embedded: MetricsStore, recorded_url: str) -> None:
     assert one == other
     assert course(embedded).model_dump() == course(metrics).model_dump()
     metrics.close()
+
+
+def test_a_time_that_is_over(metrics: MetricsStore) -> None:
+    """The same hour seen from its own end and from later: what is counted is the same, levels are
+    their means, and QPS is the mean of the hour."""
+    end_s = NOW_S - 1800.0
+    found = stats(metrics, 1800, now_s=NOW_S - 1, end_s=end_s)
+    cards = {card.name: card for card in found.cards}
+    ok = sum(per_tick(tick) for tick in range(240, 360))
+    assert found.requests["ok"] == ok
+    assert cards["qps"].value == found.qps == found.qps_mean
+    assert found.qps_mean == pytest.approx(sum(found.requests.values()) / 1800, rel=0.02)
+    assert cards["queue_depth"].value == pytest.approx(1.5, rel=0.1)
+    assert (found.workers_busy, found.capacity.workers) == (1, 1)
+    assert [len(card.sparkline) >= 10 for card in found.cards] == [True] * len(found.cards)
+
+
+def test_plots_of_a_time_that_is_over(metrics: MetricsStore) -> None:
+    """Whole steps that hold all of it, none of them still going on."""
+    begin_s, end_s = NOW_S - 3000.0, NOW_S - 1500.0
+    found = plots(metrics, end_s - begin_s, 300, now_s=NOW_S - 1, end_s=end_s)
+    assert found.step_s == 300
+    assert found.start_s <= begin_s
+    assert end_s <= found.start_s + found.count * found.step_s < end_s + 300
+    rates = found.requests_per_s["ok"]
+    assert None not in rates
+    first = round((found.start_s - BEGIN_S) / TICK_S)
+    wanted = [sum(map(per_tick, range(first + 20 * i, first + 20 * i + 20))) / 300
+              for i in range(found.count)]  # fmt: skip
+    assert rates == pytest.approx(wanted, rel=0.05)
 
 
 def test_long_ago(metrics: MetricsStore) -> None:

@@ -103,6 +103,8 @@ class Source:
         made.observe(catalogue.REQUESTS_ACTIVE, lambda _: [Observation(self.active)])
         made.observe(catalogue.WORKERS, workers)
         made.observe(catalogue.WORKERS_FALLBACK, lambda _: [Observation(0)])
+        loaded = [Observation(2, {"model": "phone", "version": "bb3acc13cbcb"})]
+        made.observe(catalogue.WORKER_MODELS, lambda _: loaded)
         made.observe(catalogue.QUEUE_DEPTH, lambda _: queue(3))
         made.observe(catalogue.QUEUE_OLDEST_AGE, lambda _: queue(0.5))
         made.observe(catalogue.TELEMETRY_LOSSES, lambda _: [Observation(0)])

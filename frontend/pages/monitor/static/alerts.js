@@ -24,16 +24,46 @@ export class AlertsView {
     const firing = alerts.alerts.filter((alert) => alert.state === "firing");
     const red = new Map();
     for (const alert of firing.filter((found) => found.card)) {
-      const why = `${alert.name}: ${message(alert.message)}`;
-      red.set(alert.card, red.has(alert.card) ? `${red.get(alert.card)}\n${why}` : why);
+      const said = `${alert.name}: ${message(alert.message)}`;
+      const other = red.get(alert.card);
+      red.set(alert.card, other ? { ...other, said: `${other.said}\n${said}` } : { name: alert.name, said });
     }
     this.cards.alarm(red);
     // Names only: a figure that changes with every refresh would be read aloud each time.
-    paint(this.strip, firing.length ? `<a href="#alerts">${escape(firing.length === 1 ? text("alerts.one")
-      : text("alerts.firing", { count: firing.length }))}</a> <span>${
-      firing.map((alert) => escape(alert.name)).join(" · ")}</span>` : "");
+    paint(this.strip, firing.length ? `<b>${escape(firing.length === 1 ? text("alerts.one")
+      : text("alerts.firing", { count: firing.length }))}</b> ${
+      firing.map((alert) => own(alert.name, "strip")).join(" · ")}` : "");
     document.title = firing.length ? `(${firing.length}) ${this.title}` : this.title;
     paint(this.root, this.section(alerts));
+    if (this.pointed !== wanted()) this.point();
+    else this.place()?.classList.add("ds-pointed");
+  }
+
+  /** Where the alert that the address names is. */
+  place() {
+    const name = this.pointed && CSS.escape(this.pointed);
+    return name && (this.root.querySelector(`[data-alert="${name}"]`) ?? this.root.querySelector(`[data-rule="${name}"]`));
+  }
+
+  /** Lead to the alert that the address names. */
+  point() {
+    if (!this.last) return;
+    this.pointed = wanted();
+    this.root.querySelectorAll(".ds-pointed").forEach((each) => each.classList.remove("ds-pointed"));
+    this.root.querySelector(".ds-no-alert")?.remove();
+    if (!this.pointed) return;
+    const place = this.place();
+    if (!place) {
+      this.root.querySelector("header").insertAdjacentHTML("afterend",
+        `<p class="ds-no-alert" role="status">${escape(text("alert.unknown", { name: this.pointed }))}</p>`);
+      this.root.scrollIntoView();
+      return;
+    }
+    const folded = place.closest("details");
+    if (folded) folded.open = true;
+    place.classList.add("ds-pointed");
+    place.scrollIntoView({ block: "center" });
+    place.querySelector("a[data-alert-link]")?.focus({ preventScroll: true });
   }
 
   unreadable(error) {
@@ -85,6 +115,12 @@ export class AlertsView {
   }
 }
 
+const wanted = () => new URLSearchParams(location.search).get("alert");
+
+/** A link to an alert's own address. */
+const own = (name, where) => `<a href="monitor?alert=${encodeURIComponent(name)}" data-alert-link data-key="${where}-${
+  escape(name)}">${escape(name)}</a>`;
+
 function header(alerts) {
   const by = alerts.evaluated_at === null ? escape(text("alerts.never"))
     : withTime(`alerts.${alerts.source}`, alerts.evaluated_at);
@@ -97,7 +133,7 @@ function one(alert, silences) {
   const trace = alert.example_trace_id
     ? `<a href="traces?trace=${encodeURIComponent(alert.example_trace_id)}" data-key="trace-${key}">${escape(text("trace"))}</a>` : "";
   return `<article class="ds-alert ${escape(alert.severity)} ${escape(alert.state)}" data-alert="${key}">`
-    + `<header><span class="ds-severity">${escape(text(`severity.${alert.severity}`))}</span><h3>${key}</h3>`
+    + `<header><span class="ds-severity">${escape(text(`severity.${alert.severity}`))}</span><h3>${own(alert.name, "alert")}</h3>`
     + `<span class="ds-muted">${state(alert)}</span>`
     + `<span class="ds-value">${escape(measured(alert.value, alert.unit))} <i>${escape(condition(alert))}</i></span></header>`
     + `<p>${escape(message(alert.message))} <span class="ds-muted">${escape(message(alert.action))}</span></p>`
@@ -156,7 +192,7 @@ function delivered({ delivery, notified, silenced: quiet }) {
 }
 
 function rules(alerts) {
-  const rows = alerts.alerts.map((alert) => `<tr data-rule="${escape(alert.name)}"><td><b>${escape(alert.name)}</b><br>`
+  const rows = alerts.alerts.map((alert) => `<tr data-rule="${escape(alert.name)}"><td><b>${own(alert.name, "rule")}</b><br>`
     + `<span class="ds-muted">${escape(message(alert.message))}</span></td>`
     + `<td><span class="ds-state-of ${escape(alert.state)}">${escape(text(alert.enabled ? `alert.${alert.state}` : "alert.off"))}</span></td>`
     + `<td>${escape(measured(alert.value, alert.unit))}</td><td>${escape(condition(alert))}<br><span class="ds-muted">${

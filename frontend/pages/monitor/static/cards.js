@@ -49,7 +49,7 @@ export class Cards {
     const card = document.createElement("article");
     card.className = "ds-figure";
     card.dataset.card = name;
-    card.innerHTML = `<h3>${escape(title)}<a href="#alerts" hidden>!</a></h3>`
+    card.innerHTML = `<h3>${escape(title)}<a href="monitor" data-alert-link hidden>!</a></h3>`
       + "<b></b><span></span>"
       + `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true">`
       + '<path class="area"/><path class="line"/></svg>';
@@ -72,7 +72,7 @@ export class Cards {
     element.querySelector(".line").setAttribute("d", paths.line);
   }
 
-  /** Which cards are red: card -> the alerts' names and messages. */
+  /** Which cards are red: card -> the first alert's `name`, and what is `said` of all of them. */
   alarm(alerts) {
     this.alerts = alerts;
     this.redden();
@@ -82,10 +82,11 @@ export class Cards {
     for (const [name, card] of this.shown) {
       const why = this.alerts.get(name);
       card.classList.toggle("alarmed", Boolean(why));
-      card.title = why ?? "";
+      card.title = why?.said ?? "";
       const mark = card.querySelector("a");
       mark.hidden = !why;
-      mark.setAttribute("aria-label", why ?? "");
+      mark.setAttribute("aria-label", why?.said ?? "");
+      if (why) mark.href = `monitor?alert=${encodeURIComponent(why.name)}`;
     }
   }
 }

@@ -1,4 +1,5 @@
 // From the answer of GET /api/v1/stats/series to what plotly.js draws: data and layout by plot.
+import { marked } from "./marks.js";
 import { milliseconds, number, percent, short, text } from "./page.js";
 
 // Colours of the page by what they stand for; the server says which there are, in order.
@@ -9,15 +10,35 @@ const OUTCOMES = {
 const PERCENTILES = { p50: "inference", p95: "queue", p99: "nms" };
 const QUEUES = { high: "nms", normal: "queue", low: "upload" };
 
-/** Every plot by its name; `colours` are the page's. */
-export function figures(series, colours) {
+/** Every plot by its name; `colours` are the page's, `marks` what happened meanwhile. */
+export function figures(series, colours, marks) {
   const at = times(series);
   const width = series.step_s * 1000;
   const draw = { at, width, colours, series };
-  return {
+  const drawn = {
     qps: qps(draw), latency: latency(draw), stages: stages(draw), heatmap: heatmap(draw),
     queue: queue(draw), batch: batch(draw), utilisation: utilisation(draw),
   };
+  for (const plot of Object.values(drawn)) plot.layout = marked(plot.layout, marks, colours);
+  return drawn;
+}
+
+/** Which images a click is about: of which moment, and, in the heat map, of which duration. */
+export function clicked(name, series, { points: [point] }) {
+  if (!point) return null;
+  const at = Array.isArray(point.pointNumber) ? point.pointNumber.at(-1) : point.pointNumber;
+  if (!(at >= 0 && at < series.count)) return null;
+  const from = series.start_s + at * series.step_s;
+  const asked = { from, to: from + series.step_s };
+  if (name === "heatmap") {
+    const { bounds_ms: bounds } = series.heatmap;
+    const high = bounds.findIndex((bound) => bound >= point.y * 0.999);
+    const row = high < 0 ? bounds.length : high;
+    if (row > 0) asked.min_duration_ms = bounds[row - 1];
+    if (row < bounds.length) asked.max_duration_ms = bounds[row];
+  }
+  if (["latency", "stages", "heatmap"].includes(name)) asked.order = "slowest";
+  return asked;
 }
 
 // -- the plots -------------------------------------------------------------------------------
@@ -160,12 +181,14 @@ function layout(draw, { stacked, suffix = "", empty, percent: inPercent, hover: 
   const ends = [edgeTime(series, 0), edgeTime(series, series.count)];
   const grid = { gridcolor: colours.line, zeroline: false, linecolor: colours.line, fixedrange: false };
   return {
-    autosize: true, margin: { l: 56, r: 14, t: 8, b: 38 }, barmode: stacked ? "stack" : "group", bargap: 0,
+    autosize: true, margin: { l: 56 * colours.scale, r: 14, t: 8, b: 38 * colours.scale }, barmode: stacked ? "stack" : "group", bargap: 0,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: colours.font, size: 11.5, color: colours.muted },
+    font: { family: colours.font, size: 11.5 * colours.scale, color: colours.muted },
     hovermode: empty ? false : mode,
-    hoverlabel: { bgcolor: colours.card, bordercolor: colours.line, font: { color: colours.text, size: 12 } },
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { size: 11.5 } },
+    hoverlabel: { bgcolor: colours.card, bordercolor: colours.line, font: { color: colours.text, size: 12 * colours.scale } },
+    legend: {
+      orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal", font: { size: 11.5 * colours.scale },
+    },
     dragmode: "zoom",
     xaxis: {
       ...grid, type: "date", showgrid: false, hoverformat: "%Y-%m-%d %H:%M:%S", nticks: 7,
@@ -173,7 +196,7 @@ function layout(draw, { stacked, suffix = "", empty, percent: inPercent, hover: 
       autorangeoptions: { include: ends, clipmin: ends[0], clipmax: ends[1] }, tickformatstops: TICKS,
     },
     yaxis: {
-      ...grid, rangemode: "tozero", ticksuffix: suffix, nticks: 6, fixedrange: false, visible: !empty,
+      ...grid, rangemode: "tozero", ticksuffix: suffix, nticks: 6, fixedrange: true, visible: !empty,
       separatethousands: true, tickformat: inPercent ? ".0%" : undefined,
     },
     annotations: empty ? [{
