@@ -8,6 +8,7 @@
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
+#   make test-kube   the Helm chart, by Helm and Kubernetes' schemas
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 #   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
@@ -22,7 +23,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack lint format generate lock soak train train-own clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube lint format generate lock soak train train-own clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu
 
 help:
@@ -105,7 +106,7 @@ lock: $(VENV)/.installed-dev
 	$(LOCK_WITH) pyproject.toml --extra cpu -o requirements/cpu.txt
 	for extra in gpu frontend worker-cpu worker-gpu eval; do \
 	  $(LOCK_LIKE) pyproject.toml --extra $$extra -o requirements/$$extra.txt || exit; done
-	for group in build dev audit; do \
+	for group in build dev audit kube; do \
 	  $(LOCK_LIKE) --group $$group -o requirements/$$group.txt || exit; done
 
 # Each lock for each Python and machine that it is meant for.
@@ -197,3 +198,14 @@ scale:
 test-stack: $(VENV)/.installed-dev
 	$(BIN)/python -m run.stack fetch
 	$(BIN)/python -m pytest -m stack
+
+# The Helm chart, rendered by Helm, which is built from Go modules first, once (minutes), and checked by
+# Kubernetes' schemas. docs/kubernetes.md has the last result.
+KUBE_ENV := .venv-kube
+test-kube: $(VENV)/.installed-dev $(KUBE_ENV)/.installed
+	$(BIN)/python -m tests.kube.tools
+	$(BIN)/python -m pytest -m kube -v
+
+$(KUBE_ENV)/.installed: requirements/kube.txt
+	@$(PYTHON) deploy/install.py $(KUBE_ENV) requirements/kube.txt
+	@touch $@

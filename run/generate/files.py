@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from monitoring.alerts.render import render, render_figures
 from monitoring.alerts.rules import SHIPPED, read
-from run.generate import history, settings, telemetry
+from run.generate import helm, history, settings, telemetry
 from run.generate.generated import Generated, table
 from telemetry import variables
 
@@ -30,4 +31,14 @@ GENERATED: Final = (
     Generated("docs/metrics.md", telemetry.metrics, "metrics"),
     Generated("docs/traces.md", telemetry.spans, "spans"),
     Generated("docs/traces.md", telemetry.attributes, "attributes"),
+    # The chart's, after what they are made from.
+    Generated(f"{helm.CHART}/values.yaml", helm.collector_image, "collector image"),
+    Generated(f"{helm.CHART}/values.schema.json", helm.schema),
+    Generated(f"{helm.CHART}/README.md", helm.readme, "values"),
+    Generated(f"{helm.CHART}/files/settings.yaml", helm.known),
+    Generated(f"{helm.CHART}/files/users.conf", helm.users),
+    *(
+        Generated(f"{helm.CHART}/files/{target}", partial(helm.copy, source))
+        for target, source in helm.COPIES.items()
+    ),
 )  # fmt: skip

@@ -72,8 +72,8 @@ def about(name: str) -> str:
     """A setting's description, with the values that it can have."""
     field = Settings.model_fields[name]
     text = field.description or ""
-    if choices := [str(choice) for choice in _choices(field.annotation)]:
-        *first, last = (f"`{choice}`" for choice in choices)
+    if found := choices(name):
+        *first, last = (f"`{choice}`" for choice in found)
         text += f" {', '.join(first)} or {last}."
     return f"{text} Secret." if Settings.is_secret(name) else text
 
@@ -110,8 +110,11 @@ def _default(name: str) -> str | None:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-def _choices(annotation: object) -> tuple[object, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+def choices(name: str) -> list[str]:
+    """The values that a setting can have; none where they are not listed."""
+    annotation = Settings.model_fields[name].annotation
+    found = get_args(annotation) if get_origin(annotation) is Literal else ()
+    return [str(choice) for choice in found]
 
 
 def _block(name: str, variables: list[str]) -> list[str]:
