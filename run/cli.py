@@ -16,10 +16,11 @@ from models.errors import ModelStoreError
 from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
-from run import extras, keys, models, private_files
+from run import extras, keys, private_files
 from run.evaluate import options
 from run.listening import listening
 from run.load.options import load as load_command
+from run.models import command as models
 from run.processes import CannotStart
 from telemetry import logs, variables
 

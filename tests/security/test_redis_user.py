@@ -23,7 +23,7 @@ from monitoring.notify.queue import enqueue
 from pipeline.queue.keys import IMAGE_KEYS
 from tests.integration import pictures
 from tests.paths import ROOT
-from tests.run.test_models import install
+from tests.run.models.test_command import install
 from tests.servers import (
     ConfiguredRedis,
     Process,

@@ -1,4 +1,4 @@
-"""run.model_use: what `damoscope model use` asks of workers, and what it makes of their answers."""
+"""run.models.using: what `damoscope model use` asks of workers, and what comes of their answers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pipeline.queue.keys import WORKERS_KEY
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.queue.workers import facts
 from pipeline.settings import Settings
-from run import model_use
-from run.model_use import use
-from tests.run.test_models import command
+from run.models import using
+from run.models.using import use
+from tests.run.models.test_command import command
 from tests.servers import RedisProcess, eventually
 
 SHIPPED = "damoyolo-ns-phone"
@@ -127,7 +127,7 @@ def test_one_ends_over_it(
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model_use.model_choice, "holder", seen)
+        patch.setattr(using.model_choice, "holder", seen)
         with answering(redis, answer):
             assert not use(settings, SHIPPED)
     out = capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_one_says_nothing(
     """A worker that knows nothing of offers, such as one of an older release, is waited for so
     long, and no longer."""
     register(redis, "old")
-    monkeypatch.setattr(model_use, "NEWS_S", 0.5)
+    monkeypatch.setattr(using, "NEWS_S", 0.5)
     assert not use(settings, SHIPPED)
     assert "old: did not answer within 0.5 s" in capsys.readouterr().out
 

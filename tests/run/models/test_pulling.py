@@ -1,4 +1,4 @@
-"""run.model_pull: `damoscope model pull`, from a server on this machine."""
+"""run.models.pulling: `damoscope model pull`, from a server on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.download import git_blob_of
 from models.store import Store
 from tests.models import file_server
 from tests.models.file_server import FileServer
-from tests.run.test_models import command, install
+from tests.run.models.test_command import command, install
 from tests.worker.onnx_models import SIZE, Export
 
 ENTRY = """

@@ -1,4 +1,4 @@
-"""run.model_import: `damoscope model import`."""
+"""run.models.importing: `damoscope model import`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from models.store import Store
 from run.cli import app, main
-from run.model_import import _slug
+from run.models.importing import _slug
 from tests.worker import onnx_models
 from tests.worker.onnx_models import SIZE, Export
 

@@ -1,4 +1,4 @@
-"""run.models: `damoscope model list | info | remove`."""
+"""run.models.command: `damoscope model list | info | remove`."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_name_where_a_file_was(tmp_path: Path) -> None:
     home = tmp_path / "var"
     home.mkdir()
     install(home)
-    image = Path(__file__).parents[2] / "examples" / "no-phone.jpg"
+    image = Path(__file__).parents[3] / "examples" / "no-phone.jpg"
     found = damoscope(
         "detect", str(image), "--model", "mine", "--score-threshold", "0", "--json",
         folder=tmp_path, DAMOSCOPE_PROVIDER="cpu",

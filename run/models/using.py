@@ -16,7 +16,7 @@ from pipeline.queue import model_choice
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.queue.workers import WorkerState
 from pipeline.settings import Settings
-from run import models
+from run.models.running import running
 
 #: Seconds between looks, and without any news after which the command gives up. Loading a model may
 #: take a worker three minutes.
@@ -115,7 +115,7 @@ def _say(choice: ModelChoice, former: ModelChoice | None, well: int, of: int) ->
 
 
 def _workers(settings: Settings) -> tuple[WorkerState, ...]:
-    workers, problem = models.running(settings)
+    workers, problem = running(settings)
     if problem:
         raise Unavailable(problem)
     return workers

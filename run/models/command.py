@@ -1,27 +1,26 @@
-"""`damoscope model`: the models that ship, are installed, can be fetched, and run."""
+"""The commands of `damoscope model`."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from redis.exceptions import RedisError
 
 from models.catalogue import CatalogueModel, catalogue
 from models.errors import ModelStoreError
+from models.listing import listed
 from models.names import checked_name
 from models.store import VERSION_DIGITS, ModelSource, Store, sha256_of
-from pipeline.connection import connect_async, explain, with_redis
 from pipeline.errors import ConfigurationError
-from pipeline.queue.workers import WorkerState, look
+from pipeline.queue.workers import WorkerState
 from pipeline.settings import Settings, load
 from run import extras
-from run.model_import import import_model
+from run.models.importing import import_model
+from run.models.running import running
 
 app = typer.Typer(help="Models: what there is, and what runs.", no_args_is_help=True)
 app.command("import")(import_model)
@@ -31,33 +30,14 @@ Redis = Annotated[str | None, typer.Option("--redis-url", help="Redis to use (RE
 Name = Annotated[str, typer.Argument(help="Name of the model; `damoscope model list` shows them.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
-#: Seconds to ask a running service what runs.
-ASK_S = 5.0
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One model in the list. What is not known is None."""
-
-    name: str
-    #: bundled, installed, damaged, available (can be fetched), or running (from a file).
-    state: str
-    version: str | None = None
-    classes: int | None = None
-    input_size: tuple[int, int] | None = None
-    bytes: int | None = None
-    licence: str | None = None
-    about: str | None = None
-    #: Workers that run it; None where no service could be asked.
-    workers: int | None = None
-
 
 @app.command("list")
-def listed(as_json: Json = False, home: Home = None, redis_url: Redis = None) -> None:
+def list_models(as_json: Json = False, home: Home = None, redis_url: Redis = None) -> None:
     """List the models: those that ship, are installed, can be fetched, and what runs."""
     settings = load(home=home, redis_url=redis_url)
     workers, problem = running(settings)
-    rows = _rows(settings, workers)
+    runs = Counter((worker.model, worker.model_version) for worker in workers)
+    rows = listed(Store(settings.models_folder), runs)
     if as_json:
         print(json.dumps({"models": [asdict(row) for row in rows], "running": problem or "known"}))
         return
@@ -116,7 +96,7 @@ def pull(
 ) -> None:
     """Fetch a model of the catalogue, check that it is the one that is meant, and install it."""
     extras.require("worker")
-    from run.model_pull import pull as run
+    from run.models.pulling import pull as run
 
     installed = run(load(home=home), name, file)
     labels = installed.facts.labels
@@ -143,7 +123,7 @@ def use(
     """
     if (name is None) is not reset:
         raise ConfigurationError("give either the name of a model, or --reset")
-    from run.model_use import use as run
+    from run.models.using import use as run
 
     if not run(load(home=home, redis_url=redis_url), name):
         raise typer.Exit(1)
@@ -165,72 +145,6 @@ def remove(name: Name, home: Home = None, redis_url: Redis = None) -> None:
         )
     Store(settings.models_folder).remove(name)
     print(f"{name} is removed")
-
-
-def running(settings: Settings) -> tuple[tuple[WorkerState, ...], str]:
-    """The workers of the service that these settings reach, and why they are not known, if so."""
-    reached = with_redis(settings)
-    if reached is None:
-        return (), "no service runs in this data folder, and REDIS_URL is not set"
-
-    async def ask() -> tuple[WorkerState, ...]:
-        redis = connect_async(reached)
-        try:
-            return (await asyncio.wait_for(look(redis), ASK_S)).workers
-        finally:
-            await redis.aclose()
-
-    try:
-        return asyncio.run(ask()), ""
-    except (RedisError, OSError) as error:
-        return (), explain(error)
-
-
-def _rows(settings: Settings, workers: tuple[WorkerState, ...]) -> list[ModelRow]:
-    store = Store(settings.models_folder)
-    runs = Counter((worker.model, worker.model_version) for worker in workers)
-    rows = [_bundled(model) for model in catalogue().values() if model.bundled_file]
-    names = store.names()
-    rows += [_installed(store, name) for name in names]
-    rows += [
-        ModelRow(
-            model.name, "available", classes=len(model.labels), input_size=model.input_size,
-            licence=model.licence, about=model.about,
-        )
-        for model in catalogue().values() if not model.bundled_file and model.name not in names
-    ]  # fmt: skip
-    counted = [
-        ModelRow(**vars(row) | {"workers": runs.pop((row.name, row.version or ""), 0)})
-        for row in rows
-    ]
-    return counted + [
-        ModelRow(name, "running", version=version or None, workers=count)
-        for (name, version), count in sorted(runs.items())
-    ]
-
-
-def _bundled(model: CatalogueModel) -> ModelRow:
-    file = model.bundled_file
-    assert file
-    return ModelRow(
-        model.name, "bundled", version=sha256_of(file)[:VERSION_DIGITS],
-        bytes=file.stat().st_size, licence=model.licence, about=model.about,
-    )  # fmt: skip
-
-
-def _installed(store: Store, name: str) -> ModelRow:
-    try:
-        found = store.get(name)
-    except ModelStoreError as error:
-        return ModelRow(name, "damaged", about=str(error))
-    if found is None:  # removed since the folder was read
-        return ModelRow(name, "damaged", about="it is gone")
-    facts = found.facts
-    return ModelRow(
-        name, "installed", version=found.version, classes=len(facts.labels),
-        input_size=facts.input_size, bytes=facts.bytes, licence=facts.licence or None,
-        about=facts.source,
-    )  # fmt: skip
 
 
 def _known(model: CatalogueModel) -> dict[str, Any]:
