@@ -8,7 +8,6 @@ the CPU's edits (`graph.for_cpu`) take a hundredth of one.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
@@ -33,6 +31,7 @@ from worker.model.loading import (
     readable,
 )
 from worker.model.outputs import synthetic
+from worker.model.trial import Outputs, run_on, session_of
 
 #: Pictures that both files are run on, and how many of them at once.
 PICTURES, TOGETHER = 4, 3
@@ -40,10 +39,6 @@ PICTURES, TOGETHER = 4, 3
 SCORES_WITHIN, BOXES_WITHIN_PX = 1e-3, 0.1
 #: The same where numbers in the file are of half precision, which keeps three digits.
 HALF_SCORES_WITHIN, HALF_BOXES_WITHIN_PX = 1e-2, 1.0
-#: Seconds that one call of a model may take.
-CALL_S = 300
-
-Outputs = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,8 @@ def _import(
     batch, *_ = image_input(model, metadata_of(model))
     check_output_count(model)
     pictures = [synthetic(height, width, seed) for seed in range(PICTURES)]
-    original = _session(model.SerializeToString())
-    expected = [_run(original, model, [picture]) for picture in pictures]
+    original = session_of(model.SerializeToString())
+    expected = [run_on(original, model, [picture]) for picture in pictures]
     spec = _one_spec(model, source, expected, labels, height, width)
     written, parity, free, notes = _written(model, pictures, expected, spec, batch is None)
     _describe_in(written, spec, name, source, parity)
@@ -181,12 +176,12 @@ def _compare(
     spec: ModelSpec, together: int,
 ) -> Parity:  # fmt: skip
     """Run it as a worker with one thread does. Raises ModelError for more than is allowed."""
-    session = _session(for_cpu(written.SerializeToString(), 1))
+    session = session_of(for_cpu(written.SerializeToString(), 1))
     given = [
-        (_run(session, written, [picture]), 0, index) for index, picture in enumerate(pictures)
+        (run_on(session, written, [picture]), 0, index) for index, picture in enumerate(pictures)
     ]
     if together > 1:
-        batch = _run(session, written, pictures[:together])
+        batch = run_on(session, written, pictures[:together])
         given += [(batch, index, index) for index in range(together)]
     differences = []
     for output in (spec.scores_output, spec.boxes_output):
@@ -243,36 +238,3 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
     made = onnx.ModelProto()
     made.CopyFrom(model)
     return made
-
-
-def _session(serialized: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises a family of its own
-        raise ModelError(f"ONNX Runtime cannot load it: {error}") from error
-
-
-def _run(
-    session: ort.InferenceSession, model: onnx.ModelProto, pictures: Sequence[NDArray[np.uint8]]
-) -> Outputs:
-    """Outputs for pictures, in the form that the model wants them. Raises ModelError."""
-    given: NDArray[Any] = np.stack(pictures)
-    (wanted,) = session.get_inputs()
-    if not takes_images(model):
-        kind = np.float16 if wanted.type == "tensor(float16)" else np.float32
-        given = np.ascontiguousarray(given.transpose(0, 3, 1, 2)).astype(kind)
-    options = ort.RunOptions()
-    overdue = threading.Timer(CALL_S, lambda: setattr(options, "terminate", True))
-    overdue.daemon = True
-    overdue.start()
-    try:
-        outputs: Outputs = session.run(None, {wanted.name: given}, options)
-    except Exception as error:
-        if options.terminate:
-            raise ModelError(f"it ran for longer than the {CALL_S} s allowed") from error
-        raise ModelError(f"{len(pictures)} pictures failed: {error}") from error
-    finally:
-        overdue.cancel()
-    return outputs

@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from models.store import Store
 from run.cli import app, main
@@ -135,3 +137,86 @@ def test_what_is_no_file(home: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_names_of_files(stem: str, name: str) -> None:
     """What a model is called whose file is called so."""
     assert _slug(stem) == name
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of pictures in which the small model finds much."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    for number in range(40):
+        areas = np.random.default_rng(number).integers(60, 255, (4, 4, 3), dtype=np.uint8)
+        Image.fromarray(areas).resize((SIZE, SIZE), 0).save(folder / f"{number:02}.png")
+    return folder
+
+
+def test_fewer_bits(
+    home: Path, tmp_path: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it costs is said, and kept; a model that is installed is taken by its name, with its
+    labels, its thresholds and its licence."""
+    file = Export(classes=2).save(tmp_path / "exam.onnx")
+    labels = tmp_path / "labels.txt"
+    labels.write_text("phone\nbook\n")
+    words = ("model", "import", str(file), "--labels", str(labels), "--licence", "MIT")
+    assert run(*words, capsys=capsys)[0] == 0
+    fewer = ("--precision", "int8", "--photographs", str(photographs))
+    code, out, err = run("model", "import", "exam", *fewer, capsys=capsys)
+    assert code == 0, err
+    assert "40 photographs" in out
+    assert "bytes in place of" in out
+    assert "on 20 photographs it finds" in out
+    assert "exam-int8 is installed: 2 classes (phone, book)" in out
+    installed = Store(home / "models").get("exam-int8")
+    assert installed
+    assert installed.facts.labels == ("phone", "book")
+    assert installed.facts.licence == "MIT"
+    assert installed.facts.source.startswith("exam ")
+    checked = installed.facts.checked["precision"]
+    assert isinstance(checked, dict)
+    assert (checked["to"], checked["calibrated_with"], checked["photographs"]) == ("int8", 20, 20)
+    code, out, err = run("model", "info", "exam-int8", "--json", capsys=capsys)
+    assert code == 0, err
+    assert json.loads(out)["loads"] == "yes, on cpu"
+    code, _, err = run("model", "import", str(file), *fewer, "--name", "exam-int8", capsys=capsys)
+    assert code == 1
+    assert "a model exam-int8 is installed" in err
+
+
+def test_fewer_bits_that_cost_too_much(
+    home: Path, tmp_path: Path, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is refused, unless that is wanted all the same."""
+    for number in range(0, 40, 2):
+        Image.new("RGB", (SIZE, SIZE), (3, 3, 3)).save(photographs / f"{number:02}.png")
+    file = Export().save(tmp_path / "exam.onnx")
+    words = ("model", "import", str(file), "--precision", "int8",
+             "--photographs", str(photographs))  # fmt: skip
+    code, _, err = run(*words, capsys=capsys)
+    assert code == 2
+    assert "others are bearable. --force installs it all the same" in err
+    assert Store(home / "models").names() == []
+    code, out, err = run(*words, "--force", capsys=capsys)
+    assert code == 0, err
+    assert "Note: it finds" in out
+    assert Store(home / "models").names() == ["exam-int8"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "why"),
+    [
+        (("--precision", "int8"), 2, "--precision and --photographs go together"),
+        (("--photographs", "."), 2, "--precision and --photographs go together"),
+        (("--precision", "fp16", "--photographs", "nowhere"), 2, "nowhere: no such folder"),
+    ],
+)
+def test_fewer_bits_need_photographs(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...], code: int, why: str,
+) -> None:  # fmt: skip
+    """One line says so."""
+    file = Export().save(tmp_path / "a.onnx")
+    found, _, err = run("model", "import", str(file), *words, capsys=capsys)
+    assert found == code
+    assert why in err
+    assert err.count("\n") == 1

@@ -19,7 +19,7 @@ from pipeline.settings import Settings
 from tests.paths import ROOT
 from tests.worker import onnx_models
 from tests.worker.onnx_models import SIZE, Export
-from worker.model import importing
+from worker.model import importing, trial
 from worker.model.graph import IMAGE_INPUT
 from worker.model.importing import import_onnx
 from worker.model.loading import load
@@ -259,7 +259,7 @@ def test_a_model_that_does_not_end(
     source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A call is stopped when its time is up."""
-    monkeypatch.setattr(importing, "CALL_S", 1)
+    monkeypatch.setattr(trial, "CALL_S", 1)
     model = Export(stalls_on_white=True).model()
     limit = next(tensor for tensor in model.graph.initializer if tensor.name == "limit")
     limit.CopyFrom(onnx.numpy_helper.from_array(np.array(-1, np.float32), "limit"))
