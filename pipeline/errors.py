@@ -197,6 +197,15 @@ class AlreadyDone(DamoscopeError):
     outcome = "invalid"
 
 
+class SwitchUnderWay(DamoscopeError):
+    """Workers are being switched to a model, and another is wanted."""
+
+    status = 409
+    code = "switch_under_way"
+    title = "Another switch is under way"
+    outcome = "invalid"
+
+
 class Overloaded(Unavailable):
     """There is more to do than can be done within the caller's `timeout`, or than may wait."""
 

@@ -51,13 +51,19 @@ class SwitchOutcome:
 def wanted(redis: Redis) -> ModelChoice | None:
     """What workers are to try or run. Raises RedisError."""
     offer, choice = redis.mget(OFFER, CHOICE)
-    return _choice(offer) or _choice(choice)
+    return choice_in(offer) or choice_in(choice)
 
 
 def chosen(redis: Redis) -> ModelChoice | None:
     """What workers start with, where somebody has chosen. Raises RedisError."""
     (text,) = redis.mget(CHOICE)
-    return _choice(text)
+    return choice_in(text)
+
+
+def offered(redis: Redis) -> ModelChoice | None:
+    """What workers are to try at this moment. Raises RedisError."""
+    (text,) = redis.mget(OFFER)
+    return choice_in(text)
 
 
 def offer(redis: Redis, choice: ModelChoice) -> None:
@@ -101,22 +107,23 @@ def outcomes(redis: Redis, choice: ModelChoice) -> dict[str, SwitchOutcome]:
     found = {}
     told: dict[bytes, bytes] = redis.hgetall(OUTCOMES.format(choice.id))  # type: ignore[assignment]
     for worker, text in told.items():
-        problem = (_object(text) or {}).get("problem")
+        problem = (written(text) or {}).get("problem")
         if isinstance(problem, str):
             found[worker.decode(errors="replace")] = SwitchOutcome(problem[:REASON_MAX])
     return found
 
 
-def _choice(text: object) -> ModelChoice | None:
+def choice_in(text: object) -> ModelChoice | None:
     """What was written; None for nothing, and for what we did not write."""
-    said = _object(text) or {}
+    said = written(text) or {}
     values = [said.get(field) for field in ("id", "name", "version")]
     if not all(isinstance(value, str) for value in values):
         return None
     return ModelChoice(*map(str, values))
 
 
-def _object(text: object) -> dict[str, object] | None:
+def written(text: object) -> dict[str, object] | None:
+    """An entry of Redis as the object that it is; None for what is none."""
     if not isinstance(text, bytes) or len(text) > ENTRY_BYTES_MAX:
         return None
     try:

@@ -13,12 +13,11 @@ from redis import Redis
 from models import BUNDLED
 from models.store import VERSION_DIGITS, sha256_of
 from pipeline.errors import Unavailable
-from pipeline.queue import model_choice
+from pipeline.queue import model_choice, model_rollout
 from pipeline.queue.keys import WORKERS_KEY
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.queue.workers import facts
 from pipeline.settings import Settings
-from run.models import using
 from run.models.using import use
 from tests.run.models.test_command import command
 from tests.servers import RedisProcess, eventually
@@ -127,7 +126,7 @@ def test_one_ends_over_it(
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(using.model_choice, "holder", seen)
+        patch.setattr(model_choice, "holder", seen)
         with answering(redis, answer):
             assert not use(settings, SHIPPED)
     out = capsys.readouterr().out
@@ -144,7 +143,7 @@ def test_one_says_nothing(
     """A worker that knows nothing of offers, such as one of an older release, is waited for so
     long, and no longer."""
     register(redis, "old")
-    monkeypatch.setattr(using, "NEWS_S", 0.5)
+    monkeypatch.setattr(model_rollout, "NEWS_S", 0.5)
     assert not use(settings, SHIPPED)
     assert "old: did not answer within 0.5 s" in capsys.readouterr().out
 
