@@ -21,6 +21,7 @@ from frontend.api import (
     compare,
     detect,
     metrics,
+    models,
     otlp,
     problems,
     reference,
@@ -42,6 +43,7 @@ from frontend.identity.sessions import Sessions
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
 from frontend.replies import Replies
+from frontend.rollouts import Rollouts
 from frontend.server.bodies import Bodies, BodyLimit
 from frontend.server.bounds import bounds
 from frontend.server.memory import Memory
@@ -119,6 +121,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     detection.observe()
     observe_losses(telemetry.instruments, stores)
     alerting = alerts.Alerting(settings, stores, telemetry.instruments.malformed)
+    rollouts = Rollouts(settings, lambda: status.snapshot)
     authenticator = Authenticator(settings)
     logins = login.Logins(telemetry.instruments)
     site = None
@@ -132,6 +135,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, stores.close)
             stack.push_async_callback(asyncio.to_thread, alerting.close)
+            stack.push_async_callback(asyncio.to_thread, rollouts.close)
             stack.push_async_callback(redis.aclose)
             await status.start()
             stack.push_async_callback(status.close)
@@ -182,6 +186,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.status = status
     app.state.stores = stores
     app.state.alerts = alerting
+    app.state.rollouts = rollouts
     app.state.authenticator = authenticator
     reference.install(app)
     app.include_router(login.router(authenticator, logins))
@@ -190,7 +195,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
 
         app.include_router(oidc.router(settings, logins))
     secured = reference.KEYS if authenticator.needed else []
-    for api in (detect, compare, traces, stats, alerts, report):
+    for api in (detect, compare, traces, stats, alerts, report, models):
         app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))

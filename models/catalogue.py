@@ -30,6 +30,63 @@ class ModelFigures(BaseModel):
     source: str
 
 
+class Wording(BaseModel):
+    """A text in the languages of the pages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    en: Annotated[str, Field(max_length=500)]
+    zh: Annotated[str, Field(max_length=500)]
+
+
+class MeasuredFigure(BaseModel):
+    """A figure, with its 95 % interval where one is known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: Literal["ap50", "ap", "precision", "recall", "false_boxes_per_image"]
+    value: Annotated[float, Field(ge=0)]
+    low: Annotated[float, Field(ge=0)] | None = None
+    high: Annotated[float, Field(ge=0)] | None = None
+
+
+class JudgedSet(BaseModel):
+    """What a model was judged by, and how it did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Wording
+    images: Annotated[int, Field(ge=1)]
+    objects: Annotated[int, Field(ge=0)]
+    figures: tuple[MeasuredFigure, ...]
+
+
+class SizeRecall(BaseModel):
+    """How many objects were found of those whose longer side is a share of the picture's from
+    `least` up to below `most`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least: Annotated[float, Field(ge=0)]
+    most: Annotated[float, Field(gt=0)] | None = None
+    found: Annotated[int, Field(ge=0)]
+    objects: Annotated[int, Field(ge=1)]
+
+
+class ModelCard(BaseModel):
+    """How good a model that ships is: what its card (`source`) says, in figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str
+    #: Threshold of scores at which precision, recall and false boxes were counted.
+    score_threshold: Fraction
+    judged: tuple[JudgedSet, ...]
+    by_size: tuple[SizeRecall, ...]
+    #: What it is not for, and what it does not find.
+    limits: tuple[Wording, ...]
+
+
 class CatalogueModel(BaseModel):
     """One model: `file` beside the catalogue, or `address` to fetch it from."""
 
@@ -50,6 +107,7 @@ class CatalogueModel(BaseModel):
     score_threshold: Fraction | None = None
     iou_threshold: Fraction | None = None
     figures: ModelFigures | None = None
+    card: ModelCard | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

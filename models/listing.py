@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from models.catalogue import CatalogueModel, catalogue
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from models.catalogue import CatalogueModel, ModelCard, ModelFigures, catalogue
 from models.errors import ModelStoreError
 from models.store import VERSION_DIGITS, Store, sha256_of
 
 
-@dataclass(frozen=True)
-class ModelRow:
+class ModelRow(BaseModel):
     """One model in the list. What is not known is None."""
+
+    model_config = ConfigDict(frozen=True)
 
     name: str
     #: bundled, installed, damaged, available (can be fetched), or running (from a file).
-    state: str
+    state: Literal["bundled", "installed", "damaged", "available", "running"]
     version: str | None = None
+    #: Number of classes.
     classes: int | None = None
     #: Height and width in pixels.
     input_size: tuple[int, int] | None = None
@@ -29,6 +33,13 @@ class ModelRow:
     about: str | None = None
     #: Workers that run it; None where no service could be asked.
     workers: int | None = None
+    labels: tuple[str, ...] | None = None
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    #: What its makers say of it, or its card, or what was looked at when it was installed.
+    figures: ModelFigures | None = None
+    card: ModelCard | None = None
+    checked: dict[str, JsonValue] | None = None
 
 
 def listed(store: Store, running: Mapping[tuple[str, str], int]) -> list[ModelRow]:
@@ -42,14 +53,20 @@ def listed(store: Store, running: Mapping[tuple[str, str], int]) -> list[ModelRo
     rows += [_installed(store, name) for name in names]
     rows += [
         ModelRow(
-            model.name, "available", classes=len(model.labels), input_size=model.input_size,
-            licence=model.licence, about=model.about,
+            name=model.name, state="available", classes=len(model.labels),
+            input_size=model.input_size, licence=model.licence, about=model.about,
+            labels=model.labels,
+            score_threshold=model.score_threshold, iou_threshold=model.iou_threshold,
+            figures=model.figures,
         )
         for model in catalogue().values() if not model.bundled_file and model.name not in names
     ]  # fmt: skip
-    counted = [replace(row, workers=runs.pop((row.name, row.version or ""), 0)) for row in rows]
+    counted = [
+        row.model_copy(update={"workers": runs.pop((row.name, row.version or ""), 0)})
+        for row in rows
+    ]
     return counted + [
-        ModelRow(name, "running", version=version or None, workers=count)
+        ModelRow(name=name, state="running", version=version or None, workers=count)
         for (name, version), count in sorted(runs.items())
     ]
 
@@ -64,8 +81,8 @@ def _bundled(model: CatalogueModel) -> ModelRow:
     file = model.bundled_file
     assert file
     return ModelRow(
-        model.name, "bundled", version=version_of(file),
-        bytes=file.stat().st_size, licence=model.licence, about=model.about,
+        name=model.name, state="bundled", version=version_of(file), bytes=file.stat().st_size,
+        licence=model.licence, about=model.about, card=model.card,
     )  # fmt: skip
 
 
@@ -73,12 +90,17 @@ def _installed(store: Store, name: str) -> ModelRow:
     try:
         found = store.get(name)
     except ModelStoreError as error:
-        return ModelRow(name, "damaged", about=str(error))
+        return ModelRow(name=name, state="damaged", about=str(error))
     if found is None:  # removed since the folder was read
-        return ModelRow(name, "damaged", about="it is gone")
+        return ModelRow(name=name, state="damaged", about="it is gone")
     facts = found.facts
+    known = catalogue().get(name)
     return ModelRow(
-        name, "installed", version=found.version, classes=len(facts.labels),
+        name=name, state="installed", version=found.version, classes=len(facts.labels),
         input_size=facts.input_size, bytes=facts.bytes, licence=facts.licence or None,
-        about=facts.source,
+        about=facts.source, labels=facts.labels, score_threshold=facts.score_threshold,
+        iou_threshold=facts.iou_threshold, checked=facts.checked,
+        # Of a model of the catalogue, if this is the file that is meant there.
+        figures=known.figures
+        if known and facts.checked.get("git_blob") == known.git_blob else None,
     )  # fmt: skip

@@ -50,6 +50,8 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/api/v1/report", "read"),
     ("GET", "/metrics", "read"),
     ("GET", "/api/v1/alerts", "read"),
+    ("GET", "/api/v1/models", "read"),
+    ("POST", "/api/v1/models/use", "admin"),
     ("POST", "/api/v1/alerts/silences", "admin"),
     ("DELETE", "/api/v1/alerts/silences/{id}", "admin"),
     ("POST", "/api/v1/alerts/test", "admin"),
@@ -65,6 +67,8 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/monitor", "read"),
     ("GET", "/traces", "read"),
     ("GET", "/report", "read"),
+    ("GET", "/model", "read"),
+    ("GET", "/pages/model", "read"),
     ("GET", "/pages/status", "any"),
     # Results are one's own, or for `read`: frontend.pages.result_files looks whose they are.
     ("GET", "/pages/results/{job_id}/image", "any"),

@@ -15,10 +15,13 @@ from frontend.pages.theme import script
 from frontend.status import Snapshot
 from pipeline.errors import Unavailable
 
-PAGES = {"detect": "./", "monitor": "monitor", "traces": "traces", "report": "report"}
+PAGES = {
+    "detect": "./", "monitor": "monitor", "traces": "traces", "report": "report", "model": "model",
+}  # fmt: skip
 #: Whom a page is for; to others its link is not shown.
 FOR: dict[str, Role] = {
     "detect": "detect", "monitor": "read", "traces": "read", "report": "read",
+    "model": "read",
 }  # fmt: skip
 #: Workers that do not start of which the line says why.
 FAILURES_MOST = 2

@@ -7,7 +7,7 @@ from html import escape
 from types import MappingProxyType
 
 from frontend.language import language
-from frontend.pages import compare_texts, trace_texts
+from frontend.pages import compare_texts, model_texts, trace_texts
 from frontend.pages import monitor_texts as monitor
 from monitoring.messages import Language
 
@@ -135,6 +135,7 @@ EN: Texts = MappingProxyType(
     | monitor.EN
     | trace_texts.EN
     | compare_texts.EN
+    | model_texts.EN
 )
 ZH: Texts = MappingProxyType(
     {
@@ -256,6 +257,7 @@ ZH: Texts = MappingProxyType(
     | monitor.ZH
     | trace_texts.ZH
     | compare_texts.ZH
+    | model_texts.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

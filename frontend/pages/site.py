@@ -18,7 +18,7 @@ from examples import photos
 from frontend.api import problems
 from frontend.detection import DetectionService
 from frontend.limits import Limiter
-from frontend.pages import detect_many, header, report, result_files, theme, traces
+from frontend.pages import detect_many, header, model, report, result_files, theme, traces
 from frontend.pages.batches import Batches
 from frontend.pages.browser import NamesBrowser
 from frontend.pages.detect import DetectPage
@@ -51,6 +51,7 @@ ADDRESSES = {
     "/monitor": "GET",
     "/traces": "GET",
     "/report": "GET",
+    "/model": "GET",
     "/theme.css": "GET",
     "/favicon.ico": "GET",
     "/assets/{path:path}": "GET",
@@ -63,7 +64,7 @@ UPLOAD = "/gradio_api/upload"
 UPLOAD_PROGRESS = "/gradio_api/upload_progress"
 FILE = "/gradio_api/file={upload_id}"
 #: Those that are pages.
-PAGES = frozenset({"/", "/monitor", "/traces", "/report"})
+PAGES = frozenset({"/", "/monitor", "/traces", "/report", "/model"})
 
 
 class Site:
@@ -112,6 +113,7 @@ class Site:
             result_files.router(kept),
             detect_many.router(self._batches, links),
             traces.router(traces_store, links, lambda: status.snapshot.workers),
+            model.router(),
         ]
 
     def add_to(self, app: FastAPI) -> None:
@@ -213,4 +215,6 @@ def _blocks(page: DetectPage) -> gr.Blocks:
         traces.build()
     with blocks.route("Report", "/report"):
         report.build()
+    with blocks.route("Model", "/model"):
+        model.build()
     return blocks

@@ -15,7 +15,7 @@ from monitoring.figures.capacity import Capacity, capacity
 from monitoring.figures.cards import Card, cards
 from monitoring.figures.plots import BEFORE_S
 from monitoring.figures.window import Counted, Levels, Rates, WindowTraffic
-from monitoring.stores.contract import Labels, Measured, MetricsStore, total
+from monitoring.stores.contract import Labels, Measured, MetricsStore, Window, total
 from monitoring.stores.histogram import Histogram
 from telemetry import catalogue
 from telemetry.outcomes import success_rate
@@ -80,7 +80,6 @@ def stats(
     traffic = WindowTraffic.read(metrics, window)
     levels = Levels.read(metrics, window, is_over=is_over)
     rates = Rates.read(metrics, window, now_s, traffic, is_over=is_over)
-    stages = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
     batches = metrics.measured_series(catalogue.BATCH_SIZE, window, window.seconds).get(())
     batch = total(batches.values) if batches else Measured()
     busy = metrics.increase(catalogue.INFERENCE_BUSY, window, by=("provider",))
@@ -95,11 +94,7 @@ def stats(
         observed_s=round(rates.seen.seconds, 3),
         success_rate=_rounded(success_rate(requests), 6),
         latency_ms=_latency(traffic.duration),
-        stages_ms={
-            stage: found
-            for stage, histogram in stages.items()
-            if (found := _latency(histogram)) is not None
-        },
+        stages_ms=stages_ms(metrics, window),
         detections=detections,
         detections_per_image=round(sum(detections.values()) / succeeded, 4) if succeeded else None,
         batch_size_mean=batch.mean,
@@ -112,6 +107,16 @@ def stats(
         cards=cards(traffic, levels, rates, now_s),
         capacity=capacity(metrics, window, now_s, levels, batch, rates.seen),
     )
+
+
+def stages_ms(metrics: MetricsStore, window: Window) -> dict[str, Latency]:
+    """How long each stage took, of those that took place. Raises Unavailable."""
+    found = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
+    return {
+        stage: latency
+        for stage, histogram in found.items()
+        if (latency := _latency(histogram)) is not None
+    }
 
 
 def _whole_counts(counted: Mapping[str, Counted]) -> dict[str, int]:

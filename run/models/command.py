@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +38,14 @@ def list_models(as_json: Json = False, home: Home = None, redis_url: Redis = Non
     runs = Counter((worker.model, worker.model_version) for worker in workers)
     rows = listed(Store(settings.models_folder), runs)
     if as_json:
-        print(json.dumps({"models": [asdict(row) for row in rows], "running": problem or "known"}))
+        print(
+            json.dumps(
+                {
+                    "models": [row.model_dump(mode="json") for row in rows],
+                    "running": problem or "known",
+                }
+            )
+        )
         return
     head = ("NAME", "STATE", "VERSION", "CLASSES", "INPUT", "BYTES", "WORKERS")
     table = [head, *((
@@ -81,6 +87,8 @@ def info(name: Name, as_json: Json = False, home: Home = None, redis_url: Redis 
     if as_json:
         print(json.dumps(said, ensure_ascii=False))
         return
+    if "card" in said:
+        said["card"] = said["card"]["source"]
     width = max(map(len, said))
     for key, value in said.items():
         print(f"{key.replace('_', ' '):<{width}}  {_readable(value)}")

@@ -142,4 +142,5 @@ def application(
         app = runner.run(built())
         yield Application(app, exporter, runner)
     app.state.alerts.close()
+    app.state.rollouts.close()
     stores.close()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import onnx
@@ -149,6 +150,39 @@ def test_one_that_cannot_be_loaded(service: Service) -> None:
         assert model_choice.chosen(redis) == chosen
         assert redis.get(model_choice.OFFER) is None
         assert redis.get(model_choice.LEASE) is None
+
+
+def test_by_the_api(service: Service) -> None:
+    """The same by HTTP: the answer comes at once, and then what became of it at each worker; while
+    it goes on no other begins, be it by the command."""
+    with service.client() as client:
+
+        def switched(**wish: str | None) -> dict[str, Any]:
+            answer = client.post("/api/v1/models/use", json=wish)
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["switch"]["state"] in ("running", "done")
+            if answer.json()["switch"]["state"] == "running":
+                assert "are being switched to mine" in use(service, SHIPPED)[1]
+
+            def ended() -> Any:
+                found = client.get("/api/v1/models").json()
+                return found["switch"]["state"] != "running" and found
+
+            return dict(eventually(ended, "the end of the switch"))
+
+        found = switched(name="mine")
+        assert found["switch"]["state"] == "done"
+        assert [each["problem"] for each in found["switch"]["outcomes"]] == ["", ""]
+        assert found["chosen"]["name"] == "mine"
+        rows = {row["name"]: row for row in found["models"]}
+        assert rows["mine"]["labels"] == ["handset"]
+        assert models_of_workers(service) == ["mine", "mine"]
+        answer = client.post("/api/v1/models/use", json={"name": None})
+        assert answer.status_code == 202, answer.text
+        eventually(lambda: models_of_workers(service) == [SHIPPED] * 2, "the former model")
+        eventually(
+            lambda: client.get("/api/v1/models").json()["switch"]["state"] == "done", "its end"
+        )
 
 
 def test_a_trace_says_which_model(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,31 @@ def test_the_bundled_model_has_its_name_in_the_file() -> None:
     """Results name the bundled model as the catalogue does."""
     (name,) = (name for name, model in catalogue().items() if model.bundled_file)
     assert loading.load(BUNDLED).metadata["damoscope.name"] == name
+
+
+def test_the_card_says_the_same() -> None:
+    """The figures that the pages show of the bundled model are those of its card."""
+    text = (ROOT / "models" / "README.md").read_text()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()
+             if line.startswith("|")]  # fmt: skip
+    rows = {row[0]: row[1:] for row in cells}
+    (card,) = (model.card for model in catalogue().values() if model.card)
+    assert card.source == "models/README.md"
+    assert f"`{card.score_threshold}`" in rows["`damoscope.score_threshold`"][0]
+    shown, empty = card.judged
+    ap50, ap, precision, recall = shown.figures
+    assert rows["photographs with phones"][:6] == [
+        str(shown.images), str(shown.objects), f"{ap50.value} ({ap50.low} to {ap50.high})",
+        str(ap.value), str(precision.value), f"{recall.value:.2f}",
+    ]  # fmt: skip
+    (false,) = empty.figures
+    said = (
+        f"On {empty.images} photographs without a phone it puts {false.value} false boxes an image"
+    )
+    assert said in text
+    sizes = [f"{each.found}/{each.objects}" for each in card.by_size]
+    assert [row[1].split()[0] for row in cells if re.fullmatch(r"\d+/\d+.*", row[1])] == sizes
+    assert sum(each.objects for each in card.by_size) == shown.objects
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.servers import Service
 UPLOADS_BYTES = 100 * 2**20
 RATE = "300/minute"
 
-PAGES = ("/", "/monitor", "/traces", "/report")
+PAGES = ("/", "/monitor", "/traces", "/report", "/model")
 RUN = "/gradio_api/run/predict"
 
 

@@ -20,7 +20,7 @@ from tests.servers import Service
 PHOTO = (ROOT / "examples" / "several.jpg").read_bytes()
 #: An address of each kind: pages, what they are made of, the API, data, files, errors.
 ADDRESSES = (
-    "/", "/login", "/monitor", "/traces", "/report", "/theme.css", "/pages/status",
+    "/", "/login", "/monitor", "/traces", "/report", "/model", "/theme.css", "/pages/status",
     "/pages/traces", "/pages/monitor/main.js", "/docs", "/docs/assets/swagger-ui.css",
     "/openapi.json", "/healthz", "/readyz", "/api/v1/traces", "/api/v1/stats", "/api/v1/alerts",
     "/api/v1/report", "/api/v1/report?format=html", "/nothing", "/api/v1/stats?window=x",

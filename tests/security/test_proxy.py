@@ -208,7 +208,7 @@ def test_the_pages(places: Places, place: str, open_page: OpenPage) -> None:
 
 def test_every_page_in_chinese(places: Places, open_page: OpenPage) -> None:
     """No page in the other language asks another host for anything either, or breaks its policy."""
-    for path in ("/", "/monitor", "/traces", "/report"):
+    for path in ("/", "/monitor", "/traces", "/report", "/model"):
         page = open_page(places.documented, path, locale="zh-CN")
         expect(page.get_by_role("link", name="监控").first).to_be_visible()
         expect(page.locator(".ds-state").first).to_have_attribute("data-ready", "true")

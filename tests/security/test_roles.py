@@ -14,6 +14,8 @@ from tests.servers import eventually
 ADDRESSES = {
     ("GET", "/api/v1/stats"): {"board", "owner", "考场-3"},
     ("GET", "/api/v1/report"): {"board", "owner", "考场-3"},
+    ("GET", "/api/v1/models"): {"board", "owner", "考场-3"},
+    ("POST", "/api/v1/models/use"): {"owner"},
     ("GET", "/pages/traces"): {"board", "owner", "考场-3"},
     ("GET", "/monitor"): {"board", "owner", "考场-3"},
     ("GET", "/"): {"camera-1", "owner", "考场-3"},

@@ -27,7 +27,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 def test_every_kind_of_address(app: Application, prefix: str, host: str) -> None:
     """Whether a proxy strips the path off or not, and whatever it sends as `Host`."""
     for address in (
-        "/", "/monitor", "/traces", "/report", "/docs", "/docs/assets/swagger-ui.css",
+        "/", "/monitor", "/traces", "/report", "/model", "/docs", "/docs/assets/swagger-ui.css",
         "/openapi.json", "/healthz", "/theme.css", "/pages/status", "/pages/monitor/main.js",
     ):  # fmt: skip
         answer = app.ask("GET", prefix + address, headers={"host": host})
@@ -41,7 +41,7 @@ def test_every_kind_of_address(app: Application, prefix: str, host: str) -> None
 
 def test_pages_know_no_host(app: Application) -> None:
     """A page asks for more wherever it was opened: it holds no address with a host of its own."""
-    for page in ("/", "/monitor", "/traces", "/report", "/docs"):
+    for page in ("/", "/monitor", "/traces", "/report", "/model", "/docs"):
         text = app.ask("GET", f"/a/b{page}", headers={"host": "upstream-9"}).text
         assert "exams.example" not in text
         assert "upstream-9" not in text

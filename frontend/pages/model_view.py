@@ -1,0 +1,269 @@
+"""The Model page as HTML, in one language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from frontend.api.models import ModelReport, SwitchReport, WorkerModel
+from frontend.pages.i18n import Texts
+from frontend.pages.timings import milliseconds
+from models.catalogue import ModelCard, SizeRecall
+from models.listing import ModelRow
+from monitoring.figures.stats import Latency
+
+#: Names of classes that are shown without being asked.
+CLASSES_SHOWN = 12
+#: Workers that are listed; the rest is counted.
+WORKERS_SHOWN = 50
+
+#: Of the table of all models.
+COLUMNS = ("name", "version", "state", "classes", "input", "bytes", "licence", "workers")
+
+
+def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, admin: bool) -> str:
+    """All of it; `admin` has buttons to switch with."""
+    switch = "" if report.switch is None else _switch(report.switch, words)
+    switching = report.switch is not None and report.switch.state == "running"
+    running = [row for row in report.models if row.workers]
+    parts = [
+        f'<div class="ds-model-top">{_runs(report, words, admin and not switching)}{switch}</div>',
+        *(_one(row, words) for row in running),
+        _speed(speed, words),
+        _all(report.models, words, admin and not switching),
+    ]
+    return f'<div data-switching="{int(switching)}">{"".join(parts)}</div>'
+
+
+def _section(title: str, body: str, more: str = "") -> str:
+    return f'<section class="ds-part-of"{more}><h3>{escape(title)}</h3>{body}</section>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Cells of `rows` are HTML."""
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f'<div class="ds-table"><table><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _runs(report: ModelReport, words: Texts, buttons: bool) -> str:
+    if report.problem:
+        text = words["model.unknown"].format(reason=report.problem)
+        return _section(words["model.runs"], f'<p class="ds-error">{escape(text)}</p>')
+    if not report.workers:
+        return _section(
+            words["model.runs"], f'<p class="ds-error">{escape(words["model.none"])}</p>'
+        )
+    shown = report.workers[:WORKERS_SHOWN]
+    head = [words[f"model.{key}"] for key in ("worker", "name", "version", "provider", "state")]
+    table = _table(head, (_worker(each, words) for each in shown))
+    if len(report.workers) > len(shown):
+        table += f"<p>+ {len(report.workers) - len(shown)}</p>"
+    if report.chosen is None:
+        start = f"<p>{escape(words['model.configured'])}</p>"
+    else:
+        text = words["model.chosen"].format(name=report.chosen.name, version=report.chosen.version)
+        reset = (
+            f' <button type="button" data-use="">{escape(words["model.reset"])}</button>'
+            if buttons
+            else ""
+        )
+        start = f"<p>{escape(text)}{reset}</p>"
+    return _section(words["model.runs"], table + start)
+
+
+def _worker(each: WorkerModel, words: Texts) -> tuple[str, ...]:
+    provider = escape(each.provider)
+    if each.fallback:
+        provider += f' <span class="ds-chip bad">{escape(words["model.fallback"])}</span>'
+    state = words["model.busy" if each.busy else "model.idle"]
+    return (escape(each.worker), escape(each.model), _code(each.version), provider, escape(state))
+
+
+def _switch(switch: SwitchReport, words: Texts) -> str:
+    name = f"{switch.name} {switch.version}" if switch.name else words["model.switch.settings"]
+    rows = [
+        (
+            escape(each.worker),
+            f'<span class="ds-chip {"bad" if each.problem else "good"}">'
+            f"{escape(each.problem or words['model.switch.ok'])}</span>",
+        )
+        for each in switch.outcomes[:WORKERS_SHOWN]
+    ]
+    body = f'<p><time datetime="{switch.began_at.isoformat()}"></time></p>'
+    if rows:
+        body += _table((words["model.worker"], words["model.state"]), rows)
+    if switch.waiting:
+        text = words["model.switch.waiting"].format(count=switch.waiting)
+        body += f'<p class="ds-waiting"><i></i> {escape(text)}</p>'
+    if switch.problem:
+        body += f'<p class="ds-error">{escape(switch.problem)}</p>'
+    title = words[f"model.switch.{switch.state}"].format(name=name)
+    return _section(title, body, f' data-switch="{switch.state}" role="status"')
+
+
+def _one(row: ModelRow, words: Texts) -> str:
+    """A model that runs: what it is, and how good."""
+    facts = [
+        (words["model.classes"], _classes(row, words)),
+        (words["model.input"], _size(row)),
+        (words["model.thresholds"], _thresholds(row, words)),
+        (words["model.bytes"], f"{row.bytes:,} B" if row.bytes else ""),
+        (words["model.licence"], escape(row.licence or "")),
+        (words["model.source"], escape(row.about or "")),
+    ]
+    said = "".join(f"<dt>{escape(key)}</dt><dd>{value}</dd>" for key, value in facts if value)
+    count = row.workers or 0
+    workers = words["model.workers.one" if count == 1 else "model.workers.many"]
+    title = f"{row.name} {row.version or ''} · {workers.format(count=count)}"
+    return _section(title, f"<dl>{said}</dl>{_how_good(row, words)}")
+
+
+def _how_good(row: ModelRow, words: Texts) -> str:
+    parts = []
+    if row.card is not None:
+        parts.append(_card(row.card, words))
+    elif row.figures is not None:
+        figures = row.figures
+        text = words["model.card.coco"].format(
+            parameters=figures.parameters_millions, gflops=figures.gflops, source=figures.source
+        )
+        parts.append(
+            _table((words["model.metric.ap"],), [(f"{figures.coco_map:.3f}",)])
+            + f"<p>{escape(text)}</p>"
+        )
+    else:
+        parts.append(f"<p>{escape(words['model.card.none'])}</p>")
+    if checked := _checked(row.checked or {}, words):
+        parts.append(f"<h4>{escape(words['model.import'])}</h4>{checked}")
+    return f"<h4>{escape(words['model.card'])}</h4>{''.join(parts)}"
+
+
+def _card(card: ModelCard, words: Texts) -> str:
+    language = words["lang"]
+    rows = []
+    for judged in card.judged:
+        data = (escape(getattr(judged.data, language)), str(judged.images), str(judged.objects))
+        for figure in judged.figures:
+            name = escape(words[f"model.metric.{figure.metric}"])
+            interval = "" if figure.low is None else f"{figure.low:g}–{figure.high:g}"
+            rows.append((*data, name, f"<b>{figure.value:g}</b>", interval))
+            data = ("", "", "")
+    head = (words["model.data"], words["model.images"], words["model.objects"], "", "", "95 %")
+    sizes = _table(
+        (words["model.size"], words["model.size.found"]),
+        ((escape(_share(each, words)), f"{each.found} / {each.objects}") for each in card.by_size),
+    )
+    limits = "".join(f"<li>{escape(getattr(each, language))}</li>" for each in card.limits)
+    note = words["model.card.at"].format(threshold=card.score_threshold, source=card.source)
+    return (
+        f'<div class="ds-two">{_table(head, rows)}{sizes}</div><p>{escape(note)}</p>'
+        f"<h4>{escape(words['model.limits'])}</h4><ul>{limits}</ul>"
+    )
+
+
+def _share(size: SizeRecall, words: Texts) -> str:
+    key = "above" if size.most is None else "between" if size.least else "below"
+    return words[f"model.size.{key}"].format(least=size.least, most=size.most)
+
+
+def _checked(checked: Mapping[str, Any], words: Texts) -> str:
+    """What was looked at when it was installed, as far as it is as an import writes it."""
+    parts = []
+    for key, made in (("parity", _parity), ("precision", _precision)):
+        said = checked.get(key)
+        try:
+            if isinstance(said, dict):
+                parts.append(f"<p>{escape(made(said, words))}</p>")
+        except (KeyError, TypeError, ValueError):
+            continue  # somebody else's words
+    return "".join(parts)
+
+
+def _parity(said: Mapping[str, Any], words: Texts) -> str:
+    return words["model.parity"].format(
+        pictures=said["pictures"], scores=f"{said['scores']:.1e}", boxes=f"{said['boxes_px']:.1e}"
+    )
+
+
+def _precision(said: Mapping[str, Any], words: Texts) -> str:
+    return words["model.precision"].format(
+        to=said["to"], photographs=said["photographs"], boxes=said["boxes"],
+        again=said["found_again"], new=said["new"], mean=f"{said['score_difference_mean']:.3f}",
+        most=f"{said['score_difference_max']:.3f}", ms=f"{said['converted_ms']:.1f}",
+        original=f"{said['original_ms']:.1f}",
+    )  # fmt: skip
+
+
+def _speed(speed: Mapping[str, Latency], words: Texts) -> str:
+    if not speed:
+        return _section(words["model.speed"], f"<p>{escape(words['model.speed.none'])}</p>")
+    rows = (
+        (
+            f'<i class="stage-{escape(stage)}"></i>{escape(words.get(f"stage.{stage}", stage))}',
+            milliseconds(each.p50), milliseconds(each.p95),
+        )
+        for stage, each in speed.items()
+    )  # fmt: skip
+    table = _table((words["model.stage"], words["model.p50"], words["model.p95"]), rows)
+    return _section(words["model.speed"], f"{table}<p>{escape(words['model.speed.hint'])}</p>")
+
+
+def _all(rows: Sequence[ModelRow], words: Texts, buttons: bool) -> str:
+    head = [words[f"model.{key}"] for key in COLUMNS]
+    cells = (
+        (
+            escape(row.name), _code(row.version or ""), _state(row, words),
+            str(row.classes or ""), _size(row), f"{row.bytes:,} B" if row.bytes else "",
+            escape(row.licence or ""), str(row.workers or ""), *([_use(row, words)] * buttons),
+        )
+        for row in rows
+    )  # fmt: skip
+    table = _table([*head, *([""] * buttons)], cells)
+    return _section(words["model.all"], f"{table}<p>{escape(words['model.all.hint'])}</p>")
+
+
+def _state(row: ModelRow, words: Texts) -> str:
+    text = escape(words[f"model.state.{row.state}"])
+    if row.state != "damaged":
+        return text
+    return f'<span class="ds-chip bad" title="{escape(row.about or "")}">{text}</span>'
+
+
+def _use(row: ModelRow, words: Texts) -> str:
+    if row.state not in ("bundled", "installed"):
+        return ""
+    return (
+        f'<button type="button" data-use="{escape(row.name)}">{escape(words["model.use"])}</button>'
+    )
+
+
+def _classes(row: ModelRow, words: Texts) -> str:
+    names = row.labels or ()
+    listed = escape(", ".join(names))
+    if not names or len(names) <= CLASSES_SHOWN:
+        return listed
+    count = words["model.classes.many"].format(count=len(names))
+    return f"<details><summary>{escape(count)}</summary>{listed}</details>"
+
+
+def _size(row: ModelRow) -> str:
+    return f"{row.input_size[0]} × {row.input_size[1]}" if row.input_size else ""
+
+
+def _thresholds(row: ModelRow, words: Texts) -> str:
+    if row.score_threshold is None or row.iou_threshold is None:
+        return ""
+    return escape(
+        words["model.thresholds.are"].format(
+            score=f"{row.score_threshold:g}", iou=f"{row.iou_threshold:g}"
+        )
+    )
+
+
+def _code(version: str) -> str:
+    return f"<code>{escape(version)}</code>" if version else ""
