@@ -216,6 +216,20 @@ def test_gpu_workers(rendered: dict[str, list[Document]]) -> None:
     assert all(isinstance(v, str) for each in scaled["triggers"] for v in each["metadata"].values())
 
 
+def test_the_only_workers_wake_by_any_refusal(rendered: dict[str, list[Document]]) -> None:
+    """Where there are others, GPU workers wait for work that is worth it; where there are none, one
+    image that is refused is enough, whatever it would cost."""
+
+    def threshold(documents: list[Document]) -> str:
+        scaled = find(documents, "ScaledObject", "exams-damoscope-worker-gpu")
+        return str(scaled["spec"]["triggers"][0]["metadata"]["activationThreshold"])
+
+    assert threshold(rendered["gpu"]) == "0.05"
+    alone = template(*TRIES["gpu"], "--set", "worker.enabled=false")
+    assert threshold(alone) == "0"
+    assert not [each for each in pods(alone) if each.endswith("-worker")]
+
+
 def test_one_frontend_keeps_telemetry_itself(rendered: dict[str, list[Document]]) -> None:
     """Without a Prometheus: a volume, the watcher beside it, workers that send to it."""
     found = pods(rendered["small"])
@@ -228,6 +242,11 @@ def test_one_frontend_keeps_telemetry_itself(rendered: dict[str, list[Document]]
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     worker = environment(found["exams-damoscope-worker"]["spec"]["containers"][0])
     assert worker["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://exams-damoscope:80/otlp"
+    # Who scrapes the pods as well takes no metrics from it.
+    scraped = pods(template(*SMALL, "--set", "metrics.podMonitor.enabled=true"))
+    for pod in ("frontend", "worker"):
+        given = environment(scraped[f"exams-damoscope-{pod}"]["spec"]["containers"][0])
+        assert given["OTEL_METRICS_EXPORTER"] == "otlp,prometheus"
 
 
 REFUSED = [

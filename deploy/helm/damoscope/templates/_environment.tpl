@@ -81,7 +81,7 @@
 {{- if ne .process "watcher" }}
 {{- if and $values.metrics.podMonitor.enabled (not (hasKey .settings "OTEL_METRICS_EXPORTER")) }}
 - name: OTEL_METRICS_EXPORTER
-  value: prometheus
+  value: {{ ternary "otlp,prometheus" "prometheus" (eq (include "damoscope.embedded" .root) "true") }}
 - name: OTEL_EXPORTER_PROMETHEUS_HOST
   value: 0.0.0.0
 - name: OTEL_EXPORTER_PROMETHEUS_PORT

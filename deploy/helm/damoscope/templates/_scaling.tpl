@@ -64,7 +64,8 @@ spec:
         # An empty answer is none, and not 0.
         ignoreNullValues: "false"
         threshold: {{ include "damoscope.text" $scaling.target | quote }}
-        activationThreshold: {{ include "damoscope.text" $scaling.activation | quote }}
+        # Where there would be no worker at all, any image that is refused is reason enough.
+        activationThreshold: {{ include "damoscope.text" (ternary 0 $scaling.activation (not (and $root.Values.worker.enabled (or .gpu $root.Values.workerGpu.enabled)))) | quote }}
         {{- range $key, $value := $keda.metadata }}
         {{ $key }}: {{ include "damoscope.text" $value | quote }}
         {{- end }}
