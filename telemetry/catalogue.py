@@ -284,6 +284,18 @@ ATTR_BATCH_SIZE = _attribute("damoscope.batch.size", "int", _CALL, "images of th
 ATTR_CANDIDATES = _attribute(
     "damoscope.nms.candidates", "int", (SPAN_NMS,), "boxes above the score threshold, before NMS"
 )
+#: Best boxes that a span names: these fit into a span that no store cuts.
+BOXES_MAX = 50
+ATTR_BOX_LABELS = _attribute(
+    "damoscope.boxes.labels", "string[]", (SPAN_NMS,),
+    f"of each of the best {BOXES_MAX} boxes, the best first",
+)  # fmt: skip
+ATTR_BOX_SCORES = _attribute("damoscope.boxes.scores", "double[]", (SPAN_NMS,), "of the same boxes")
+ATTR_BOX_CORNERS = _attribute(
+    "damoscope.boxes.corners", "int[]", (SPAN_NMS,),
+    "of the same: x1, y1, x2, y2 of the first, then of the next, in pixels of the image as a "
+    "person sees it",
+)  # fmt: skip
 ATTR_ERROR_TYPE = _attribute(
     "error.type", "string", tuple(SPANS),
     "on a failure: its code, the exception's class, or on an API request the status of a 5xx",

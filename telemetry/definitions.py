@@ -14,7 +14,7 @@ Good = Literal[-1, 0, 1]
 Kind = Literal["counter", "histogram", "up-down counter", "gauge"]
 SpanKind = Literal["SERVER", "INTERNAL", "PRODUCER", "CONSUMER"]
 Process = Literal["frontend", "worker"]
-AttributeType = Literal["string", "string[]", "int", "double"]
+AttributeType = Literal["string", "string[]", "int", "int[]", "double", "double[]"]
 #: Attributes with the values that they can have; without values, any.
 Attributes = Mapping[str, tuple[str, ...]]
 

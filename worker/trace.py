@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Link, SpanKind, get_current_span, set_span_in_context
 from opentelemetry.util.types import AttributeValue
 
+from pipeline.job import Detections
 from telemetry import catalogue, logs, spans
 from telemetry.setup import Telemetry
 from worker.batch import BatchItem, Call
@@ -182,8 +183,21 @@ class WorkerTrace:
                 catalogue.ATTR_CANDIDATES: item.candidates,
                 catalogue.ATTR_DETECTIONS: len(item.detections),
             }
-            return found, ()
+            return found | _boxes(item.detections), ()
         return None, ()
+
+
+def _boxes(found: Detections) -> dict[str, AttributeValue]:
+    """The best boxes: OpenTelemetry has no convention for them, and attributes no structure, so
+    there is a list for each of their fields."""
+    best = found[: catalogue.BOXES_MAX]
+    if not best:
+        return {}
+    return {
+        catalogue.ATTR_BOX_LABELS: best.labels,
+        catalogue.ATTR_BOX_SCORES: best.scores,
+        catalogue.ATTR_BOX_CORNERS: [round(each) for corners in best.corners for each in corners],
+    }
 
 
 def _seconds(start_ns: int, end_ns: int) -> float:

@@ -28,7 +28,10 @@ SPANS = spans_of(SERVER)
 
 
 #: What a type of the catalogue is in JSON.
-TYPES = {"string": (str,), "string[]": (list,), "int": (int,), "double": (float, int)}
+TYPES = {
+    "string": (str,), "int": (int,), "double": (float, int),
+    "string[]": (list,), "int[]": (list,), "double[]": (list,),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -96,6 +99,12 @@ def test_the_trace_of_one_image(service: Service, client: httpx.Client) -> None:
     }  # fmt: skip
     assert attributes["nms"]["damoscope.detections"] == count
     assert attributes["nms"]["damoscope.nms.candidates"] >= count
+    best = result["detections"][: catalogue.BOXES_MAX]
+    assert attributes["nms"]["damoscope.boxes.labels"] == [found["label"] for found in best]
+    assert attributes["nms"]["damoscope.boxes.scores"] == [found["score"] for found in best]
+    assert attributes["nms"]["damoscope.boxes.corners"] == [
+        round(found["box"][corner]) for found in best for corner in ("x1", "y1", "x2", "y2")
+    ]
 
     timings = result["timings_ms"]
     for stage in catalogue.STAGES:

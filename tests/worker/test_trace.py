@@ -189,9 +189,26 @@ def test_attributes(recorded: Recorded, emit: Callable[..., None]) -> None:
     assert dict(spans["nms"].attributes or {}) == {
         "damoscope.nms.candidates": 9,
         "damoscope.detections": 2,
+        "damoscope.boxes.labels": ("phone", "phone"),
+        "damoscope.boxes.scores": (0.83, 0.83),
+        "damoscope.boxes.corners": (1, 2, 3, 4, 1, 2, 3, 4),
     }
     for name in ("queue_wait", "preprocess"):
         assert not spans[name].attributes
+
+
+def test_so_many_boxes_and_no_more(recorded: Recorded, emit: Callable[..., None]) -> None:
+    """A span names the best of them; how many were found is said all the same. Without boxes it
+    has none of these attributes."""
+    meta, enqueue = recorded.enqueue()
+    emit(done(meta, call(), [PHONE] * (catalogue.BOXES_MAX + 30)))
+    attributes = recorded.trace(enqueue)["nms"].attributes or {}
+    assert attributes["damoscope.detections"] == catalogue.BOXES_MAX + 30
+    assert len(attributes["damoscope.boxes.labels"]) == catalogue.BOXES_MAX  # type: ignore[arg-type]
+    assert len(attributes["damoscope.boxes.corners"]) == 4 * catalogue.BOXES_MAX  # type: ignore[arg-type]
+    none, enqueue = recorded.enqueue()
+    emit(done(none, call(), []))
+    assert "damoscope.boxes.labels" not in (recorded.trace(enqueue)["nms"].attributes or {})
 
 
 def test_batch(recorded: Recorded, emit: Callable[..., None]) -> None:
