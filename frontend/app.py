@@ -23,6 +23,7 @@ from frontend.api import (
     metrics,
     models,
     otlp,
+    pictures,
     problems,
     reference,
     report,
@@ -53,6 +54,7 @@ from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
 from pipeline.queue.admission import Admission
+from pipeline.queue.kept import KeptPictures
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
@@ -117,6 +119,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     detection = DetectionService(
         settings, producer, replies, status, limiter, clients, telemetry, turns
     )
+    kept = KeptPictures(redis)
     status.observe(telemetry.instruments)
     detection.observe()
     observe_losses(telemetry.instruments, stores)
@@ -128,7 +131,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     if settings.pages:
         from frontend.pages.site import Site  # Gradio is large; the API alone has none of it
 
-        site = Site(settings, telemetry, detection, status, limiter, stores.traces)
+        site = Site(settings, telemetry, detection, status, limiter, stores.traces, kept)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -183,6 +186,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.memory = memory
     app.state.admission = admission
     app.state.detection = detection
+    app.state.pictures = kept
     app.state.status = status
     app.state.stores = stores
     app.state.alerts = alerting
@@ -195,7 +199,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
 
         app.include_router(oidc.router(settings, logins))
     secured = reference.KEYS if authenticator.needed else []
-    for api in (detect, compare, traces, stats, alerts, report, models):
+    for api in (detect, compare, traces, pictures, stats, alerts, report, models):
         app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))

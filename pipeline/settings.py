@@ -42,6 +42,8 @@ def _data_folder() -> Path:
 
 
 Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
+#: What is kept of an image once it is answered.
+Kept = Literal["none", "thumbnails", "full"]
 Process = Literal["up", "frontend", "worker", "watcher", "model"]
 
 
@@ -74,6 +76,7 @@ SECTIONS = {
     "model": "The model and who runs it",
     "max_upload_bytes": "What a request may ask for",
     "queue_max": "The queue",
+    "keep_images": "Pictures in traces",
     "telemetry_days": "Telemetry and logs",
     "alerts": "Alerts, notifications, reports",
 }
@@ -300,6 +303,23 @@ class Settings(BaseSettings):
         ge=1,
         le=10,
         description="How often an image is tried if workers die while working on it.",
+    )
+
+    keep_images: Annotated[Kept | None, UP_AND_WORKER] = Field(
+        None,
+        description="What is kept of images that were answered, to be seen beside their traces: "
+        "nothing (`none`), a picture of 320 pixels without any metadata (`thumbnails`), or the "
+        "file as it was sent (`full`). It takes memory of Redis. Unset: `thumbnails` under "
+        "`damoscope up` with a Redis and a telemetry store of its own, else `none`.",
+    )
+    keep_images_hours: Annotated[float, UP_AND_WORKER] = Field(
+        24.0, gt=0, le=720, description="How long pictures are kept, in hours."
+    )
+    keep_images_mb: Annotated[int, UP_AND_WORKER] = Field(
+        200,
+        ge=1,
+        le=1_000_000,
+        description="Memory of Redis that pictures may take, all together; the oldest go first.",
     )
 
     # telemetry

@@ -16,7 +16,7 @@ from models.errors import ModelStoreError
 from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
-from run import extras, keys, private_files
+from run import extras, images, keys, private_files
 from run.evaluate import options
 from run.listening import listening
 from run.load.options import load as load_command
@@ -211,6 +211,7 @@ def report(
 
 
 app.command("load")(load_command)
+app.add_typer(images.app, name="images")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="model")
 alerts = typer.Typer(help="Alert rules and notifications.", no_args_is_help=True)

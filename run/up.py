@@ -15,7 +15,7 @@ from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
 from pipeline.connection import redis_url
 from pipeline.errors import ConfigurationError
-from pipeline.settings import Settings
+from pipeline.settings import Kept, Settings
 from run import addresses, checks, health, redis_files
 from run.environment import with_settings
 from run.processes import (
@@ -79,7 +79,8 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         checks.redis(settings)
     else:
         server = RedisServer(settings.home)
-        settings = settings.model_copy(update={"redis_url": SecretStr(server.url)})
+        own = {"redis_url": SecretStr(server.url), "keep_images": kept_here(settings)}
+        settings = settings.model_copy(update=own)
         _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
     print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
     supervisor.start(*frontends(settings))
@@ -91,6 +92,14 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         supervisor.wait_until_ready(but=others)
     # Not before: images can be detected without it, and starting costs cores.
     supervisor.start(watcher(settings))
+
+
+def kept_here(settings: Settings) -> Kept | None:
+    """What is kept of images where Redis is this machine's own: pictures, unless something else is
+    said, or their traces are seen elsewhere."""
+    if settings.keep_images is None and settings.prometheus_url is None:
+        return "thumbnails"
+    return settings.keep_images
 
 
 def _start_redis(supervisor: Supervisor, server: RedisServer, log_file: Path) -> None:

@@ -33,6 +33,8 @@ class BatchItem:
 
     taken: TakenJob
     prepared: Prepared | None = None
+    #: The file as it came, where it is to be kept.
+    encoded: bytes | None = None
     #: A x C and A x 4, of this image.
     raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     call: Call | None = None

@@ -39,6 +39,7 @@ from telemetry.setup import Telemetry
 from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.pace import Pace
+from worker.pictures import Pictures
 from worker.stages import Stages
 from worker.switching import ModelSwitch
 from worker.trace import WorkerTrace
@@ -94,7 +95,10 @@ class BatchWorker(BaseWorker):
         self._stopping = threading.Event()
         self._suspended = False
         self._in_hand: dict[str, TakenJob] = {}
-        self._stages = Stages(detector, settings.inference_threads)
+        self._pictures = Pictures(settings, connection, self._refused)
+        self._stages = Stages(
+            detector, settings.inference_threads, keep_encoded=self._pictures.whole
+        )
         #: What the registration in Redis says that runs.
         self._said: Detector | None = None
         self._switch = ModelSwitch(settings, connection, name, detector, self._adopt)
@@ -120,12 +124,14 @@ class BatchWorker(BaseWorker):
         beating = threading.Thread(target=self._keep_beating, name="heartbeat", daemon=True)
         beating.start()
         self._watchdog.start()
+        self._pictures.start()
         self._liveness.start()
         try:
             self._loop()
         finally:
             self._stopping.set()
             self._stages.close()
+            self._pictures.close()
             beating.join(HEARTBEAT_S)
             self._watchdog.close()
             self._liveness.close()
@@ -379,6 +385,10 @@ class BatchWorker(BaseWorker):
             self._trace.batch(stored)
         except Exception as error:  # the images are answered
             self._complain("telemetry", error)
+        try:
+            self._pictures.offer(stored)
+        except Exception as error:  # as well
+            self._complain("keeping pictures", error)
         first = items[0].taken
         self._pace.batch(
             min(item.taken.taken_ns - item.taken.origin_ns for item in items),

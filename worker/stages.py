@@ -21,10 +21,14 @@ from worker.model.session import Detector, InferenceStopped
 
 
 class Stages:
-    """Runs the stages with one detector; `threads` images are decoded at a time."""
+    """Runs the stages with one detector; `threads` images are decoded at a time.
 
-    def __init__(self, detector: Detector, threads: int) -> None:
+    With `keep_encoded` items hold on to their files, which are to be kept afterwards.
+    """
+
+    def __init__(self, detector: Detector, threads: int, *, keep_encoded: bool = False) -> None:
         self._detector = detector
+        self._keep_encoded = keep_encoded
         self._decoders = Decoders(threads, detector.stage_limit_s)
 
     @property
@@ -78,6 +82,8 @@ class Stages:
             item.fail(_purposeful(run.error), SPAN_PREPROCESS)
         ended_ns = run.ended_ns or time.perf_counter_ns()
         item.stages[SPAN_PREPROCESS] = _interval(item, run.began_ns, ended_ns)
+        if self._keep_encoded:
+            item.encoded = item.taken.image
         item.taken.image = None  # only the pixels are needed from here on
 
     def infer(self, items: list[BatchItem]) -> None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from frontend.api.problems import responses
 from frontend.api.trace_query import ImageFilters, ImageSearch
 from monitoring.stores.contract import LogLine, Span, TraceStore, TraceSummary, by_span
-from monitoring.stores.finding import BOUNDS_MS
+from monitoring.stores.finding import BOUNDS_MS, TraceQuery
 from pipeline import errors
 
 router = APIRouter(prefix="/api/v1/traces")
@@ -165,8 +165,12 @@ async def trace(
     store = request.app.state.stores.traces
     part = await run_in_threadpool(store.part, trace_id, offset, limit)
     if not part.total:
+        rows = await run_in_threadpool(store.find, TraceQuery(id=trace_id), limit=1)
         raise errors.NotFound(
-            f"no trace {trace_id}: it was never seen, is not here yet, or is kept no longer"
+            f"the spans of trace {trace_id} are kept no longer; "
+            f"GET /api/v1/traces?id={trace_id} tells what is known of its images"
+            if any(image.trace_id == trace_id for image in rows.images)
+            else f"no trace {trace_id}: it was never seen, is not here yet, or is kept no longer"
         )
     response.headers["x-total-count"] = str(part.total)
     if part.dropped:

@@ -44,6 +44,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/api/v1/traces/compare", "read"),
     ("GET", "/api/v1/traces/{trace_id}", "read"),
     ("GET", "/api/v1/traces/{trace_id}/compare/{other_id}", "read"),
+    ("GET", "/api/v1/traces/{trace_id}/images/{job_id}", "read"),
     ("GET", "/api/v1/stats", "read"),
     ("GET", "/api/v1/stats/series", "read"),
     ("GET", "/api/v1/stats/marks", "read"),

@@ -28,7 +28,7 @@ document.addEventListener("visibilitychange", refresh);
 document.addEventListener("mouseover", (event) => {
   const part = event.target.closest?.("[data-box]");
   document.querySelectorAll("[data-box].lit").forEach((lit) => lit.classList.remove("lit"));
-  const result = part?.closest(".ds-result");
+  const result = part?.closest(".ds-result, .ds-seen");
   result?.querySelectorAll(`[data-box="${part.dataset.box}"]`)
     .forEach((same) => same.classList.add("lit"));
 });

@@ -35,6 +35,7 @@ from frontend.pages.upload_routes import UploadRoutes
 from frontend.pages.uploads import Uploads
 from frontend.status import Status
 from monitoring.stores.contract import TraceStore
+from pipeline.queue.kept import KeptPictures
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
 
@@ -78,6 +79,7 @@ class Site:
         status: Status,
         limiter: Limiter,
         traces_store: TraceStore,
+        pictures: KeptPictures,
     ) -> None:
         folder = settings.home.resolve() / "uploads"
         # Gradio has nothing to write; should it ever, then here.
@@ -112,7 +114,9 @@ class Site:
             examples.router(),
             result_files.router(kept),
             detect_many.router(self._batches, links),
-            traces.router(traces_store, links, lambda: status.snapshot.workers),
+            traces.router(
+                traces_store, links, detection, pictures, lambda: status.snapshot.workers
+            ),
             model.router(),
         ]
 

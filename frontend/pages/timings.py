@@ -1,8 +1,9 @@
-"""The stages of one image as a stacked bar."""
+"""Times: the stages of one image as a stacked bar, durations, moments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from html import escape
 
 from frontend.pages.i18n import Texts
@@ -42,3 +43,9 @@ def bar_with_legend(stages_ms: Mapping[str, float], total_ms: float, texts: Text
         f"<b>{milliseconds(total_ms)}</b></h3>"
         f'{bar(stages_ms, texts)}<ul class="ds-legend">{items}</ul></section>'
     )
+
+
+def moment(unix_ns: int) -> str:
+    """A point in time, which the page's script writes in the browser's own time zone."""
+    utc = datetime.fromtimestamp(unix_ns / 1e9, UTC)
+    return f'<time datetime="{utc.isoformat()}">{utc:%Y-%m-%d %H:%M:%S} UTC</time>'

@@ -1,4 +1,5 @@
-"""Texts of the Traces page's filters, in English and Chinese."""
+"""Texts of the Traces page's filters, and of what one trace shows beside its spans, in English and
+Chinese."""
 
 from __future__ import annotations
 
@@ -45,6 +46,11 @@ EN = {
     "traces.bucket": "{least} to {most}: {count}",
     "traces.histogram": "Images by duration. Choose one bar, drag over several, or with Shift "
     "choose those up to another.",
+    "trace.picture": "The image, with {count} found in it",
+    "trace.picture.none": "The picture is not kept.",
+    "trace.boxes.more": "{count} more, which the trace does not name",
+    "trace.result": "Result (JSON)",
+    "trace.known": "The spans of this trace are kept no longer. This is known of it:",
 }
 ZH = {
     "traces.window": "时间",
@@ -87,4 +93,9 @@ ZH = {
     "traces.total.part": "· 已选 {count} 张",
     "traces.bucket": "{least} 至 {most}：{count} 张",
     "traces.histogram": "按耗时分布的图片数量。选择一根柱，拖动选择多根，或按住 Shift 选到另一根。",
+    "trace.picture": "原图，其中检测到 {count} 个目标",
+    "trace.picture.none": "图片未保留。",
+    "trace.boxes.more": "另有 {count} 个，链路追踪中未列出",
+    "trace.result": "结果（JSON）",
+    "trace.known": "这条链路追踪的各个 span 已超过保留期限，目前已知：",
 }

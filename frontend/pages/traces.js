@@ -133,6 +133,7 @@ async function open(id, spans) {
     const html = answer?.ok ? await answer.text() : "";
     const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.span);
     if (html) detail.innerHTML = html;
+    localTimes(detail);
     detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.span); });
     if (detail.querySelector('[data-complete="1"]')) return;
     if (answer && !answer.ok) break;

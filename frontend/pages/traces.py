@@ -5,31 +5,37 @@ The page's script asks for both as HTML; what is shown is in the page's address.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from html import escape
 from typing import Annotated
 
 import gradio as gr
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
+from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse
 
 from frontend.api.compare import ImageComparison, TraceId, compared_pair
 from frontend.api.trace_query import ImageFilters, ImageSearch
-from frontend.pages import compare, trace_filter, waterfall
+from frontend.detection import DetectionService
+from frontend.identity.principal import Principal, principal
+from frontend.pages import compare, trace_filter, trace_known, trace_pictures, waterfall
 from frontend.pages.error_text import CHINESE_KINDS
 from frontend.pages.header import header
 from frontend.pages.i18n import Texts, texts
 from frontend.pages.theme import script
-from frontend.pages.timings import bar, milliseconds
+from frontend.pages.timings import bar, milliseconds, moment
 from frontend.pages.trace_links import Links
+from frontend.pages.trace_pictures import TracedImage
 from monitoring.figures.differences import differences
 from monitoring.stores.comparing import by_duration
 from monitoring.stores.contract import TraceStore, TraceSummary
 from monitoring.stores.finding import TraceQuery
 from pipeline.errors import NotFound, Unavailable
+from pipeline.queue.kept import KeptPictures
 from pipeline.queue.workers import WorkerState
 
 #: Values that are offered for one filter.
@@ -38,6 +44,8 @@ KNOWN_MAX = 500
 SCRIPTS = ("traces", "traces_histogram", "traces_compare")
 #: Spans of one trace that a page may have: as many as the embedded store keeps, and more.
 SPANS_MAX = 10_000
+#: Seconds that Redis may take to say which pictures and results are there.
+LOOK_S = 2.0
 
 
 def build() -> None:
@@ -56,7 +64,11 @@ def build() -> None:
 
 
 def router(
-    store: TraceStore, links: Links, workers: Callable[[], Sequence[WorkerState]] = tuple
+    store: TraceStore,
+    links: Links,
+    detection: DetectionService,
+    pictures: KeptPictures,
+    workers: Callable[[], Sequence[WorkerState]] = tuple,
 ) -> APIRouter:
     """What the page's script asks for; `workers` are those that are ready."""
     routes = APIRouter(prefix="/pages/traces", include_in_schema=False)
@@ -138,6 +150,7 @@ def router(
 
     @routes.get("/{trace_id}")
     async def one(
+        request: Request,
         trace_id: TraceId,
         spans: Annotated[int, Query(ge=1, le=SPANS_MAX)] = waterfall.SHOWN,
         accept_language: Annotated[str | None, Header()] = None,
@@ -146,11 +159,34 @@ def router(
         try:
             part = await run_in_threadpool(store.part, trace_id, 0, spans)
             lines = await run_in_threadpool(store.lines, trace_id)
+            images = [] if part.total else await run_in_threadpool(rows_of, store, trace_id)
         except Unavailable as error:
             return HTMLResponse(_unreadable(error, words))
-        return HTMLResponse(waterfall.view(trace_id, part, lines, words, links))
+        shown = trace_pictures.of_spans(part.spans) or trace_pictures.of_rows(images)
+        seen = await _seen(shown, principal(request.scope), words)
+        if images:
+            return HTMLResponse(trace_known.view(trace_id, images, seen, words))
+        return HTMLResponse(waterfall.view(trace_id, part, lines, words, links, seen))
+
+    async def _seen(shown: list[TracedImage], who: Principal, words: Texts) -> str:
+        """Pictures and results of images, as far as Redis tells in time."""
+        jobs, kept, alive = [image.job_id for image in shown], set[str](), set[str]()
+        with suppress(RedisError, OSError, TimeoutError, Unavailable):
+            async with asyncio.timeout(LOOK_S):
+                kept = await pictures.which(shown[0].trace_id, jobs) if shown else kept
+                for job_id in jobs if who.may("detect") else ():
+                    with suppress(NotFound):
+                        if (await detection.state(job_id, who)).result is not None:
+                            alive.add(job_id)
+        return trace_pictures.view(shown, kept, alive, words)
 
     return routes
+
+
+def rows_of(store: TraceStore, trace_id: str) -> list[TraceSummary]:
+    """The images of a trace that the search knows, though their spans may be gone."""
+    found = store.find(TraceQuery(id=trace_id), limit=trace_known.MOST).images
+    return [image for image in found if image.trace_id == trace_id]
 
 
 def rows(found: Sequence[TraceSummary], words: Texts, *, filtered: bool = False) -> str:
@@ -187,12 +223,6 @@ def _row(item: TraceSummary, slowest_ms: float, words: Texts) -> str:
         f"<td>{escape(found)}</td><td>{milliseconds(item.duration_ms)}</td>"
         f'<td><div style="width:{width:.1f}%">{bar(item.stages_ms, words)}</div></td></tr>'
     )
-
-
-def moment(unix_ns: int) -> str:
-    """A point in time, which the page's script writes in the browser's own time zone."""
-    utc = datetime.fromtimestamp(unix_ns / 1e9, UTC)
-    return f'<time datetime="{utc.isoformat()}">{utc:%Y-%m-%d %H:%M:%S} UTC</time>'
 
 
 def _unreadable(error: Unavailable, words: Texts) -> str:

@@ -32,9 +32,15 @@ LAST = catalogue.SPAN_PROCESS
 
 
 def view(
-    trace_id: str, part: TracePart, lines: Sequence[LogLine], words: Texts, links: Links
+    trace_id: str,
+    part: TracePart,
+    lines: Sequence[LogLine],
+    words: Texts,
+    links: Links,
+    seen: str = "",
 ) -> str:
-    """The waterfall. `data-complete` says whether more spans are to be expected."""
+    """The waterfall. `data-complete` says whether more spans are to be expected; `seen` is what
+    there is of pictures, as HTML."""
     spans = part.spans
     if not spans:
         return (
@@ -51,7 +57,7 @@ def view(
     return (
         f'<div class="ds-waterfall" data-complete="{int(_is_complete(part))}" '
         f'data-trace="{escape(trace_id)}">{_head(trace_id, part, total_ms, words, links)}'
-        f"{_notes(part, lines, words)}"
+        f"{_notes(part, lines, words)}{seen}"
         f'<div class="ds-spans">{_axis(total_ms)}{body}</div>{_more(part, words)}</div>'
     )
 

@@ -31,6 +31,11 @@ WAITING_BYTES = "damoscope:waiting:bytes"
 ROUNDS = "damoscope:waiting:rounds:{}"
 #: Every encoded image has a key that begins so.
 IMAGE_KEYS = "damoscope:image:"
+#: Every picture that is kept to be seen beside its trace has a key that begins so, and a place in
+#: the index, by the time at which it goes; their bytes, all together, are in a hash.
+KEPT_KEYS, KEPT_INDEX, KEPT_TOTAL = (
+    "damoscope:kept:image:", "damoscope:kept:index", "damoscope:kept:total",
+)  # fmt: skip
 
 #: What an Idempotency-Key stands for has a key that begins so.
 IDEMPOTENCY_KEYS = "damoscope:idempotency:"

@@ -127,11 +127,10 @@ def application(
     given = Settings(
         home=home,
         pages=pages,
-        redis_url="redis://127.0.0.1:1",
         otlp_token=SecretStr(TOKENS["/otlp/"]),
         webhook_token=SecretStr(TOKENS["/webhook"]),
         # Some say that they are known elsewhere, and nobody needs a key here.
-        **{"insecure": True} | settings,
+        **{"insecure": True, "redis_url": "redis://127.0.0.1:1"} | settings,
     )
     stores = open_stores(given)
 

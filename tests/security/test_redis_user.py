@@ -69,7 +69,12 @@ class Site:
         )  # fmt: skip
         self.workers = [
             self.start(
-                worker(self.url("worker"), folder / f"worker{number}", DAMOSCOPE_WORKERS="2")
+                worker(
+                    self.url("worker"),
+                    folder / f"worker{number}",
+                    DAMOSCOPE_WORKERS="2",
+                    DAMOSCOPE_KEEP_IMAGES="thumbnails",
+                )
             )
             for number in range(2)
         ]
@@ -136,6 +141,9 @@ def test_everything_works_and_nothing_is_refused(site: Site) -> None:
     with site.client() as client:
         answer = client.post("/api/v1/detect", **image)  # type: ignore[arg-type]
         assert answer.status_code == 200, answer.text + site.frontend.output
+        trace_id, job_id = answer.json()["trace_id"], answer.json()["job_id"]
+        picture = f"/api/v1/traces/{trace_id}/images/{job_id}"
+        eventually(lambda: client.get(picture).status_code == 200, "its picture")
         headers = image["headers"] | {"prefer": "respond-async"}  # type: ignore[operator]
         later = client.post("/api/v1/detect", content=image["content"], headers=headers)  # type: ignore[arg-type]
         assert later.status_code == 202
