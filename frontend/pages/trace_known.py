@@ -18,7 +18,8 @@ def view(trace_id: str, images: Sequence[TraceSummary], seen: str, words: Texts)
     told = "".join(_image(image, words) for image in images[:MOST])
     return (
         f'<div class="ds-waterfall" data-complete="1" data-trace="{escape(trace_id)}">'
-        f'<header><h2>{escape(words["trace.title"])}</h2><p class="ds-links">'
+        f'<header><h2>{escape(words["trace.title"])}</h2><ul class="ds-legend"></ul>'
+        f'<p class="ds-links">'
         f'<a href="traces" data-close>{escape(words["trace.close"])}</a></p>'
         f"<code>{escape(trace_id)}</code></header>"
         f'<p class="ds-part-note" role="note">{escape(words["trace.known"])}</p>{seen}{told}</div>'

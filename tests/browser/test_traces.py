@@ -88,6 +88,34 @@ def test_the_trace_is_opened_from_its_link(
     expect(page.locator(f'.ds-waterfall[data-trace="{trace_id}"]')).to_be_visible()
 
 
+def test_the_image_is_seen_in_its_trace(open_page: OpenPage, service: Service, photo: Path) -> None:
+    """Its picture with a box for each object; one that is pointed at, there or in the list, names
+    its label and score."""
+    page = open_page()
+    choose(page, photo)
+    trace_id = trace_of(page)
+    (process,) = (
+        each for each in service.spans(trace_id, len(SPANS)) if each["name"] == "process detections"
+    )
+    job_id = process["attributes"]["messaging.message.id"]
+    with service.client() as client:
+        picture = f"/api/v1/traces/{trace_id}/images/{job_id}"
+        eventually(lambda: client.get(picture).status_code == 200, "the picture")
+    page.goto(f"{service.url}/traces?trace={trace_id}")
+    image = page.locator(".ds-seen img")
+    expect(image).to_be_visible()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 320
+    box, listed = page.locator(".ds-seen .ds-box").first, page.locator(".ds-seen li").first
+    expect(box.locator("em")).to_be_hidden()
+    listed.hover()
+    expect(box.locator("em")).to_be_visible()
+    assert box.get_attribute("title") == " ".join(listed.inner_text().split())
+    page.mouse.move(0, 0)
+    expect(box.locator("em")).to_be_hidden()
+    box.hover(force=True)
+    expect(page.locator(".ds-seen .lit")).to_have_count(2)
+
+
 def test_the_list_is_filtered(open_page: OpenPage, service: Service, tmp_path: Path) -> None:
     """Failed images are found by their status; the address keeps what is chosen."""
     bad, good = tmp_path / "bad.jpg", tmp_path / "good.jpg"
