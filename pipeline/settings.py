@@ -312,10 +312,10 @@ class Settings(BaseSettings):
         "file as it was sent (`full`). It takes memory of Redis. Unset: `thumbnails` under "
         "`damoscope up` with a Redis and a telemetry store of its own, else `none`.",
     )
-    keep_images_hours: Annotated[float, UP_AND_WORKER] = Field(
+    keep_images_hours: Annotated[float, WORKER] = Field(
         24.0, gt=0, le=720, description="How long pictures are kept, in hours."
     )
-    keep_images_mb: Annotated[int, UP_AND_WORKER] = Field(
+    keep_images_mb: Annotated[int, WORKER] = Field(
         200,
         ge=1,
         le=1_000_000,
