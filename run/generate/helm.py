@@ -145,9 +145,14 @@ def known() -> str:
 
 
 def collector_image() -> str:
-    """The Collector's image, as docker-compose.yml pins it."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    image = compose["services"]["collector"]["image"]
+    """The Collector's image, as docker-compose.yml pins it, or the Dockerfile that it builds."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"][
+        "collector"
+    ]
+    image = service["image"]
+    if "build" in service:  # it only adds a folder, which is a volume here
+        text = (ROOT / service["build"]["dockerfile"]).read_text(encoding="utf-8")
+        image = re.findall(r"^ARG COLLECTOR_IMAGE=(\S+)$", text, re.M)[0]
     return f"  # -- Its image, of the version that Compose has.\n  image: {image}"
 
 
