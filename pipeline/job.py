@@ -6,6 +6,7 @@ schema that the HTTP API documents.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, overload
@@ -30,6 +31,9 @@ class DetectOptions(BaseModel):
     iou_threshold: Threshold | None = None
     max_detections: Annotated[int, Field(ge=1, le=MAX_DETECTIONS)] = 100
     labels: tuple[str, ...] | None = None
+    #: Boxes that score less than `score_threshold`, and at least this, are told apart from the
+    #: detections, in `DetectionResult.weaker`; with them there are `max_detections` at most.
+    weaker_from: Threshold | None = Field(None, exclude_if=lambda score: score is None)
 
 
 class ImageInfo(BaseModel):
@@ -95,6 +99,12 @@ class Detections(Sequence[Detection]):
             return Detections(label, score, corners)  # type: ignore[arg-type]
         return Detection(label, score, Box(*corners))  # type: ignore[arg-type]
 
+    def split(self, score_threshold: float) -> tuple[Detections, Detections]:
+        """Those that score as much or more, and the others. The first are what a run with this
+        threshold would have found: a weaker box never suppresses a better one."""
+        count = bisect_right(self.scores, -score_threshold, key=lambda score: -score)
+        return self[:count], self[count:]
+
     def plain(self) -> list[dict[str, Any]]:
         """The same as JSON values."""
         return [
@@ -128,6 +138,12 @@ class DetectionResult(BaseModel):
     provider: str
     image: ImageInfo
     detections: list[Detection]
+    weaker: list[Detection] | None = Field(
+        None,
+        exclude_if=lambda boxes: boxes is None,
+        description="Boxes below the score threshold, of jobs that have asked for them: those of "
+        "the Detect page.",
+    )
     timings_ms: Timings
     batch_size: int
     worker: str

@@ -39,6 +39,8 @@ class BatchItem:
     raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     call: Call | None = None
     detections: Detections = field(default_factory=Detections)
+    #: Below the score threshold, where they were asked for. They count as nothing.
+    weaker: Detections | None = None
     candidates: int = 0
     #: Stage name -> when it ran.
     stages: dict[str, Interval] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class BatchItem:
     def drop(self, error: DamoscopeError) -> None:
         """Nobody wants the outcome any more: what was found counts for nothing."""
         self.error, self.failed_stage, self.detections = error, None, Detections()
+        self.weaker = None
 
     def stage_ms(self, stage: str) -> float:
         """How long a stage took, in milliseconds; 0 when it did not run."""

@@ -119,6 +119,9 @@ class Stages:
         assert item.taken.job
         options, spec = item.taken.job.options, self._detector.spec
         score, iou = options.score_threshold, options.iou_threshold
+        if score is None:
+            score = self._detector.score_threshold
+        weaker_from = options.weaker_from
         started = item.taken.now_ns()
         try:
             item.detections, item.candidates = detections(
@@ -126,11 +129,13 @@ class Stages:
                 spec.labels,
                 input_size=(spec.width, spec.height),
                 image_size=(item.prepared.width, item.prepared.height),
-                score_threshold=self._detector.score_threshold if score is None else score,
+                score_threshold=score if weaker_from is None else min(score, weaker_from),
                 iou_threshold=self._detector.iou_threshold if iou is None else iou,
                 most=options.max_detections,
                 wanted=options.labels,
             )
+            if weaker_from is not None:
+                item.detections, item.weaker = item.detections.split(score)
         except Exception as error:  # whatever one image does must not stop a worker
             item.fail(_purposeful(error), SPAN_NMS)
         item.stages[SPAN_NMS] = (started, item.taken.now_ns())
@@ -160,6 +165,7 @@ class Stages:
                     "bytes": taken.job.image.bytes,
                 },
                 "detections": item.detections.plain(),
+                **({} if item.weaker is None else {"weaker": item.weaker.plain()}),
                 "timings_ms": {
                     "upload": upload_ms,
                     "queue_wait": round((taken.taken_ns - taken.enqueued_ns) / 1e6, 3),

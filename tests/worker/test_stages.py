@@ -108,6 +108,30 @@ def test_batch(stages: Stages) -> None:
             assert one.score == pytest.approx(other.score, abs=2e-4)
 
 
+def test_weaker_boxes(stages: Stages) -> None:
+    """Asked for, they come apart from the detections, which are those of a run without them; with
+    any threshold above, both together hold what a run with it finds. They are no detections."""
+
+    def ran(threshold: float, **more: float) -> BatchItem:
+        given = job(score_threshold=threshold, iou_threshold=0.9, max_detections=500, **more)
+        one = item(DARK, job=given)
+        run(stages, [one])
+        return one
+
+    plain, asked = ran(0.6), ran(0.6, weaker_from=0.05)
+    assert result_of(stages, plain).weaker is None
+    result = result_of(stages, asked)
+    assert result.weaker
+    assert result.detections == list(plain.detections)
+    assert all(0.05 <= each.score < 0.6 for each in result.weaker)
+    together = [*result.detections, *result.weaker]
+    for threshold in (0.1, 0.3, 0.5, 0.55):
+        found = ran(threshold).detections
+        assert [each for each in together if each.score >= threshold] == list(found)
+    asked.drop(InferenceFailed("nobody wants it"))
+    assert asked.weaker is None
+
+
 def test_bad_image_fails_alone(stages: Stages) -> None:
     """An image that cannot be decoded fails in `preprocess`; the rest of its batch is done."""
     good, bad, other = item(DARK), item(DARK[:100]), item(DARK)
