@@ -72,6 +72,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/pages/model", "read"),
     ("GET", "/pages/status", "any"),
     # Results are one's own, or for `read`: frontend.pages.result_files looks whose they are.
+    ("GET", "/pages/results/{job_id}", "any"),
     ("GET", "/pages/results/{job_id}/image", "any"),
     ("GET", "/pages/results/{job_id}/preview", "any"),
     ("GET", "/pages/results/{job_id}/boxes.jpg", "any"),
@@ -86,6 +87,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/pages/traces/known", "read"),
     ("GET", "/pages/traces/{trace_id}", "read"),
     ("GET", "/pages/traces/{trace_id}/compare/{other_id}", "read"),
+    ("GET", "/pages/detect/{path:path}", "any"),
     ("GET", "/pages/monitor/{path:path}", "any"),
     ("GET", "/pages/plotly-{version}", "any"),
     ("GET", "/theme.css", "any"),

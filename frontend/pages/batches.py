@@ -35,6 +35,8 @@ class Batch:
     owner: str
     #: In the order in which they were given; None while one is not done.
     outcomes: list[Outcome | None]
+    #: Their places there, in the order in which they were done.
+    done: list[int] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid4().hex)
     task: asyncio.Task[None] | None = None
     looked_s: float = field(default_factory=time.monotonic)
@@ -117,11 +119,14 @@ class Batches:
                     outcome = await self._runner.run(upload, options, client, who)
                 self._results.add(outcome, batch.owner)
                 batch.outcomes[position] = outcome
+                batch.done.append(position)
 
-        with ExitStack() as held:
-            for upload in uploads:
-                held.enter_context(self._uploads.holding(upload))
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(CONCURRENCY, len(uploads))):
-                    group.create_task(some())
-        self._results.add_batch(batch.id, batch.ready)
+        try:
+            with ExitStack() as held:
+                for upload in uploads:
+                    held.enter_context(self._uploads.holding(upload))
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(CONCURRENCY, len(uploads))):
+                        group.create_task(some())
+        finally:  # of one that was stopped, what was done until then
+            self._results.add_batch(batch.id, batch.ready)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
 
 from frontend.identity.principal import principal, share_of
-from frontend.pages import detect_many
+from frontend.pages import detect_many, modules
 from frontend.pages.batches import Batches
 from frontend.pages.browser import owner
 from frontend.pages.controls import (
-    ID_OF_FILE,
+    DETECT,
+    PHOTO,
+    PUT,
+    SET,
     Controls,
     Label,
     controls,
     defaults,
+    event_of,
+    given,
     hidden_ids,
+    options,
     photo_input,
 )
 from frontend.pages.detect_one import Runner
@@ -26,12 +31,12 @@ from frontend.pages.events import ImageId, Threshold, hung_up, scope_of
 from frontend.pages.example_photos import Examples
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
+from frontend.pages.notices import mine, notices
 from frontend.pages.result import empty, error_line, result_view
 from frontend.pages.result_files import Results
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Uploads, gone
 from frontend.status import Snapshot
-from pipeline.job import DetectOptions
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class DetectPage:
     def build(self, blocks: gr.Blocks) -> None:
         """Lay the page out in `blocks`, which is being built."""
         header("detect")
+        notices()
         with gr.Tabs(elem_classes="ds-tabs"):
             with gr.Tab(self.label("tab.one")):
                 one = self._one_image()
@@ -62,7 +68,7 @@ class DetectPage:
             queue=False,
             show_progress="hidden",
             api_visibility="private",
-        )
+        ).then(None, js=SET)
 
     def _one_image(self) -> Controls:
         with gr.Row(elem_classes="ds-columns"):
@@ -70,27 +76,30 @@ class DetectPage:
                 image = photo_input(self.label)
                 photo = hidden_ids()
                 self.examples.lay_out(image)
-                chosen = controls(self.label)
+                chosen = controls(self.label, "one")
+                mine()
             with gr.Column(scale=8, min_width=320):
                 result = gr.HTML(
                     empty(both("empty.one"), both("empty.one.hint")),
                     elem_id="result",
+                    js_on_load=modules.start("one"),
                     apply_default_css=False,
                 )
-        options: dict[str, Any] = {
-            "inputs": [photo, chosen.score, chosen.iou],
-            "outputs": result,
+        run = result.submit(
+            self.arrived,
+            inputs=[photo, chosen.score, chosen.iou],
+            outputs=result,
             # Answered by the request itself: no waiting in Gradio's queue before our own.
-            "queue": False,
-            "show_progress": "hidden",
-            "trigger_mode": "always_last",
-            "api_visibility": "private",
-        }
-        # Of the file, only the id that it was given leaves the browser.
-        told = image.change(None, js=ID_OF_FILE, inputs=image, outputs=photo)
-        told.then(self.arrived, **options)
-        gr.on([chosen.score.release, chosen.iou.release], self.arrived, **options)
-        chosen.button.click(self.asked, **options)
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        event_of("one", run)
+        image.change(None, js=PHOTO, inputs=image)
+        chosen.button.click(None, js=DETECT % "one")
+        # What the page's script puts there, as if it had been chosen.
+        dropped = given("given", "<i hidden></i>")
+        dropped.submit(None, js=PUT, inputs=dropped, outputs=image)
         return chosen
 
     async def thresholds(self) -> tuple[float, ...]:
@@ -100,15 +109,7 @@ class DetectPage:
     async def arrived(
         self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request
     ) -> str:
-        """An image came, went, or is to be run with another threshold."""
-        if not photo:
-            return empty(both("empty.one"), both("empty.one.hint"))
-        return await self._run(photo, score, iou, request)
-
-    async def asked(
-        self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request
-    ) -> str:
-        """The button was pressed."""
+        """An image came, or is to be run again."""
         if not photo:
             return empty(both("first"), both("empty.one.hint"))
         return await self._run(photo, score, iou, request)
@@ -116,13 +117,16 @@ class DetectPage:
     async def _run(self, photo: str, score: float, iou: float, request: gr.Request) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
-        options = DetectOptions(score_threshold=score, iou_threshold=iou)
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
         with self.uploads.holding(upload):
             outcome = await self.runner.run(
-                upload, options, share_of(scope), principal(scope), gone=hung_up(request)
+                upload,
+                options(score, iou),
+                share_of(scope),
+                principal(scope),
+                gone=hung_up(request),
             )
         if outcome.result is None:
             return error_line(outcome, words, self.links)
         self.results.add(outcome, owner(scope))
-        return result_view(outcome.result, score, words, self.links)
+        return result_view(outcome.result, outcome.options, words, self.links, name=outcome.name)

@@ -1,6 +1,6 @@
 """Several images at once: each runs by itself, with a trace of its own.
 
-Gradio's event begins the batch; the page's script then asks how far it is.
+Gradio's event begins the batch; the page's script then asks what has been done since.
 """
 
 from __future__ import annotations
@@ -10,27 +10,45 @@ from html import escape
 from typing import Annotated, Any
 
 import gradio as gr
-from fastapi import APIRouter, Header, Path, Request, Response
-from starlette.responses import HTMLResponse
+from fastapi import APIRouter, Header, Path, Query, Request, Response
+from starlette.responses import JSONResponse
 
 from frontend.identity.principal import principal, share_of
+from frontend.pages import modules
 from frontend.pages.batches import Batch, Batches
 from frontend.pages.browser import owner
-from frontend.pages.controls import IDS_OF_FILES, Controls, Label, controls, hidden_ids
+from frontend.pages.controls import (
+    DETECT,
+    PHOTOS,
+    PUT,
+    Controls,
+    Label,
+    controls,
+    event_of,
+    given,
+    hidden_ids,
+    options,
+)
 from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
-from frontend.pages.events import ImageIds, Threshold, scope_of
+from frontend.pages.events import IMAGES_MOST, ImageIds, Threshold, scope_of
 from frontend.pages.i18n import Texts, both, texts
-from frontend.pages.result import alert, empty, kept, photo
-from frontend.pages.theme import script
-from frontend.pages.timings import milliseconds
+from frontend.pages.result import alert, described, empty, kept
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import ID, Uploads, gone
-from pipeline.draw import colour
 from pipeline.errors import DamoscopeError, NotFound
 from pipeline.job import DetectOptions
 
 BatchId = Annotated[str, Path(pattern=ID)]
+
+
+#: Results that one answer tells at most; the script asks for the others at once.
+TOLD_MOST = 100
+#: Boxes of one image of a batch: those of hundreds of images are in the page together.
+BOXES_MOST = 100
+#: What to see of the images, and in which order: names that the script knows.
+SEE = ("all", "found", "nothing", "failed")
+ORDER = ("given", "name", "found", "score", "slowest")
 
 
 def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Controls:
@@ -45,48 +63,53 @@ def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Contr
                 height=320,
                 elem_id="photos",
             )
+            dropped = given("given-several", _folder())
             ids = hidden_ids()
-            chosen = controls(label)
+            chosen = controls(label, "several")
         with gr.Column(scale=8, min_width=320):
             view = gr.HTML(
                 empty(both("empty.several"), both("empty.several.hint")),
                 elem_id="results",
-                js_on_load=script("batch"),
+                js_on_load=modules.start("several"),
                 apply_default_css=False,
             )
 
-    event: dict[str, Any] = {
-        "fn": _handler(uploads, batches, links),
-        "inputs": [ids, chosen.score, chosen.iou],
-        "outputs": view,
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    # Of the files, only the ids that they were given leave the browser.
-    ids_of_files: dict[str, Any] = {"fn": None, "js": IDS_OF_FILES, "inputs": files, "outputs": ids}
-    gr.on([files.delete, files.clear], **ids_of_files)
-    files.upload(**ids_of_files).then(**event, trigger_mode="always_last")
-    gr.on([chosen.score.release, chosen.iou.release], **event, trigger_mode="always_last")
-    chosen.button.click(**event, trigger_mode="once")
+    run = view.submit(
+        _handler(uploads, batches),
+        inputs=[ids, chosen.score, chosen.iou],
+        outputs=view,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    event_of("several", run)
+    files.upload(None, js=PHOTOS % "true", inputs=files)
+    gr.on([files.delete, files.clear], None, js=PHOTOS % "false", inputs=files)
+    dropped.submit(None, js=PUT, inputs=dropped, outputs=files)
+    chosen.button.click(None, js=DETECT % "several")
     return chosen
 
 
-def _handler(
-    uploads: Uploads, batches: Batches, links: Links
-) -> Callable[..., Coroutine[Any, Any, str]]:
+def _folder() -> str:
+    return (
+        '<label class="ds-folder"><input type="file" class="ds-hidden" webkitdirectory multiple>'
+        f"<span>{both('several.folder')}</span></label>"
+    )
+
+
+def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any, Any, str]]:
     async def run(ids: ImageIds, score: Threshold, iou: Threshold, request: gr.Request) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
-        options = DetectOptions(score_threshold=score, iou_threshold=iou)
+        asked = options(score, iou, BOXES_MOST)
         if not ids:
             return empty(both("first"), both("empty.several.hint"))
-        given = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
+        found = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
         try:
-            batch = batches.start(given, options, share_of(scope), owner(scope), principal(scope))
+            batch = batches.start(found, asked, share_of(scope), owner(scope), principal(scope))
         except DamoscopeError as error:
             return alert(error, words)
-        return f'<div class="ds-batch" data-batch="{batch.id}">{_view(batch, words, links)}</div>'
+        return _frame(batch, asked, words)
 
     return run
 
@@ -105,13 +128,25 @@ def router(batches: Batches, links: Links) -> APIRouter:
     async def look(
         request: Request,
         batch_id: BatchId,
-        seen: int = -1,
+        since: Annotated[int, Query(ge=0, le=IMAGES_MOST)] = 0,
         accept_language: Annotated[str | None, Header()] = None,
     ) -> Response:
-        batch = found(batch_id, request)
-        if not batch.finished and len(batch.ready) == seen:
-            return Response(status_code=204)  # as the page shows it
-        return HTMLResponse(_view(batch, texts(accept_language), links))
+        """What has been done beyond so many, in the order in which it was."""
+        batch, words = found(batch_id, request), texts(accept_language)
+        done = [batch.outcomes[place] for place in batch.done]
+        told = range(since, min(len(done), since + TOLD_MOST))
+        return JSONResponse(
+            {
+                "count": len(batch.outcomes),
+                "finished": batch.finished and told.stop == len(done),
+                "items": [
+                    {"place": batch.done[n], **_item(outcome, words, links)}
+                    for n in told
+                    if (outcome := done[n]) is not None
+                ],
+            },
+            headers={"Cache-Control": "no-store"},
+        )
 
     @routes.delete("/{batch_id}")
     async def leave(request: Request, batch_id: BatchId) -> Response:
@@ -121,76 +156,77 @@ def router(batches: Batches, links: Links) -> APIRouter:
     return routes
 
 
-def _view(batch: Batch, words: Texts, links: Links) -> str:
-    """How far a batch is, or all its results, in the order in which the images were given."""
-    outcomes, count, finished = batch.ready, len(batch.outcomes), batch.finished
-    done = len(outcomes)
-    share = 100 * done / count
-    cards = "".join(_card(outcome, words, links) for outcome in outcomes)
-    foot = _table(outcomes, words) + _downloads(batch.id, words) if finished else ""
-    title = (
-        _summary(outcomes, words) if finished else words["progress"].format(done=done, count=count)
-    )
-    return (
-        f'<div class="ds-result ds-several" data-done="{int(finished)}" data-seen="{done}">'
-        f"<header><h2>{escape(title)}</h2></header>"
-        f'<div class="ds-progress" role="progressbar" aria-valuenow="{done}" aria-valuemin="0" '
-        f'aria-valuemax="{count}"><i style="width:{share:.1f}%"></i></div>'
-        f'<div class="ds-cards">{cards}</div>{foot}</div>'
-    )
-
-
-def _summary(outcomes: Sequence[Outcome], words: Texts) -> str:
-    found = sum(len(o.result.detections) for o in outcomes if o.result)
-    failed = sum(o.result is None for o in outcomes)
-    text = words["summary.one" if found == 1 else "summary"].format(
-        found=found, images=len(outcomes)
-    )
-    return f"{text} · {words['summary.failed'].format(failed=failed)}" if failed else text
-
-
-def _card(outcome: Outcome, words: Texts, links: Links) -> str:
-    name = f'<b title="{escape(outcome.name)}">{escape(outcome.name)}</b>'
-    trace = f'<a href="{escape(links.trace(outcome.trace_id))}">{escape(words["trace.short"])}</a>'
+def _item(outcome: Outcome, words: Texts, links: Links) -> dict[str, Any]:
+    """One image as the script draws it: its result, or why there is none."""
+    told: dict[str, Any] = {"name": outcome.name, "href": links.trace(outcome.trace_id)}
     if outcome.result is None:
         assert outcome.error is not None
-        what = f'<p class="ds-failure" role="alert">{escape(sentence(outcome.error, words))}</p>'
-        return f'<article class="ds-card">{what}<footer>{name}{trace}</footer></article>'
+        return told | {"error": sentence(outcome.error, words)}
     result = outcome.result
-    key = {0: "found.none", 1: "found.one"}.get(len(result.detections), "found")
-    facts = words[key].format(count=len(result.detections))
+    shown = described(result, outcome.options, outcome.name)
+    return told | shown | {"ms": result.timings_ms.total}
+
+
+def _frame(batch: Batch, asked: DetectOptions, words: Texts) -> str:
+    """What the script fills with a batch's images."""
+    iou = asked.iou_threshold
     return (
-        f'<article class="ds-card"><a href="pages/results/{result.job_id}/boxes.jpg" '
-        f'target="_blank">{photo(result, words, preview=True)}</a><footer>{name}{trace}'
-        f'<span class="ds-muted">{escape(facts)} · {milliseconds(result.timings_ms.total)}</span>'
-        "</footer></article>"
+        f'<div class="ds-result ds-several ds-batch" data-batch="{batch.id}" '
+        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-done="0">'
+        '<header><h2 aria-live="polite">&nbsp;</h2>'
+        f'<button type="button" data-do="cancel">{escape(words["several.cancel"])}</button>'
+        "</header>"
+        '<p class="ds-outdated" role="status" hidden></p>'
+        '<div class="ds-progress" role="progressbar" aria-valuenow="0" aria-valuemin="0" '
+        f'aria-valuemax="{len(batch.outcomes)}" aria-label="{escape(words["several.progress"])}">'
+        '<i style="width:0"></i></div>'
+        f'<form class="ds-filter">{_choice("see", SEE, words)}{_choice("order", ORDER, words)}'
+        f'<label hidden>{escape(words["label"])} <select name="label"><option value="">'
+        f"{escape(words['several.see.all'])}</option></select></label></form>"
+        f'<div class="ds-cards"></div><nav class="ds-pages" hidden '
+        f'aria-label="{escape(words["several.pages"])}">'
+        f'<button type="button" data-do="before">{escape(words["several.before"])}</button>'
+        '<span aria-live="polite"></span>'
+        f'<button type="button" data-do="after">{escape(words["several.after"])}</button></nav>'
+        f"{_table(words)}{_downloads(batch.id, words)}{_dialog(words)}</div>"
     )
 
 
-def _table(outcomes: Sequence[Outcome], words: Texts) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(outcome.name)}</td>"
-        f'<td><i style="background:{colour(found.label)}"></i>{escape(found.label)}</td>'
-        f"<td>{found.score:.3f}</td>"
-        + "".join(
-            f"<td>{v:.0f}</td>" for v in (found.box.x1, found.box.y1, found.box.x2, found.box.y2)
-        )
-        + "</tr>"
-        for outcome in outcomes
-        if outcome.result
-        for found in outcome.result.detections
+def _choice(name: str, values: Sequence[str], words: Texts) -> str:
+    listed = "".join(
+        f'<option value="{value}">{escape(words[f"several.{name}.{value}"])}</option>'
+        for value in values
     )
+    title = escape(words[f"several.{name}"])
+    return f'<label>{title} <select name="{name}">{listed}</select></label>'
+
+
+def _table(words: Texts) -> str:
     titles = (words["file"], words["label"], words["score.short"], "x1", "y1", "x2", "y2")
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="ds-table">{table}</div>' if rows else ""
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
+    return (
+        f'<div class="ds-table" hidden><table><thead><tr>{head}</tr></thead>'
+        "<tbody></tbody></table></div>"
+    )
 
 
 def _downloads(batch_id: str, words: Texts) -> str:
     base = f"pages/results/batch/{batch_id}"
     return (
-        '<p class="ds-downloads">'
-        f'<a download="damoscope.zip" href="{base}/images.zip">{escape(words["download.zip"])}</a>'
-        f'<a download="damoscope.json" href="{base}/results.json">'
+        '<p class="ds-downloads" hidden>'
+        f'<a download="damoscope.zip" data-file href="{base}/images.zip">'
+        f"{escape(words['download.zip'])}</a>"
+        f'<a download="damoscope.json" data-file href="{base}/results.json">'
         f"{escape(words['download.json'])}</a>{kept(words)}</p>"
+    )
+
+
+def _dialog(words: Texts) -> str:
+    buttons = "".join(
+        f'<button type="button" data-do="{name}">{escape(words[f"several.{name}"])}</button>'
+        for name in ("previous", "next", "close")
+    )
+    return (
+        '<dialog class="ds-open"><header><h2></h2>'
+        f"<div>{buttons}</div></header><div></div></dialog>"
     )

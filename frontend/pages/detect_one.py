@@ -21,6 +21,10 @@ from telemetry.context import trace_id
 log = logging.getLogger("damoscope.frontend")
 
 
+#: The model's own thresholds.
+DEFAULTS = DetectOptions()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one image: a result or an error, and in either case a trace."""
@@ -29,6 +33,8 @@ class Outcome:
     trace_id: str
     result: DetectionResult | None = None
     error: DamoscopeError | None = None
+    #: What it was run with.
+    options: DetectOptions = DEFAULTS
 
     @property
     def name(self) -> str:
@@ -71,7 +77,7 @@ class Runner:
         )
         try:
             result = DetectionResult.model_validate_json(await self._detection.detect(request))
-            return Outcome(upload, trace_id(span), result=result)
+            return Outcome(upload, trace_id(span), result=result, options=options)
         except DamoscopeError as error:
             return Outcome(upload, trace_id(span), error=error)
         except Exception as error:

@@ -15,17 +15,26 @@ async function refresh() {
     who.firstChild.textContent = state.name;
     line.textContent = state.text;
     line.dataset.ready = state.ready;
+    tell({ ready: state.ready, text: state.text, hint: state.hint, known: Boolean(state.name) });
   } catch {
     line.textContent = zh ? "服务无响应" : "the service does not answer";
     line.dataset.ready = false;
+    tell({ ready: false, away: true, text: "", hint: "" });
   }
+}
+
+// What else on the page depends on the service hears of it here.
+function tell(state) {
+  document.documentElement.service = state;
+  document.dispatchEvent(new CustomEvent("ds-service", { detail: state }));
 }
 refresh();
 setInterval(refresh, 3000);
 document.addEventListener("visibilitychange", refresh);
+document.addEventListener("ds-look", refresh);
 
 // A row of a table and its box in the image light up together.
-document.addEventListener("mouseover", (event) => {
+for (const moment of ["mouseover", "focusin"]) document.addEventListener(moment, (event) => {
   const part = event.target.closest?.("[data-box]");
   document.querySelectorAll("[data-box].lit").forEach((lit) => lit.classList.remove("lit"));
   const result = part?.closest(".ds-result, .ds-seen");

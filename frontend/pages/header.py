@@ -32,6 +32,8 @@ class State(BaseModel):
 
     ready: bool
     text: str
+    #: What to do where images cannot be detected now.
+    hint: str = ""
 
 
 class Seen(State):
@@ -53,7 +55,8 @@ def header(page: str) -> None:
         for name, address in PAGES.items()
     )
     gr.HTML(
-        '<header class="ds-header"><a class="ds-name" href="./"><i></i>damoscope</a>'
+        f'<header class="ds-header"><h1 class="ds-hidden">{both("nav." + page)}</h1>'
+        '<a class="ds-name" href="./"><i></i>damoscope</a>'
         f'<nav>{links}<a href="docs">{both("nav.api")}</a></nav>'
         '<p class="ds-state" role="status">&nbsp;</p>'
         '<form class="ds-who" method="post" action="logout" hidden><span></span>'
@@ -77,6 +80,7 @@ def router() -> APIRouter:
         return Seen(
             ready=seen.ready,
             text=seen.text,
+            hint=seen.hint,
             name=who.name if who.known else "",
             roles=[role for role in ROLES if who.may(role)],
             session=who.kind in ("session", "oidc"),
@@ -89,14 +93,16 @@ def state(snapshot: Snapshot, accept_language: str | None, *, details: bool = Tr
     """One line about workers, model and queue; `details` are for who may see the service."""
     words = texts(accept_language)
     if reason := snapshot.problem or snapshot.full:
-        return State(ready=False, text=sentence(Unavailable(reason), words).rstrip(".。"))
+        text = sentence(Unavailable(reason), words).rstrip(".。")
+        return State(ready=False, text=text, hint=words["down.redis"])
     queue = words["status.queue"].format(depth=sum(snapshot.depth.values()))
     failures = [
         words["status.not_started"].format(host=one.host, reason=one.reason)
         for one in snapshot.start_failures[: FAILURES_MOST if details else 0]
     ]
     if not snapshot.workers:
-        return State(ready=False, text=" · ".join([words["status.none"], *failures, queue]))
+        text = " · ".join([words["status.none"], *failures, queue])
+        return State(ready=False, text=text, hint=words["down.none"])
     count, first = len(snapshot.workers), snapshot.workers[0]
     workers = words["status.workers.one" if count == 1 else "status.workers"].format(count=count)
     model = words["status.model"].format(model=first.model, provider=first.provider)

@@ -7,7 +7,7 @@ from html import escape
 from types import MappingProxyType
 
 from frontend.language import language
-from frontend.pages import compare_texts, model_texts, trace_texts
+from frontend.pages import compare_texts, detect_texts, model_texts, trace_texts
 from frontend.pages import monitor_texts as monitor
 from monitoring.messages import Language
 
@@ -74,14 +74,9 @@ EN: Texts = MappingProxyType(
         "stage.inference": "Inference",
         "stage.nms": "NMS",
         "trace": "Open the trace",
-        "trace.short": "Trace",
         "download.json": "JSON",
         "download.image": "Image with boxes",
         "download.zip": "All images with boxes",
-        "progress": "{done} of {count} images",
-        "summary.one": "1 object in {images} images",
-        "summary": "{found} objects in {images} images",
-        "summary.failed": "{failed} failed",
         "traces.status": "Outcome",
         "traces.status.all": "All",
         "traces.status.ok": "Succeeded",
@@ -136,6 +131,7 @@ EN: Texts = MappingProxyType(
     | trace_texts.EN
     | compare_texts.EN
     | model_texts.EN
+    | detect_texts.EN
 )
 ZH: Texts = MappingProxyType(
     {
@@ -197,14 +193,9 @@ ZH: Texts = MappingProxyType(
         "stage.inference": "推理",
         "stage.nms": "NMS",
         "trace": "查看链路追踪",
-        "trace.short": "追踪",
         "download.json": "JSON",
         "download.image": "带框图片",
         "download.zip": "全部带框图片",
-        "progress": "已完成 {done} / {count} 张",
-        "summary.one": "{images} 张图片，共检测到 1 个目标",
-        "summary": "{images} 张图片，共检测到 {found} 个目标",
-        "summary.failed": "{failed} 张失败",
         "traces.status": "结果",
         "traces.status.all": "全部",
         "traces.status.ok": "成功",
@@ -258,6 +249,7 @@ ZH: Texts = MappingProxyType(
     | trace_texts.ZH
     | compare_texts.ZH
     | model_texts.ZH
+    | detect_texts.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

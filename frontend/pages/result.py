@@ -1,8 +1,12 @@
-"""The result of one image as HTML: the image with its boxes, what was found, where time went."""
+"""The result of one image as HTML: what the page's script draws the boxes, the table and the labels
+into, with what it needs for that."""
 
 from __future__ import annotations
 
+import json
 from html import escape
+from pathlib import PurePath
+from typing import Any
 
 from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
@@ -12,10 +16,12 @@ from frontend.pages.trace_links import Links
 from frontend.pages.uploads import KEEP_S
 from pipeline.draw import colour
 from pipeline.errors import DamoscopeError
-from pipeline.job import Detection, DetectionResult, ImageInfo
+from pipeline.job import DetectionResult, DetectOptions, ImageInfo
 
 #: Height of a shown image at most, as a part of the window's.
 TALLEST_VH = 68
+#: Texts that the script writes into a result, by the beginnings of their keys.
+TEXTS = ("found", "detect.labels", "detect.outdated", "detect.cut", "detect.copied", "detect.copy")
 
 
 def empty(title: str, hint: str) -> str:
@@ -39,88 +45,116 @@ def error_line(outcome: Outcome, texts: Texts, links: Links, *, name: str = "") 
     )
 
 
-def result_view(result: DetectionResult, score_threshold: float, texts: Texts, links: Links) -> str:
-    """Everything about one image that was run."""
-    count = len(result.detections)
-    key = {0: "found.none", 1: "found.one"}.get(count, "found")
-    title = escape(texts[key].format(count=count))
+def result_view(
+    result: DetectionResult, options: DetectOptions, texts: Texts, links: Links, *, name: str = ""
+) -> str:
+    """Everything about one image that was run with these options, of a file of this name."""
     facts = f"{result.image.width} × {result.image.height} {result.image.format}"
     stages = result.timings_ms.model_dump(exclude={"total"})
-    listing = table(result, texts) if count else _nothing(score_threshold, texts)
+    shown = escape(json.dumps(described(result, options, name), separators=(",", ":")))
+    words = {key: text for key, text in texts.items() if key.startswith(TEXTS)}
     return (
-        f'<div class="ds-result" data-trace="{escape(result.trace_id)}">'
-        f'<header><h2>{title}</h2><span class="ds-muted">{escape(facts)}</span>'
+        f'<div class="ds-result" data-trace="{escape(result.trace_id)}" data-shown="{shown}" '
+        f'data-texts="{escape(json.dumps(words, ensure_ascii=False))}">'
+        f'<header><h2 aria-live="polite">&nbsp;</h2><span class="ds-muted">{escape(facts)}</span>'
         f'<a class="ds-trace" href="{escape(links.trace(result.trace_id))}">'
         f"{escape(texts['trace'])}</a></header>"
-        f"{photo(result, texts)}"
+        '<p class="ds-outdated" role="status" hidden></p>'
+        f'<div class="ds-labels" role="group" aria-label="{escape(texts["detect.labels"])}" '
+        f"hidden></div>{_picture(result, texts)}"
         f"{bar_with_legend(stages, result.timings_ms.total, texts)}"
-        f"<section>{listing}{_downloads(result, texts)}</section></div>"
+        f"<section>{_table(texts)}{_downloads(result, name, texts)}</section></div>"
     )
 
 
-def photo(result: DetectionResult, texts: Texts, *, preview: bool = False) -> str:
-    """The image with its boxes over it: sharp at every size, for they are not pixels of it."""
+def described(result: DetectionResult, options: DetectOptions, name: str = "") -> dict[str, Any]:
+    """What the scripts need to draw a result with any threshold: JSON values.
+
+    A box is the index of its label, its score, and its corners in pixels; the best come first.
+    """
+    found = [*result.detections, *(result.weaker or ())]
+    labels = list(dict.fromkeys(each.label for each in found))
+    index = {label: position for position, label in enumerate(labels)}
+    lowest = options.score_threshold or 0.0
+    if result.weaker is not None and options.weaker_from is not None:
+        lowest = min(lowest, options.weaker_from)
+    cut = len(found) >= options.max_detections
+    return {
+        "job": result.job_id,
+        "trace": result.trace_id,
+        "name": name,
+        "width": result.image.width,
+        "height": result.image.height,
+        "labels": [[label, colour(label)] for label in labels],
+        "boxes": [
+            [index[each.label], each.score, each.box.x1, each.box.y1, each.box.x2, each.box.y2]
+            for each in found
+        ],
+        "score": options.score_threshold,
+        "iou": options.iou_threshold,
+        # The score down to which nothing is missing.
+        "lowest": found[-1].score if cut else lowest,
+        "cut": cut,
+    }
+
+
+def _picture(result: DetectionResult, texts: Texts) -> str:
+    """The image, over which the script lays the boxes: sharp at every size, for they are not pixels
+    of it."""
     info = result.image
-    boxes = "".join(_box(found, i, info, preview) for i, found in enumerate(result.detections))
-    address = f"pages/results/{result.job_id}/{'preview' if preview else 'image'}"
+    zooms = "".join(
+        f'<button type="button" data-zoom="{value}" title="{escape(texts[key])}" '
+        f'aria-label="{escape(texts[key])}">{sign}</button>'
+        for value, sign, key in (
+            ("in", "+", "detect.zoom.in"),
+            ("out", "−", "detect.zoom.out"),
+            ("whole", "⤢", "detect.zoom.whole"),
+        )
+    )
+    return (
+        f'<div class="ds-photo" style="{_place(info)}">'
+        f'<div class="ds-view" tabindex="0" role="group" '
+        f'aria-label="{escape(texts["detect.picture"])}"><div class="ds-layer">'
+        f'<img src="pages/results/{result.job_id}/image" alt="{escape(texts["image.gone"])}" '
+        f'decoding="async" draggable="false"><div class="ds-boxes" aria-hidden="true"></div>'
+        f'</div></div><div class="ds-zoom">{zooms}</div></div>'
+    )
+
+
+def _place(info: ImageInfo) -> str:
     width = f"min(100%, {TALLEST_VH * info.width / info.height:.2f}vh)"
-    style = f"aspect-ratio:{info.width}/{info.height};width:{'100%' if preview else width}"
-    return (
-        f'<div class="ds-photo" style="{style}">'
-        f'<img src="{address}" alt="{escape(texts["image.gone"])}" decoding="async">{boxes}</div>'
-    )
+    return f"aspect-ratio:{info.width}/{info.height};width:{width}"
 
 
-def _box(found: Detection, index: int, info: ImageInfo, preview: bool) -> str:
-    box = found.box
-    left, top = 100 * box.x1 / info.width, 100 * box.y1 / info.height
-    width, height = 100 * (box.x2 - box.x1) / info.width, 100 * (box.y2 - box.y1) / info.height
-    place = f"left:{left:.3f}%;top:{top:.3f}%;width:{width:.3f}%;height:{height:.3f}%"
-    # A label that has no room above its box stands inside; near the right edge it grows leftwards.
-    sides = ("" if top > 6 else " inside") + (" right" if left > 70 else "")
-    text = "" if preview else f"<em>{escape(found.label)} {found.score:.2f}</em>"
-    return (
-        f'<div class="ds-box{sides}" data-box="{index}" '
-        f'style="{place};--hue:{colour(found.label)};z-index:{500 - index}">{text}</div>'
-    )
-
-
-def table(result: DetectionResult, texts: Texts) -> str:
-    """What was found, best first."""
-    rows = "".join(
-        f'<tr data-box="{index}"><td><i style="background:{colour(found.label)}"></i>'
-        f"{escape(found.label)}</td><td>{found.score:.3f}</td>{_corners(found)}</tr>"
-        for index, found in enumerate(result.detections)
-    )
+def _table(texts: Texts) -> str:
     titles = (texts["label"], texts["score.short"], "x1", "y1", "x2", "y2")
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     return (
-        f'<div class="ds-table"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
+        f'<div class="ds-table" hidden><table><thead><tr>{head}</tr></thead>'
+        '<tbody></tbody></table></div><p class="ds-muted ds-nothing" hidden></p>'
+        '<p class="ds-muted ds-cut" hidden></p>'
     )
 
 
-def _corners(found: Detection) -> str:
-    box = found.box
-    return "".join(f"<td>{value:.0f}</td>" for value in (box.x1, box.y1, box.x2, box.y2))
-
-
-def _nothing(score_threshold: float, texts: Texts) -> str:
-    hint = texts["found.none.hint"].format(score=f"{score_threshold:.2f}")
-    return f'<p class="ds-muted">{escape(hint)}</p>'
-
-
-def _downloads(result: DetectionResult, texts: Texts) -> str:
-    base = f"pages/results/{result.job_id}"
+def _downloads(result: DetectionResult, name: str, texts: Texts) -> str:
+    base, stem = f"pages/results/{result.job_id}", file_stem(name) or result.job_id
     return (
         '<p class="ds-downloads">'
-        f'<a download="{result.job_id}.jpg" href="{base}/boxes.jpg">'
+        f'<a download="{escape(stem)}-boxes.jpg" data-file href="{base}/boxes.jpg">'
         f"{escape(texts['download.image'])}</a>"
-        f'<a download="{result.job_id}.json" href="{base}/result.json">'
+        f'<a download="{escape(stem)}.json" data-file href="{base}/result.json">'
         f"{escape(texts['download.json'])}</a>"
+        f'<button type="button" data-copy="link">{escape(texts["detect.copy.link"])}</button>'
+        f'<button type="button" data-copy="curl">{escape(texts["detect.copy.curl"])}</button>'
         f'<span class="ds-muted">{escape(result.model)} · {escape(result.provider)}</span>'
         f"{kept(texts)}</p>"
     )
+
+
+def file_stem(name: str) -> str:
+    """A photograph's name without its ending, for the files that are made of it. What the browser
+    may not save in a name, it replaces."""
+    return PurePath(name).stem
 
 
 def kept(texts: Texts) -> str:

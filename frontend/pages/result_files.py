@@ -17,23 +17,26 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Annotated, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from PIL import Image, ImageOps
+from pydantic import BaseModel, Field
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.types import Scope
 
 from frontend.identity.principal import principal
 from frontend.pages.browser import owner
-from frontend.pages.detect_one import Outcome
+from frontend.pages.detect_one import DEFAULTS, Outcome
 from frontend.pages.uploads import Upload
 from pipeline.draw import draw
 from pipeline.errors import NotFound, Unavailable
-from pipeline.job import DetectionResult
+from pipeline.job import DetectionResult, DetectOptions
 
 #: Results and batches remembered by one process; an image takes its file's space on disk only.
 MOST = 2000
+#: Their boxes, of which each takes some 250 bytes.
+BOXES_MOST = 200_000
 #: Formats that every browser shows as they are.
 SHOWN = {
     "JPEG": "image/jpeg",
@@ -45,6 +48,8 @@ SHOWN = {
 }
 #: Longer side of a preview, in pixels.
 PREVIEW = 480
+#: Labels that a request may name.
+LABELS_MOST = 1000
 #: Images decoded at once for all who look; the others wait for their turn.
 DECODING_MOST = 4
 ZIP_BLOCK = 2**20
@@ -62,6 +67,12 @@ class KeptResult:
     owner: str
     upload: Upload
     result: DetectionResult
+    options: DetectOptions = DEFAULTS
+
+    @property
+    def boxes(self) -> int:
+        """How many there are."""
+        return len(self.result.detections) + len(self.result.weaker or ())
 
     def file(self) -> Path:
         """The image's file. Raises NotFound."""
@@ -77,19 +88,43 @@ class KeptResult:
         return self.owner == owner(scope) or (who.known and who.may("read"))
 
 
+class Shown(BaseModel):
+    """Which of the boxes a page shows, and so which are wanted in its files."""
+
+    model_config = {"extra": "forbid"}
+
+    #: None: those of the run itself.
+    score: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
+    #: Labels that are not.
+    hide: Annotated[list[str], Field(max_length=LABELS_MOST)] = []
+
+    def of(self, result: DetectionResult) -> DetectionResult:
+        """The result with these boxes alone."""
+        found = result.detections
+        if self.score is not None:
+            every = (*result.detections, *(result.weaker or ()))
+            found = [each for each in every if each.score >= self.score]
+        hidden = frozenset(self.hide)
+        found = [each for each in found if each.label not in hidden]
+        return result.model_copy(update={"detections": found, "weaker": None})
+
+
 class Results:
     """The latest results, by ids that nobody can guess."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self, most: int = MOST, boxes_most: int = BOXES_MOST) -> None:
+        self._most, self._boxes_most, self._boxes = most, boxes_most, 0
         self._images: OrderedDict[str, KeptResult] = OrderedDict()
         self._batches: OrderedDict[str, tuple[str, ...]] = OrderedDict()
 
     def add(self, outcome: Outcome, owner: str) -> None:
         """Remember the result of an outcome that has one, under its job id."""
         if outcome.result is not None:
-            self._images[outcome.result.job_id] = KeptResult(owner, outcome.upload, outcome.result)
-            _shrink(self._images, self._most)
+            kept = KeptResult(owner, outcome.upload, outcome.result, outcome.options)
+            self._images[outcome.result.job_id] = kept
+            self._boxes += kept.boxes
+            while len(self._images) > self._most or self._boxes > self._boxes_most:
+                self._boxes -= self._images.popitem(last=False)[1].boxes
 
     def add_batch(self, batch_id: str, outcomes: Sequence[Outcome]) -> None:
         """Remember which results belong together."""
@@ -135,24 +170,31 @@ def router(results: Results) -> APIRouter:
         return _jpeg(await made(_reduced, found.file(), PREVIEW))
 
     @routes.get("/{job_id}/boxes.jpg")
-    async def boxes(request: Request, job_id: str) -> Response:
+    async def boxes(request: Request, job_id: str, shown: Annotated[Shown, Query()]) -> Response:
         found = results.image(job_id, request.scope)
-        return _jpeg(await made(_with_boxes, found.file(), found.result))
+        return _jpeg(await made(_with_boxes, found.file(), shown.of(found.result)))
 
     @routes.get("/{job_id}/result.json")
-    async def result_json(request: Request, job_id: str) -> Response:
+    async def result_json(
+        request: Request, job_id: str, shown: Annotated[Shown, Query()]
+    ) -> Response:
         found = results.image(job_id, request.scope)
-        body = found.result.model_dump_json(indent=2)
+        body = shown.of(found.result).model_dump_json(indent=2)
         return Response(body, media_type="application/json", headers=_HEADERS)
 
     @routes.get("/batch/{batch_id}/results.json")
-    async def batch_json(request: Request, batch_id: str) -> Response:
+    async def batch_json(
+        request: Request, batch_id: str, shown: Annotated[Shown, Query()]
+    ) -> Response:
         found = results.batch(batch_id, request.scope)
-        return Response(_batch_json(found), media_type="application/json", headers=_HEADERS)
+        body = _batch_json(found, shown)
+        return Response(body, media_type="application/json", headers=_HEADERS)
 
     @routes.get("/batch/{batch_id}/images.zip")
-    async def batch_zip(request: Request, batch_id: str) -> Response:
-        packed = await made(_zip, results.batch(batch_id, request.scope))
+    async def batch_zip(
+        request: Request, batch_id: str, shown: Annotated[Shown, Query()]
+    ) -> Response:
+        packed = await made(_zip, results.batch(batch_id, request.scope), shown)
         return StreamingResponse(_read(packed), media_type="application/zip", headers=_HEADERS)
 
     return routes
@@ -189,12 +231,12 @@ def _encoded(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _batch_json(found: Sequence[KeptResult]) -> bytes:
-    body = [{"file": each.upload.name, **each.result.model_dump()} for each in found]
+def _batch_json(found: Sequence[KeptResult], shown: Shown) -> bytes:
+    body = [{"file": each.upload.name, **shown.of(each.result).model_dump()} for each in found]
     return json.dumps(body, indent=2, ensure_ascii=False).encode()
 
 
-def _zip(found: Sequence[KeptResult]) -> IO[bytes]:
+def _zip(found: Sequence[KeptResult], shown: Shown) -> IO[bytes]:
     """In a file without a name, which is gone when it is closed: a thousand images are large."""
     packed = tempfile.TemporaryFile()  # noqa: SIM115 - read when it has been returned
     try:
@@ -203,8 +245,8 @@ def _zip(found: Sequence[KeptResult]) -> IO[bytes]:
             for number, each in enumerate(found, 1):
                 with contextlib.suppress(NotFound, FileNotFoundError):
                     name = f"{number:03d}-{Path(each.upload.name).stem}.jpg"
-                    archive.writestr(name, _with_boxes(each.file(), each.result))
-            archive.writestr("results.json", _batch_json(found))
+                    archive.writestr(name, _with_boxes(each.file(), shown.of(each.result)))
+            archive.writestr("results.json", _batch_json(found, shown))
         packed.seek(0)
     except OSError as error:
         packed.close()

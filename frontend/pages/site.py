@@ -18,7 +18,17 @@ from examples import photos
 from frontend.api import problems
 from frontend.detection import DetectionService
 from frontend.limits import Limiter
-from frontend.pages import detect_many, header, model, report, result_files, theme, traces
+from frontend.pages import (
+    detect_many,
+    header,
+    model,
+    modules,
+    report,
+    result_files,
+    result_page,
+    theme,
+    traces,
+)
 from frontend.pages.batches import Batches
 from frontend.pages.browser import NamesBrowser
 from frontend.pages.detect import DetectPage
@@ -113,6 +123,7 @@ class Site:
             header.router(),
             examples.router(),
             result_files.router(kept),
+            result_page.router(kept, detection, links),
             detect_many.router(self._batches, links),
             traces.router(
                 traces_store, links, detection, pictures, lambda: status.snapshot.workers
@@ -124,6 +135,7 @@ class Site:
         """Give an application the pages' addresses."""
         for router in self._routers:
             app.include_router(router)
+        modules.install(app, modules.DETECT, modules.SCRIPTS)
         monitor.install(app)
         gradio = AtRoot(self._gradio)
         page = OwnRoot(gradio, self._public_url) if self._public_url else gradio

@@ -236,7 +236,7 @@ def test_what_is_anothers(pages_service: Service) -> None:
         batch = re.search(r'data-batch="([0-9a-f]{32})"', begun)
         assert batch
         eventually(
-            lambda: 'data-done="1"' in mine.client.get(f"/pages/batches/{batch[1]}").text, "batch"
+            lambda: mine.client.get(f"/pages/batches/{batch[1]}").json()["finished"], "batch"
         )
         base = f"/pages/results/{shown[1]}"
         theirs = [

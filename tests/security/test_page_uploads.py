@@ -188,10 +188,17 @@ def test_several_images_on_their_way(browser: Browser) -> None:
     assert batch
     address = f"/pages/batches/{batch[1]}"
     done = eventually(
-        lambda: (text := browser.client.get(address).text) and 'data-done="1"' in text and text,
+        lambda: (told := browser.client.get(address).json())["finished"] and told,
         "four images are done",
     )
-    assert str(done).count('class="ds-card"') == 4
+    assert isinstance(done, dict)
+    assert sorted(item["place"] for item in done["items"]) == [0, 1, 2, 3]
+    assert all(item["boxes"] is not None for item in done["items"])
+    rest = browser.client.get(address, params={"since": 3}).json()
+    assert rest == {"count": 4, "finished": True, "items": done["items"][3:]}
+    assert browser.client.get(address, params={"since": 9}).json()["items"] == []
+    for wrong in (-1, "x", 10**9):
+        assert is_refused(browser.client.get(address, params={"since": wrong}))
     assert browser.client.delete(address).status_code == 204
     assert is_refused(browser.client.get(address))
     assert is_refused(browser.client.get("/pages/batches/x"))

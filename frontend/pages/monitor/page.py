@@ -12,10 +12,8 @@ from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
-from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
+from frontend.pages import modules
 from frontend.pages.error_text import CHINESE_KINDS
 from frontend.pages.header import header
 from frontend.pages.i18n import EN, ZH, Texts, both
@@ -49,16 +47,7 @@ def build() -> None:
 def install(app: FastAPI) -> None:
     """Serve the script's modules and plotly.js, both from this very service."""
     app.include_router(plotly.router())
-    app.mount(STATIC, _Modules(directory=Path(__file__).parent / "static"))
-
-
-class _Modules(StaticFiles):
-    """Browsers ask whether a module has changed, so that an update never mixes old and new."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"
-        return response
+    modules.install(app, STATIC, Path(__file__).parent / "static")
 
 
 def _frame() -> str:

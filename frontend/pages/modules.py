@@ -1,0 +1,35 @@
+"""The pages' scripts that are modules, served from this very service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+#: Where those of the Detect page are served, and where they lie.
+DETECT: Final = "/pages/detect"
+SCRIPTS: Final = Path(__file__).parent / "scripts"
+
+
+def install(app: FastAPI, address: str, folder: Path) -> None:
+    """Serve a folder of modules under an address."""
+    app.mount(address, _Modules(directory=folder))
+
+
+def start(name: str) -> str:
+    """`js_on_load` of a component that one of the Detect page's modules brings to life."""
+    address = f'new URL(".{DETECT}/{name}.js", document.baseURI)'
+    return f"import({address}).then((script) => script.start(element, {{ props, trigger }}));"
+
+
+class _Modules(StaticFiles):
+    """Browsers ask whether a module has changed, so that an update never mixes old and new."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["cache-control"] = "no-cache"
+        return response

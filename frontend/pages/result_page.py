@@ -1,0 +1,54 @@
+"""The address of a result: the page's script asks for it where a link was opened, and after Back
+or a reload."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from starlette.responses import HTMLResponse
+
+from frontend.detection import DetectionService
+from frontend.identity.principal import principal
+from frontend.pages.i18n import texts
+from frontend.pages.result import alert, result_view
+from frontend.pages.result_files import Results
+from frontend.pages.trace_links import Links
+from frontend.pages.uploads import ID
+from pipeline.errors import NotFound, from_code
+from pipeline.job import DetectOptions
+
+
+def router(results: Results, detection: DetectionService, links: Links) -> APIRouter:
+    """A result as HTML, for who may see it."""
+    routes = APIRouter(prefix="/pages/results", include_in_schema=False)
+
+    @routes.get("/{job_id}")
+    async def view(
+        request: Request,
+        job_id: Annotated[str, Path(pattern=ID)],
+        accept_language: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        words, who = texts(accept_language), principal(request.scope)
+        try:
+            found = results.image(job_id, request.scope)
+        except NotFound:
+            # Of another process, or from before a restart: then as the API tells it, whose picture
+            # is not here.
+            if not who.may("detect"):
+                raise
+        else:
+            name = found.upload.name
+            return _page(result_view(found.result, found.options, words, links, name=name))
+        state = await detection.state(job_id, who)
+        if state.result is not None:
+            return _page(result_view(state.result, DetectOptions(), words, links))
+        if state.error is not None:
+            return _page(alert(from_code(state.error.code, state.error.message), words))
+        return Response(status_code=202, headers={"Cache-Control": "no-store"})
+
+    return routes
+
+
+def _page(html: str) -> HTMLResponse:
+    return HTMLResponse(html, headers={"Cache-Control": "private, no-store"})

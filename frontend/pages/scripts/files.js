@@ -1,0 +1,140 @@
+// Files that are dropped or pasted anywhere on the page, folders too.
+import { put } from "./given.js";
+import { failure, text, waiting } from "./texts.js";
+
+//: Folders within folders, and names read at all: a disk that is dropped ends somewhere.
+const DEPTH = 20, LOOKED = 20_000;
+const IMAGES = /\.(jpe?g|png|webp|bmp|gif|tiff?)$/i;
+const REASONS = new Set([413, 429, 503]); // statuses of which one can say more
+const isImage = (file) => file.type.startsWith("image/") || IMAGES.test(file.name);
+
+let sending = null;
+
+export function start() {
+  document.addEventListener("paste", (event) => {
+    const pasted = [...(event.clipboardData?.files ?? [])];
+    if (!pasted.length) return; // text, which belongs to whatever field it goes to
+    event.preventDefault();
+    take(pasted);
+  });
+  document.addEventListener("change", (event) => {
+    const folder = event.target.closest?.(".ds-folder input");
+    if (!folder) return;
+    takeFolder([...folder.files]);
+    folder.value = "";
+  });
+  // Before Gradio's own inputs see it: they take no folder, and nothing where an image is already.
+  const drop = { capture: true };
+  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+    addEventListener(kind, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const within = kind !== "drop" && !(kind === "dragleave" && !event.relatedTarget);
+      document.body.classList.toggle("ds-dropping", within);
+      if (kind === "drop") dropped(event.dataTransfer);
+    }, drop);
+  }
+}
+
+async function dropped(transfer) {
+  // What is in it is known only now, before anything is waited for.
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  const plain = [...transfer.files];
+  if (!entries.some((entry) => entry.isDirectory)) return take(plain);
+  const found = [], looked = { left: LOOKED };
+  for (const entry of entries) await walk(entry, found, looked, DEPTH);
+  found.sort((a, b) => (a.path < b.path ? -1 : 1));
+  takeFolder(found.map((each) => each.file));
+}
+
+async function walk(entry, found, looked, depth) {
+  if (looked.left-- <= 0 || depth < 0) return;
+  if (entry.isFile) {
+    const file = await new Promise((done) => entry.file(done, () => done(null)));
+    if (file && isImage(file)) found.push({ path: entry.fullPath, file });
+    return;
+  }
+  const reader = entry.createReader();
+  for (;;) {
+    const some = await new Promise((done) => reader.readEntries(done, () => done([])));
+    if (!some.length) return; // it tells a hundred at a time
+    for (const one of some) await walk(one, found, looked, depth - 1);
+  }
+}
+
+// A folder's images; what else lies there was not meant.
+function takeFolder(files) {
+  const images = files.filter(isImage);
+  if (images.length) take(images, true);
+  else say(text("detect.no_image"));
+}
+
+function take(files, many = files.length > 1) {
+  const tabs = document.querySelectorAll('.ds-tabs [role="tab"]');
+  const several = tabs[1]?.getAttribute("aria-selected") === "true";
+  if (many && !several) tabs[1]?.click();
+  const most = Number(document.querySelector(".ds-notices").dataset.most);
+  const note = files.length > most ? text("detect.too_many", { count: files.length, most }) : "";
+  send(files.slice(0, most), many || several ? "given-several" : "given", note);
+}
+
+function say(line) {
+  const place = document.querySelector(".ds-notices");
+  place.querySelector(".ds-said")?.remove();
+  if (!line) return;
+  const shown = failure(line);
+  shown.classList.add("ds-said");
+  place.append(shown);
+}
+
+// One request, as Gradio sends it: the images of a folder are kept until they are run.
+function send(files, to, note) {
+  sending?.abort();
+  const body = new FormData(), request = (sending = new XMLHttpRequest());
+  for (const file of files) body.append("files", file, file.name);
+  const line = files.length === 1
+    ? text("detect.uploading", { name: files[0].name })
+    : text("detect.uploading.many", { count: files.length });
+  waiting(line);
+  request.upload.addEventListener("progress", (event) => {
+    if (event.lengthComputable) waiting(line, `${Math.floor((100 * event.loaded) / event.total)} %`);
+  });
+  request.addEventListener("abort", () => waiting(""));
+  request.addEventListener("error", () => refused(text("detect.uploading.other")));
+  request.addEventListener("load", () => {
+    waiting("");
+    sending = null;
+    if (request.status !== 200) return refused(text(`detect.uploading.${REASONS.has(request.status) ? request.status : "other"}`));
+    say(note);
+    const stored = JSON.parse(request.responseText).map((id, index) => described(id, files[index]));
+    put(to, to === "given" ? stored[0] : stored);
+    // Gradio's own input tells of what a person has chosen there, and not of this.
+    const ids = stored.map((file) => file.path);
+    if (to === "given") return;
+    const detail = { ids, come: true };
+    (document.told ??= {})["ds-photos"] = detail;
+    document.dispatchEvent(new CustomEvent("ds-photos", { detail }));
+  });
+  request.open("POST", new URL("gradio_api/upload", document.baseURI));
+  request.send(body);
+}
+
+function refused(why) {
+  sending = null;
+  waiting("");
+  document.dispatchEvent(new CustomEvent("ds-look"));
+  say(why);
+}
+
+function described(id, file) {
+  return {
+    path: id,
+    url: `gradio_api/file=${id}`,
+    orig_name: file.name,
+    size: file.size,
+    mime_type: file.type,
+    is_stream: false,
+    meta: { _type: "gradio.FileData" },
+  };
+}

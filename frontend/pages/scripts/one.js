@@ -1,0 +1,218 @@
+// One image: its run, its result, and the address under which the result is found again.
+import * as files from "./files.js";
+import * as mine from "./mine.js";
+import { draw, empty, hear, run, stop } from "./run.js";
+import * as sliders from "./sliders.js";
+import { failure, tell, text, waiting } from "./texts.js";
+import { View } from "./view.js";
+
+const TELL_MS = 100, RUN_MS = 400, NOTE_MS = 300; // how often, and after how much quiet
+const RETRY_MS = 500, RETRIES = 120; // while an image of a link is still worked on
+const ID = /^[0-9a-f]{32}$/;
+
+let host, api, initial;
+let view = null;
+let photo = "", photoJob = null; // what is chosen, and the job that it became last
+let restoring = null, wanted = null; // what is asked for by its address; and its score
+let hidden = new Set();
+let begun = 0, timers = {};
+
+export function start(element, given) {
+  [host, api, initial] = [element, given, given.props.value];
+  mine.start();
+  files.start();
+  tell(document.documentElement.service);
+  hear("ds-thresholds", () => { if (wanted !== null) aim(wanted); });
+  addEventListener("popstate", restore);
+  host.addEventListener("ds-labels", (event) => {
+    hidden = event.detail;
+    show();
+  });
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("a[data-result]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go(new URLSearchParams({ result: link.dataset.result }));
+    restore();
+  });
+  sliders.watch("one", "score", () => {
+    wanted = null;
+    show();
+    again();
+  });
+  sliders.watch("one", "iou", again);
+  restore();
+  hear("ds-photo", chosen);
+  hear("ds-detect", (tab) => { if (tab === "one") detect(); });
+}
+
+// ---- a run
+
+function chosen(id) {
+  if (id === photo && id) return;
+  [photo, photoJob] = [id, null];
+  if (id) return detect();
+  stop("one");
+  busy(false);
+  place(initial);
+}
+
+async function detect() {
+  restoring = null;
+  if (!photo) return place(empty("first", "empty.one.hint"));
+  busy(true);
+  await sliders.ready; // at the model's own thresholds
+  document.dispatchEvent(new CustomEvent("ds-look"));
+  if (matchMedia("(max-width: 767px)").matches) host.scrollIntoView({ block: "start" });
+  try {
+    const html = await run("one", photo, sliders.value("one", "score"), sliders.value("one", "iou"));
+    if (html === null) return;
+    place(html);
+  } catch (error) {
+    place(failure(error.message).outerHTML);
+  }
+}
+
+function busy(on) {
+  clearInterval(timers.busy);
+  timers.busy = null;
+  host.classList.toggle("ds-busy", on);
+  host.setAttribute("aria-busy", on);
+  if (!on) return waiting("");
+  begun = performance.now();
+  const line = text("detect.waiting");
+  const said = () => waiting(line, `${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  said();
+  timers.busy = setInterval(said, TELL_MS);
+}
+
+// Another IoU threshold takes a run of its own, as does a very low score; until it is there, what is
+// seen is said to be old.
+function again() {
+  clearTimeout(timers.again);
+  if (judge() && mayRun()) timers.again = setTimeout(detect, RUN_MS);
+}
+
+function mayRun() {
+  return Boolean(photo) && photoJob === view.shown.job;
+}
+
+// Whether the sliders ask for what this result has not.
+function judge() {
+  if (!view) return false;
+  const { iou, lowest, cut } = view.shown;
+  const other = iou !== null && Math.abs(iou - sliders.value("one", "iou")) > 1e-6;
+  const lower = iou !== null && !cut && view.score < lowest - 1e-6;
+  let line = "";
+  if (other) line = text(mayRun() ? "detect.outdated" : "detect.outdated.no_image", { iou: iou.toFixed(2) });
+  else if (lower) line = text("detect.outdated.score", { lowest: lowest.toFixed(2) });
+  view.outdated(line);
+  return other || lower;
+}
+
+// ---- what is seen
+
+// What was put in place is on the page now.
+function changed() {
+  busy(false);
+  const root = host.querySelector(".ds-result"), by = restoring;
+  restoring = null;
+  view?.close();
+  view = root && new View(root);
+  if (!view) {
+    if (!by && address().has("result")) history.pushState(null, "", written(new URLSearchParams()));
+    return;
+  }
+  const { job, trace, name } = view.shown;
+  if (by === job) {
+    const asked = new URLSearchParams(location.search);
+    const score = Number(asked.get("score") ?? view.shown.score ?? sliders.value("one", "score"));
+    hidden = new Set(asked.getAll("hide"));
+    aim(score);
+    show();
+    return;
+  }
+  photoJob = job;
+  const found = show();
+  mine.add([{ job, trace, name, at: Date.now(), found }]);
+  go(view.query());
+  again(); // it may have been moved meanwhile
+}
+
+// Put the slider where a link wants it; again, should the page set it to the model's own.
+function aim(score) {
+  if (!(score >= 0.01 && score <= 0.99)) return;
+  wanted = document.told?.["ds-thresholds"] ? null : score;
+  sliders.put("one", "score", score);
+}
+
+function show() {
+  if (!view) return 0;
+  const found = view.show(wanted ?? sliders.value("one", "score"), hidden);
+  judge();
+  clearTimeout(timers.note);
+  const seen = view;
+  timers.note = setTimeout(() => {
+    if (view === seen && address().get("result") === seen.shown.job) note(seen.query());
+  }, NOTE_MS);
+  return found;
+}
+
+function place(html) {
+  draw(api, html, changed);
+}
+
+// ---- addresses
+
+function address() {
+  return new URLSearchParams(location.search);
+}
+
+function written(query) {
+  const next = address();
+  for (const name of ["result", "score", "hide"]) next.delete(name);
+  for (const [name, value] of query) next.append(name, value);
+  const asked = next.toString();
+  return location.pathname + (asked ? `?${asked}` : "");
+}
+
+function go(query) {
+  if (address().get("result") === query.get("result")) note(query);
+  else history.pushState(null, "", written(query));
+}
+
+function note(query) {
+  history.replaceState(null, "", written(query));
+}
+
+// What the address names, after Back, a reload, or by a link.
+async function restore() {
+  const job = address().get("result");
+  if (view && job === view.shown.job) return;
+  restoring = job;
+  if (!job) {
+    if (view) place(initial);
+    return;
+  }
+  const missing = () => {
+    if (restoring === job) place(gone(job));
+  };
+  if (!ID.test(job)) return missing();
+  busy(true);
+  for (let attempt = 0; attempt < RETRIES && restoring === job; attempt++) {
+    const answer = await fetch(`pages/results/${job}`).catch(() => null);
+    const html = answer?.status === 200 ? await answer.text() : "";
+    if (restoring !== job) return;
+    if (html) return place(html);
+    if (answer && answer.status !== 202 && answer.status < 500) return missing();
+    await new Promise((done) => setTimeout(done, RETRY_MS));
+  }
+  missing();
+}
+
+function gone(job) {
+  const known = mine.all().find((image) => image.job === job);
+  const way = known?.trace && [`traces?trace=${known.trace}`, text("detect.gone.trace")];
+  const line = failure(`${text("detect.gone")} ${text("detect.gone.hint")}`, way || null);
+  return line.outerHTML;
+}

@@ -1,0 +1,237 @@
+"""One result on the Detect page: what moves with the threshold, zoom, addresses, ways in."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+from redis import Redis
+
+from tests.browser.conftest import OpenPage
+from tests.browser.test_detect import choose, trace_of
+from tests.faults.test_clients import no_worker_takes
+from tests.integration import pictures
+
+#: Puts a file where `dataTransfer` and `clipboardData` have files.
+TRANSFER = """([bytes, name, type]) => {
+  const held = new DataTransfer();
+  held.items.add(new File([new Uint8Array(bytes)], name, { type }));
+  return held;
+}"""
+
+
+def counted(page: Page) -> list[str]:
+    """What runs the page asks for from now on."""
+    runs: list[str] = []
+    page.on(
+        "request",
+        lambda request: runs.append(request.url) if "/run/predict" in request.url else None,
+    )
+    return runs
+
+
+def score(page: Page, value: str) -> None:
+    page.locator("#one-score input[type=number]").fill(value)
+
+
+def test_the_threshold_moves_all_at_once(open_page: OpenPage, photo: Path) -> None:
+    """Typing or a key moves title, boxes, table, files and address, by what came with the one run;
+    what scores less than that run's threshold is there as well."""
+    page = open_page()
+    expect(page.locator("#one-score input[type=number]")).to_have_value("0.02")
+    score(page, "0.6")
+    choose(page, photo)
+    trace = trace_of(page)
+    runs = counted(page)
+    title, boxes, rows = (page.locator(f"#result {name}") for name in ("h2", ".ds-box", "tbody tr"))
+    strong = boxes.count()
+    score(page, "0.05")
+    expect(boxes).not_to_have_count(strong)
+    every = boxes.count()
+    assert every > strong
+    scores = [float(cell) for cell in page.locator("#result td:nth-child(2)").all_inner_texts()]
+    assert len(scores) == every
+    assert min(scores) < 0.6
+    for threshold in (0.3, 0.99):
+        score(page, str(threshold))
+        want = sum(each >= threshold for each in scores)
+        expect(boxes).to_have_count(want)
+        expect(rows).to_have_count(want)
+        expect(title).to_have_text(
+            {0: "Nothing found", 1: "1 object found"}.get(want, f"{want} objects found")
+        )
+    expect(page.locator(".ds-nothing")).to_contain_text("No box scores 0.99 or more.")
+    score(page, "0.3")
+    page.locator("#one-score input[type=range]").press("ArrowRight")
+    expect(page.locator("#one-score input[type=number]")).to_have_value("0.31")
+    expect(page).to_have_url(re.compile(r"score=0\.31"))
+    with page.expect_download() as download:
+        page.locator("#result").get_by_role("link", name="JSON").click()
+    given = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert [each["score"] for each in given["detections"]] == [
+        each["score"] for each in given["detections"] if each["score"] >= 0.31
+    ]
+    assert len(given["detections"]) == rows.count()
+    assert trace_of(page) == trace
+    assert runs == []
+
+
+def test_another_iou_threshold_runs_again(open_page: OpenPage, photo: Path) -> None:
+    """By the keyboard, too. Until its result is there, what is seen is said to be older."""
+    page = open_page()
+    choose(page, photo)
+    first = trace_of(page)
+    shown, outdated = page.locator("#result .ds-result"), page.locator("#result .ds-outdated")
+    with page.expect_response(re.compile("/run/predict")):
+        page.locator("#one-iou input[type=range]").press("ArrowLeft")
+        expect(outdated).to_contain_text("Found with the IoU threshold")
+    expect(shown).not_to_have_attribute("data-trace", first)
+    expect(outdated).to_be_hidden()
+
+
+def test_zoom_by_mouse_and_keys(open_page: OpenPage, photo: Path) -> None:
+    """A double click, keys, buttons; lines keep their width, and a box's row brings it near."""
+    page = open_page()
+    choose(page, photo)
+    trace_of(page)
+    view, layer = page.locator(".ds-view"), page.locator(".ds-layer")
+    box, row = page.locator("#result .ds-box").first, page.locator("#result tbody tr").first
+
+    def zoom() -> float:
+        sizes = [place.bounding_box() for place in (layer, view)]
+        assert sizes[0]
+        assert sizes[1]
+        return sizes[0]["width"] / sizes[1]["width"]
+
+    assert abs(zoom() - 1) < 0.01
+    line = box.evaluate("box => getComputedStyle(box).borderTopWidth")
+    view.dblclick()
+    assert abs(zoom() - 2) < 0.01
+    page.keyboard.press("+")
+    assert abs(zoom() - 3) < 0.01
+    left = layer.evaluate("layer => layer.style.left")
+    page.keyboard.press("ArrowLeft")
+    assert layer.evaluate("layer => layer.style.left") != left
+    assert box.evaluate("box => getComputedStyle(box).borderTopWidth") == line
+    page.keyboard.press("0")
+    assert abs(zoom() - 1) < 0.01
+    page.get_by_role("button", name="Zoom in").click()
+    assert abs(zoom() - 1.5) < 0.01
+    page.get_by_role("button", name="Whole image").click()
+    row.focus()
+    expect(box).to_have_class(re.compile(r"\blit\b"))
+    row.press("Enter")
+    assert zoom() > 1
+    seen, frame = box.bounding_box(), view.bounding_box()
+    assert seen
+    assert frame
+    assert frame["x"] < seen["x"] + seen["width"] / 2 < frame["x"] + frame["width"]
+    box.hover()
+    expect(row).to_have_class("lit")
+
+
+def test_a_result_has_an_address(open_page: OpenPage, photo: Path) -> None:
+    """Back, forward and a reload show what was seen; so do My images, until they are forgotten.
+    Another browser gets what the API tells of it, with the small picture of its trace."""
+    page = open_page()
+    choose(page, photo)
+    trace = trace_of(page)
+    score(page, "0.3")
+    expect(page).to_have_url(re.compile(r"\?result=[0-9a-f]{32}&score=0\.3$"))
+    address = page.url
+    count = page.locator("#result .ds-box").count()
+    page.go_back()
+    expect(page.locator("#result .ds-empty")).to_be_visible()
+    page.go_forward()
+    assert trace_of(page) == trace
+    page.reload()
+    assert trace_of(page) == trace
+    expect(page.locator("#one-score input[type=number]")).to_have_value("0.3")
+    expect(page.locator("#result .ds-box")).to_have_count(count)
+    assert page.locator("#result img").evaluate("image => image.decode().then(() => true)")
+    path = address.split("/", 3)[3]
+    other = open_page(f"/{path}")
+    assert trace_of(other) == trace
+    small = other.locator("#result img")
+    expect(small).to_have_attribute("src", re.compile(r"^api/v1/traces/[0-9a-f]{32}/images/"))
+    expect(small).to_have_js_property("naturalWidth", 320)
+    page.goto(address.split("?")[0])
+    page.locator(".ds-mine summary").click()
+    page.get_by_role("link", name=photo.name).click()
+    assert trace_of(page) == trace
+    page.get_by_role("button", name="Forget all").click()
+    expect(page.locator(".ds-mine")).to_be_hidden()
+    page.goto(address.split("?")[0] + "?result=" + "0" * 32)
+    expect(page.locator("#result .ds-error")).to_contain_text("This result is kept no longer.")
+
+
+def test_copies(open_page: OpenPage, photo: Path) -> None:
+    """The link leads here again; the command asks the API for the same."""
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, photo)
+    trace_of(page)
+    score(page, "0.3")
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.startsWith('http'))")
+    assert re.search(r"/\?result=[0-9a-f]{32}&score=0.3$", clipboard(page))
+    page.get_by_role("button", name="Copy as curl").click()
+    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.startsWith('curl'))")
+    said = clipboard(page)
+    assert said.startswith(f"curl -F 'image=@\"{photo.name}\"' 'http://127.0.0.1:")
+    assert "/api/v1/detect?score_threshold=0.3&iou_threshold=0." in said
+
+
+def clipboard(page: Page) -> str:
+    return str(page.evaluate("() => navigator.clipboard.readText()"))
+
+
+def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
+    """Pasted anywhere, an image runs at once; one that is dropped takes its place."""
+    page = open_page()
+    expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+    given = page.evaluate_handle(TRANSFER, [list(photo.read_bytes()), "pasted.jpg", "image/jpeg"])
+    page.evaluate(
+        "held => document.body.dispatchEvent(new ClipboardEvent('paste', "
+        "{ clipboardData: held, bubbles: true, cancelable: true }))",
+        given,
+    )
+    first = trace_of(page)
+    expect(page.locator("#result .ds-box").first).to_be_visible()
+    expect(page.locator(".ds-mine ol a")).to_have_text("pasted.jpg")
+    other = [list(pictures.jpeg(seed=3)), "dropped.jpg", "image/jpeg"]
+    given = page.evaluate_handle(TRANSFER, other)
+    for kind in ("dragenter", "dragover", "drop"):
+        page.locator("#photo").dispatch_event(kind, {"dataTransfer": given})
+    expect(page.locator("#result .ds-result")).not_to_have_attribute("data-trace", first)
+    expect(page.locator(".ds-mine ol a").first).to_have_text("dropped.jpg")
+    expect(page.locator("body")).not_to_have_class(re.compile("ds-dropping"))
+
+
+def test_waiting_is_seen(open_page: OpenPage, photo: Path, redis: Redis) -> None:
+    """From the moment on at which an image was chosen, until its result is there."""
+    page = open_page()
+    expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+    with no_worker_takes(redis):
+        choose(page, photo)
+        expect(page.locator(".ds-wait")).to_have_text(re.compile(r"Detecting…[1-9]\d*\.\d s"))
+        expect(page.locator("#result [aria-busy=true]")).to_be_visible()
+    trace_of(page)
+    expect(page.locator(".ds-wait")).to_be_hidden()
+
+
+def test_a_service_that_is_away(open_page: OpenPage, photo: Path) -> None:
+    """The page says so by itself, and what to do; it says no more once the service answers."""
+    page = open_page()
+    choose(page, photo)
+    trace_of(page)
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Detect", exact=True).click()
+    expect(page.locator("#result .ds-error")).to_contain_text("There was no answer")
+    expect(page.locator(".ds-down")).to_contain_text("The service does not answer.")
+    page.context.set_offline(False)
+    expect(page.locator(".ds-down")).to_be_hidden()
+    page.get_by_role("button", name="Detect", exact=True).click()
+    trace_of(page)

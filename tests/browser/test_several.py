@@ -1,0 +1,96 @@
+"""Several images on the Detect page: found again among many, looked at, given up."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+from redis import Redis
+
+from tests.browser.conftest import OpenPage
+from tests.faults.test_clients import no_worker_takes, waiting
+from tests.integration import pictures
+from tests.servers import eventually
+
+#: More than one page of cards.
+COUNT = 30
+
+
+def open_tab(open_page: OpenPage) -> Page:
+    page = open_page()
+    page.get_by_role("tab", name="Several images").click()
+    return page
+
+
+def test_found_again_among_many(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
+    """Pages of cards, by what was found, sorted; a threshold moves all of them without another run;
+    a card opens, and the keys go on to the next."""
+    paths = [tmp_path / f"{number:02d}.jpg" for number in range(COUNT)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.jpeg(320, 240, number) if number else photo.read_bytes())
+    paths[5].write_bytes(b"no image")
+    page = open_tab(open_page)
+    page.locator("#several-score input[type=number]").fill("0.5")
+    page.locator("#photos input[type=file]").set_input_files(paths)
+    cards = page.locator('.ds-several[data-done="1"] .ds-card')
+    expect(cards).to_have_count(24)
+    expect(page.locator(".ds-pages span")).to_have_text("1 to 24 of 30")
+    assert page.evaluate("() => document.documentElement.scrollHeight") < 4000
+    page.get_by_role("button", name="Further").click()
+    expect(cards).to_have_count(6)
+    expect(cards.last.locator("footer b")).to_have_text("29.jpg")
+
+    see, order = page.locator("[name=see]"), page.locator("[name=order]")
+    see.select_option("failed")
+    expect(cards).to_have_count(1)
+    expect(cards.locator(".ds-failure")).to_be_visible()
+    see.select_option("found")
+    expect(cards.first.locator("footer b")).to_have_text("00.jpg")
+    with_findings = cards.count()
+    page.locator("#several-score input[type=number]").fill("0.99")
+    expect(cards).not_to_have_count(with_findings)
+    see.select_option("all")
+    page.locator("#several-score input[type=number]").fill("0.5")
+    order.select_option("slowest")
+    order.select_option("found")
+    expect(cards.first.locator("footer b")).to_have_text("00.jpg")
+
+    cards.first.locator("a").first.click()
+    dialog = page.locator("dialog.ds-open")
+    expect(dialog.locator(".ds-box").first).to_be_visible()
+    expect(dialog.locator("header h2").first).to_have_text("00.jpg")
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator("header h2").first).not_to_have_text("00.jpg")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_cancelled(open_page: OpenPage, redis: Redis, tmp_path: Path) -> None:
+    """Images that wait are taken back, and the page says that it was so."""
+    paths = [tmp_path / f"{number}.jpg" for number in range(3)]
+    for number, path in enumerate(paths):
+        path.write_bytes(pictures.jpeg(320, 240, 50 + number))
+    page = open_tab(open_page)
+    with no_worker_takes(redis):
+        page.locator("#photos input[type=file]").set_input_files(paths)
+        expect(page.locator(".ds-several > header h2")).to_have_text("0 of 3 images")
+        eventually(lambda: waiting(redis) == 3, "images in the queue")
+        page.get_by_role("button", name="Cancel", exact=True).click()
+        expect(page.locator(".ds-several .ds-outdated")).to_contain_text("Cancelled")
+        eventually(lambda: waiting(redis) == 0, "an empty queue")
+
+
+def test_a_folder(open_page: OpenPage, tmp_path: Path) -> None:
+    """Of a folder the images are taken, and nothing else of it."""
+    folder = tmp_path / "camera" / "inner"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(pictures.jpeg(seed=61))
+    (folder.parent / "b.JPG").write_bytes(pictures.jpeg(seed=62))
+    (folder.parent / "notes.txt").write_text("no image")
+    page = open_tab(open_page)
+    page.locator("#given-several input").set_input_files(tmp_path / "camera")
+    names = page.locator('.ds-several[data-done="1"] .ds-card footer b')
+    expect(names).to_have_count(2)
+    assert sorted(names.all_inner_texts()) == ["a.jpg", "b.JPG"]
+    expect(page.locator(".ds-several > header h2")).to_have_text(re.compile("in 2 images$"))
