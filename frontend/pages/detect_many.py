@@ -205,7 +205,8 @@ def _table(words: Texts) -> str:
     titles = (words["file"], words["label"], words["score.short"], "x1", "y1", "x2", "y2")
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     return (
-        f'<div class="ds-table" hidden><table><thead><tr>{head}</tr></thead>'
+        f'<div class="ds-table" tabindex="0" role="group" aria-label="{escape(words["boxes"])}" '
+        f"hidden><table><thead><tr>{head}</tr></thead>"
         "<tbody></tbody></table></div>"
     )
 

@@ -46,7 +46,7 @@ class Examples:
             for name, upload in self._photos.items()
         )
         shown = gr.HTML(
-            html_template=f'<div class="ds-examples"><h3>{both("examples")}</h3>{buttons}</div>',
+            html_template=f'<div class="ds-examples"><h2>{both("examples")}</h2>{buttons}</div>',
             js_on_load=script("examples"),
             apply_default_css=False,
             elem_id="examples",

@@ -130,7 +130,8 @@ def _table(texts: Texts) -> str:
     titles = (texts["label"], texts["score.short"], "x1", "y1", "x2", "y2")
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     return (
-        f'<div class="ds-table" hidden><table><thead><tr>{head}</tr></thead>'
+        f'<div class="ds-table" tabindex="0" role="group" aria-label="{escape(texts["boxes"])}" '
+        f"hidden><table><thead><tr>{head}</tr></thead>"
         '<tbody></tbody></table></div><p class="ds-muted ds-nothing" hidden></p>'
         '<p class="ds-muted ds-cut" hidden></p>'
     )
