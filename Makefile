@@ -65,8 +65,8 @@ wheel: install
 
 # In CI also with the share of the code that the tests reach, which must not fall below the floor.
 COVERED := --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
-# Two files of tests at a time: they mostly wait for what they start.
-TESTS_AT_ONCE := 2
+# Three files of tests at a time: they mostly wait for what they start.
+TESTS_AT_ONCE := 3
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(if $(CI),--durations=60) $(if $(CI)$(COVER),$(COVERED))
 
