@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from monitoring.stores.embedded.damage import BlockDamaged
 from monitoring.stores.embedded.summaries import Facts
 from monitoring.stores.finding import BOUNDS_MS, BUCKETS, DIMENSIONS, VALUE_MAX, TraceQuery
 
@@ -205,21 +206,50 @@ def drop(connection: sqlite3.Connection, first: int, end: int) -> None:
 
 
 def read(connection: sqlite3.Connection, first: int, size: int) -> ImageBlock:
-    """A whole block."""
+    """A whole block. Raises BlockDamaged."""
     block = ImageBlock(first, size)
     for name, body in connection.execute(
         "SELECT name, body FROM block_column WHERE block = ?", (first,)
     ):
         if name in FIGURES:
-            block.figures[name] = np.frombuffer(body, FIGURES[name])
+            block.figures[name] = figures_of(body, name, first, size)
         else:
-            block.bits[name] = bits_of(body, size)
+            block.bits[name] = bits_of(body, first, size)
+    if missing := {*FIGURES, ALL} - block.figures.keys() - block.bits.keys():
+        raise BlockDamaged(first, f"{', '.join(sorted(missing))} is not there")
     return block
 
 
-def bits_of(body: bytes, size: int) -> Bits:
-    """Stored bits."""
-    return np.frombuffer(body if len(body) == size // 8 else zlib.decompress(body), np.uint8)
+def figures_of(body: bytes, name: str, first: int, size: int) -> Array:
+    """One of FIGURES, as it is stored. Raises BlockDamaged."""
+    kind = np.dtype(FIGURES[name])
+    if len(body) != size * kind.itemsize:
+        raise BlockDamaged(first, f"{name} has {len(body)} bytes")
+    figures = np.frombuffer(body, kind)
+    if name == BUCKET and figures.max(initial=0) > BUCKETS:
+        raise BlockDamaged(first, f"{name} names a bucket that there is not")
+    return figures
+
+
+def bits_of(body: bytes, first: int, size: int) -> Bits:
+    """Stored bits. Raises BlockDamaged."""
+    whole = size // 8
+    if len(body) != whole:
+        unpacking = zlib.decompressobj()
+        try:
+            body = unpacking.decompress(body, whole + 1)
+        except zlib.error as error:
+            raise BlockDamaged(first, str(error)) from error
+        if len(body) != whole or not unpacking.eof:
+            raise BlockDamaged(first, "bits are missing, or too many")
+    return np.frombuffer(body, np.uint8)
+
+
+def counts_of(body: bytes, first: int) -> Counts:
+    """Stored counts, by bucket. Raises BlockDamaged."""
+    if len(body) != 4 * BUCKETS:
+        raise BlockDamaged(first, f"counts have {len(body)} bytes")
+    return np.frombuffer(body, "<u4").astype(np.int64)
 
 
 def _short(bits: bytes) -> bytes:

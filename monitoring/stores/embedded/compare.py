@@ -26,8 +26,9 @@ from monitoring.stores.comparing import (
     places,
 )
 from monitoring.stores.contract import Span, TraceSummary
+from monitoring.stores.embedded.block_search import BlockSearch, Durations
 from monitoring.stores.embedded.blocks import BOUNDS_US, LEFT_OUT, TOOK, Bits, Flags, pack, unpack
-from monitoring.stores.embedded.find import BlockSearch, Durations, by_id, images_of
+from monitoring.stores.embedded.find import OnDamage, by_id, images_of, nobody, searched
 from monitoring.stores.embedded.otlp import service_of, span_of
 from monitoring.stores.embedded.parts import Part
 from monitoring.stores.embedded.rows import chunks
@@ -84,7 +85,12 @@ class _Side:
         return ids
 
 
-def compare(connection: sqlite3.Connection, query: TraceQuery, slowest: float) -> ComparedSides:
+def compare(
+    connection: sqlite3.Connection,
+    query: TraceQuery,
+    slowest: float,
+    on_damage: OnDamage = nobody,
+) -> ComparedSides:
     """See TraceStore.compare."""
     base = replace(query, min_duration_ms=None, max_duration_ms=None)
     if query.id is not None:
@@ -93,7 +99,22 @@ def compare(connection: sqlite3.Connection, query: TraceQuery, slowest: float) -
             query, slowest, (image for _, image in found),
             lambda image: _attributes(connection, image), exact=complete,
         )  # fmt: skip
-    search = BlockSearch(connection, base)
+    (durations, selected, rest), complete = searched(
+        connection, base, lambda search: _sides(search, query, slowest), on_damage
+    )
+    return ComparedSides(
+        selected.read(connection),
+        rest.read(connection),
+        from_ms=durations.least / 1e3,
+        to_ms=None if durations.end >= NEVER else durations.end / 1e3,
+        exact=complete and selected.exact and rest.exact,
+    )
+
+
+def _sides(
+    search: BlockSearch, query: TraceQuery, slowest: float
+) -> tuple[Durations, _Side, _Side]:
+    """Which durations are meant, the images that have them, and the others."""
     durations = Durations.of(query)
     if not by_duration(query):
         durations = Durations(_slowest_us(search, slowest), NEVER)
@@ -106,13 +127,7 @@ def compare(connection: sqlite3.Connection, query: TraceQuery, slowest: float) -
         columns = dict(part.every())
         selected.add(part, chosen, columns)
         rest.add(part, flags & ~chosen, columns)
-    return ComparedSides(
-        selected.read(connection),
-        rest.read(connection),
-        from_ms=durations.least / 1e3,
-        to_ms=None if durations.end >= NEVER else durations.end / 1e3,
-        exact=search.complete and selected.exact and rest.exact,
-    )
+    return durations, selected, rest
 
 
 def _slowest_us(search: BlockSearch, share: float) -> int:

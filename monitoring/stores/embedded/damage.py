@@ -37,6 +37,14 @@ _ASIDE = re.compile(r"\.damaged-(\d{8}T\d{6}Z)(?:-\d+)?")
 Identity = tuple[int, int]
 
 
+class BlockDamaged(Exception):
+    """The bytes of a block that images are found by are not what was written: `first` names it."""
+
+    def __init__(self, first: int, what: str) -> None:
+        super().__init__(f"the block of requests from {first} on: {what}")
+        self.first = first
+
+
 def identity(path: Path) -> Identity | None:
     """Which file stands at `path`; None where there is none."""
     try:

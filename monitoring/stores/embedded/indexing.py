@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from monitoring.stores.embedded import blocks, summaries
 from monitoring.stores.embedded.blocks import LARGE, SMALL
+from monitoring.stores.embedded.damage import BlockDamaged
 from monitoring.stores.embedded.rows import FACTS, from_spans
+
+log = logging.getLogger(__name__)
 
 #: How long after a request its last spans come, usually: what comes later is put right in a
 #: later round.
 SETTLE_S = 60.0
 #: How long one round may take: what arrives waits.
 ROUND_S = 1.0
+#: Blocks that wait to be made anew because they are damaged.
+DAMAGED_MAX = 100
 
 
 class Indexing:
@@ -29,10 +36,20 @@ class Indexing:
         self._clock = clock
         #: When a request was the newest.
         self._newest: deque[tuple[float, int]] = deque()
+        #: Blocks that are to be made anew: appended to by any thread.
+        self._damaged: deque[int] = deque(maxlen=DAMAGED_MAX)
+
+    def renew(self, error: BlockDamaged) -> None:
+        """Have a block that is damaged made anew, in the next round."""
+        if error.first not in self._damaged:
+            self._damaged.append(error.first)
+            log.warning("the telemetry store: %s; it is made anew", error)
 
     def run(self, connection: sqlite3.Connection) -> None:
         """One round; called outside any transaction, in the writer's thread."""
         until = self._clock() + ROUND_S
+        while self._damaged:
+            _committed(connection, partial(_condemn, first=self._damaged.popleft()))
         settled = self._settled(connection)
         for step in (_renew, _merge, lambda each: _seal(each, settled)):
             while self._clock() < until and _committed(connection, step):
@@ -82,6 +99,12 @@ def _renew(connection: sqlite3.Connection) -> bool:
     return found is not None
 
 
+def _condemn(connection: sqlite3.Connection, first: int) -> bool:
+    """Have a block made anew."""
+    connection.execute("UPDATE block SET stale = 1 WHERE first = ?", (first,))
+    return True
+
+
 def _merge(connection: sqlite3.Connection) -> bool:
     """Make one block of several, where the last of them is there."""
     found = connection.execute(
@@ -94,7 +117,11 @@ def _merge(connection: sqlite3.Connection) -> bool:
     parts = connection.execute(
         "SELECT first, size FROM block WHERE first >= ? AND first <= ?", (first, found[0])
     ).fetchall()
-    read = [blocks.read(connection, *part) for part in parts]
+    try:
+        read = [blocks.read(connection, *part) for part in parts]
+    except BlockDamaged as error:
+        _condemn(connection, error.first)
+        return False
     blocks.write(connection, blocks.merge(read, first, LARGE))
     return True
 

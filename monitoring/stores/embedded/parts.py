@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Protocol
-
-import numpy as np
 
 from monitoring.stores.embedded import blocks, summaries
 from monitoring.stores.embedded.blocks import ALL, FIGURES, Array, Bits, Counts, ImageBlock
+from monitoring.stores.embedded.damage import BlockDamaged
 from monitoring.stores.embedded.rows import FACTS
 
 #: Requests in no block that a search looks through, the newest. There are more only for a while
@@ -75,34 +74,47 @@ class StoredPart:
 
     def counts(self, name: str) -> Counts | None:
         found = self._counts[name].get(self.first)
-        return None if found is None else np.frombuffer(found, "<u4").astype(np.int64)
+        if found is None:
+            if name == ALL:
+                raise BlockDamaged(self.first, "counts are not there")
+            return None
+        return blocks.counts_of(found, self.first)
 
     def bits(self, name: str) -> Bits | None:
         if self.first not in self._counts[name]:
             return None
-        return blocks.bits_of(self._body(name), self.size)
+        return blocks.bits_of(self._body(name), self.first, self.size)
 
     def figure(self, name: str) -> Array:
-        return np.frombuffer(self._body(name), FIGURES[name])
+        return blocks.figures_of(self._body(name), name, self.first, self.size)
 
     def every(self) -> Iterator[tuple[str, Bits]]:
         for name, body in self._connection.execute(
             "SELECT name, body FROM block_column WHERE block = ?", (self.first,)
         ):
             if name not in FIGURES:
-                yield name, blocks.bits_of(body, self.size)
+                yield name, blocks.bits_of(body, self.first, self.size)
 
     def _body(self, name: str) -> bytes:
-        (body,) = self._connection.execute(
+        found = self._connection.execute(
             "SELECT body FROM block_column WHERE name = ? AND block = ?", (name, self.first)
         ).fetchone()
-        return bytes(body)
+        if found is None:
+            raise BlockDamaged(self.first, f"{name} is not there")
+        return bytes(found[0])
 
 
 def parts(
-    connection: sqlite3.Connection, first_ns: int, end_ns: int, names: Sequence[str]
+    connection: sqlite3.Connection,
+    first_ns: int,
+    end_ns: int,
+    names: Sequence[str],
+    damaged: Collection[int] = (),
 ) -> tuple[list[Part], bool]:
-    """What may have requests of a time, to be asked for these values only; whether that is all."""
+    """What may have requests of a time, to be asked for these values only; whether that is all.
+
+    Of blocks that are `damaged` the requests themselves are read.
+    """
     rows = connection.execute(
         "SELECT first, size, earliest_ns, latest_ns FROM block"
         " WHERE latest_ns >= ? AND earliest_ns < ? ORDER BY first",
@@ -118,11 +130,21 @@ def parts(
         )
         for name in (ALL, *names)
     }
-    found: list[Part] = [StoredPart(connection, counts, *row) for row in rows]
+    found: list[Part] = [
+        _anew(connection, *row[:2]) if row[0] in damaged else StoredPart(connection, counts, *row)
+        for row in rows
+    ]
     tail, complete = _tail(connection)
     if tail is not None and tail.span_ns[1] >= first_ns and tail.span_ns[0] < end_ns:
         found.append(tail)
     return found, complete
+
+
+def _anew(connection: sqlite3.Connection, first: int, size: int) -> TailPart:
+    rows = connection.execute(
+        f"SELECT {FACTS} FROM request WHERE id >= ? AND id < ?", (first, first + size)
+    )
+    return TailPart(blocks.build(first, size, [summaries.facts(*row) for row in rows]))
 
 
 def _tail(connection: sqlite3.Connection) -> tuple[TailPart | None, bool]:

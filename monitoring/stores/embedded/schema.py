@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sqlite3
 import zlib
@@ -24,7 +25,7 @@ BUSY_TIMEOUT_S = 5.0
 #: What the write-ahead log, a file beside the database, is cut back to.
 WAL_MAX_BYTES = 4 * 2**20
 #: What reading one row raises whose bytes are not what was written; SQLite checks only the tree.
-_UNREADABLE = (zlib.error, DecodeError)
+_UNREADABLE = (zlib.error, DecodeError, json.JSONDecodeError, damage.BlockDamaged)
 
 
 def prepare(path: Path) -> bool:

@@ -57,7 +57,7 @@ class EmbeddedStore:
         )
         self._summaries = Summaries()
         self.beyond = Beyond()
-        self.traces = EmbeddedTraces(self._readers)
+        self.traces = EmbeddedTraces(self._readers, self.indexing.renew)
         self.metrics = EmbeddedMetrics(self._readers, clock)
         self.exposition = Exposition(self._readers, clock)
 

@@ -135,8 +135,9 @@ def _shared(service: str) -> bytes:
 class EmbeddedTraces:
     """TraceStore over the SQLite file."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, on_damage: find.OnDamage = find.nobody) -> None:
         self._readers = readers
+        self._on_damage = on_damage
 
     def search(
         self,
@@ -159,15 +160,15 @@ class EmbeddedTraces:
         cursor: str | None = None,
     ) -> FoundImages:
         with self._readers.connection() as connection:
-            return find.find(connection, query, limit, order, cursor)
+            return find.find(connection, query, limit, order, cursor, self._on_damage)
 
     def tally(self, query: TraceQuery) -> Tally:
         with self._readers.connection() as connection:
-            return find.tally(connection, query)
+            return find.tally(connection, query, self._on_damage)
 
     def compare(self, query: TraceQuery, slowest: float) -> ComparedSides:
         with self._readers.connection() as connection:
-            return compare.compare(connection, query, slowest)
+            return compare.compare(connection, query, slowest, self._on_damage)
 
     def not_searched(self, query: TraceQuery) -> tuple[str, ...]:
         return ()

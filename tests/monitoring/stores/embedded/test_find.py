@@ -15,8 +15,8 @@ import pytest
 from monitoring.stores import comparing
 from monitoring.stores.contract import Order, TraceSummary, Window
 from monitoring.stores.embedded import blocks, parts, retention, schema, summaries
+from monitoring.stores.embedded.block_search import bucket
 from monitoring.stores.embedded.blocks import LARGE, SMALL
-from monitoring.stores.embedded.find import bucket
 from monitoring.stores.embedded.indexing import SETTLE_S, Indexing
 from monitoring.stores.embedded.migrations import MIGRATIONS
 from monitoring.stores.embedded.store import EmbeddedStore
@@ -256,6 +256,20 @@ def test_bucket_edges(path: Path, clock: Clock) -> None:
     store.close()
 
 
+#: What may have become of a column, and of which. (That it is gone is seen of those that every
+#: block has, and counts are read of those that have some.)
+DAMAGE = {
+    "UPDATE block_column SET body = x'00' WHERE name = ?": ("route=ui", "#bucket", "#start"),
+    "UPDATE block_column SET body = zeroblob(100) WHERE name = ?": ("route=ui", "#start"),
+    "UPDATE block_column SET body = CAST(body || body AS BLOB) WHERE name = ?": ("#start",),
+    "UPDATE block_column SET body = CAST(zeroblob(1023) || x'ff' AS BLOB) WHERE name = ?": (
+        "#bucket",
+    ),
+    "UPDATE block_column SET counts = x'0102' WHERE name = ?": ("*",),
+    "DELETE FROM block_column WHERE name = ?": ("#bucket", "#start", "*"),
+}
+
+
 def _insert(connection: sqlite3.Connection, made: list[TraceSummary]) -> None:
     connection.executemany(
         summaries.KEEP, [summaries.row_of(bytes.fromhex(each.trace_id), each, 1) for each in made]
@@ -325,6 +339,35 @@ class TestChanges:
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
         write(connection, made[:10])  # ids begin anew
         assert store.traces.tally(TraceQuery()).total == 10
+        connection.close()
+        store.close()
+
+    def test_a_block_that_is_damaged(self, path: Path, clock: Clock) -> None:
+        """What it should have is read from the requests themselves, and it is made anew."""
+        made = images(SMALL + 300)
+        store = EmbeddedStore(path, clock=clock)
+        connection = schema.connect(path)
+        write(connection, made)
+        connection.execute("UPDATE request SET id = id + ?", (LARGE - 1,))  # a block begins there
+        index(connection)
+        query = TraceQuery(route="ui", window=Window(NOW_S - 900, NOW_S - 10.5))
+        wanted = [each.span_id for each in expected(made, query)]
+        high = TraceQuery(min_score=0.5)
+        columns = connection.execute("SELECT * FROM block_column ORDER BY name").fetchall()
+        for damage, names in DAMAGE.items():
+            for name in names:
+                connection.execute(damage, [name])
+                for _ in range(2):
+                    found = store.traces.find(query, limit=1000)
+                    assert [each.span_id for each in found.images] == wanted, (damage, name)
+                    assert store.traces.tally(query).total == len(wanted), (damage, name)
+                    assert store.traces.tally(TraceQuery()).total == len(made), (damage, name)
+                    assert store.traces.tally(high).total == len(expected(made, high))
+                    sides = store.traces.compare(query, 0.05)
+                    assert sides.selected.count + sides.rest.count == len(wanted)
+                    store.indexing.run(connection)
+                anew = connection.execute("SELECT * FROM block_column ORDER BY name").fetchall()
+                assert [each[1:] for each in anew] == [each[1:] for each in columns]
         connection.close()
         store.close()
 
