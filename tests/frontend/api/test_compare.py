@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -40,7 +41,9 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     stores.receiver.flush()  # type: ignore[attr-defined]
     app = FastAPI(telemetry={"tracing": False}, exception_handlers=problems.HANDLERS)
     app.state.stores = stores
-    for router in (compare.router, traces.router, page.router(stores.traces, Links(None))):
+    of_no_image = cast(Any, None)  # results and pictures, which comparisons do not have
+    pages = page.router(stores.traces, Links(None), of_no_image, of_no_image)
+    for router in (compare.router, traces.router, pages):
         app.include_router(router)
     yield TestClient(app)
     stores.close()
