@@ -58,6 +58,8 @@ def test_a_silence_is_no_start(kind: str, tmp_path: Path) -> None:
 
 def test_a_long_time_has_none(kind: str, tmp_path: Path) -> None:
     """What would take reading every process's samples of a month is not looked for, and said so."""
-    with stores(kind, Scenario(), tmp_path) as (metrics, _):
+    story = Scenario()
+    alive(story, "new", 600, 0, version="v1")
+    with stores(kind, story, tmp_path) as (metrics, _):
         found = marks(metrics, 30 * 86400, NOW_S)
         assert (found.complete, found.processes, found.models) == (False, [], [])

@@ -240,13 +240,17 @@ def test_compare(traces: TraceStore, name: str) -> None:
 
 @pytest.mark.stack
 def test_what_jaeger_compares(jaeger: TraceStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest that it hands over, and of the selected ones those that it finds by duration."""
+    """The newest that it hands over, of each operation as many, and of the selected ones those
+    that it finds by duration."""
     monkeypatch.setattr(jaeger_search, "FETCH_MAX", 10)
     found = jaeger.compare(TraceQuery(min_duration_ms=200), 0.05)
     slow = [i for i in reversed(range(COUNT)) if duration_ms(i) >= 200]
     assert not found.exact
     assert sorted(jobs(list(found.selected.sample)), reverse=True) == slow[:10]
-    assert found.rest.count == sum(duration_ms(i) < 200 for i in range(COUNT - 10, COUNT))
+    quick = {i for i in range(COUNT) if duration_ms(i) < 200}
+    rest = jobs(list(found.rest.sample))
+    assert found.rest.count == len(rest)
+    assert quick & set(range(COUNT - 10, COUNT)) <= set(rest) <= quick
 
 
 @pytest.mark.stack
