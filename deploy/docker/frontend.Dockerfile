@@ -5,12 +5,13 @@
 ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: these layers are built again only when the locks change.
 COPY requirements/frontend.txt requirements/build.txt requirements/
 # The environment of the image has no pip and no setuptools: those of the build install into it.
-RUN python -m venv --without-pip /opt/venv \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --require-hashes -r requirements/frontend.txt \
  && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
@@ -22,10 +23,16 @@ COPY worker worker
 COPY run run
 COPY models models
 COPY examples examples
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
+ARG VERSION=local
+LABEL org.opencontainers.image.title="damoscope frontend" \
+      org.opencontainers.image.description="HTTP API, pages and watcher of damoscope" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
 # The uid is fixed so that volumes keep their owner from one release to the next.
 RUN groupadd -g 10001 damoscope \
  && useradd -u 10001 -g 10001 -d /var/lib/damoscope -M -s /usr/sbin/nologin damoscope \

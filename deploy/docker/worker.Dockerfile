@@ -10,12 +10,13 @@ ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 # worker-cpu or worker-gpu: the two builds of ONNX Runtime are the same module.
 ARG PART=worker-cpu
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: these layers are built again only when the locks change.
 COPY requirements/${PART}.txt requirements/build.txt requirements/
 # The environment of the image has no pip and no setuptools: those of the build install into it.
-RUN python -m venv --without-pip /opt/venv \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --require-hashes -r requirements/${PART}.txt \
  && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
@@ -27,22 +28,31 @@ COPY worker worker
 COPY run run
 COPY models models
 COPY examples examples
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
 FROM ${PYTHON_IMAGE}
+ARG VERSION=local
+LABEL org.opencontainers.image.title="damoscope worker" \
+      org.opencontainers.image.description="Worker of damoscope: object detection by DAMO-YOLO" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
 RUN groupadd -g 10001 damoscope \
- && useradd -u 10001 -g 10001 -d /tmp -M -s /usr/sbin/nologin damoscope
+ && useradd -u 10001 -g 10001 -d /tmp -M -s /usr/sbin/nologin damoscope \
+ && install -d -o 10001 -g 10001 -m 0750 /var/lib/damoscope
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    DAMOSCOPE_HOME=/tmp/damoscope \
+    DAMOSCOPE_HOME=/var/lib/damoscope \
     HOME=/tmp \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
+# Installed models.
+VOLUME ["/var/lib/damoscope"]
 # Generous start period: the model is loaded and warmed up first.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --start-interval=2s --retries=3 \
     CMD ["python", "/app/docker/check_worker.py"]

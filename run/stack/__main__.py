@@ -18,7 +18,11 @@ from run.stack.ports import Ports
 
 #: Workers where nothing says how many.
 WORKERS = 2
-OVERLAYS = (OVERLAY_NONE, "deploy/otel-collector.tail-sampling.yaml")
+OVERLAYS = (
+    OVERLAY_NONE,
+    "deploy/otel-collector.tail-sampling.yaml",
+    "deploy/otel-collector.secured.yaml",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,7 +124,8 @@ def _status(options: argparse.Namespace) -> int:
     if not state:
         print("no stack runs here")
         return 1
-    print("\n".join(commands.addresses(Ports(**state["ports"]))))
+    ports, has_pages = Ports(**state["ports"]), state.get("jaeger_has_pages", True)
+    print("\n".join(commands.addresses(ports, has_pages)))
     for name, pid in state["processes"].items():
         print(f"  {name:<14} {'process ' + str(pid) if pid else 'ended'}")
     return 0

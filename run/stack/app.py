@@ -16,6 +16,16 @@ from run.processes import LEAVE_S, Program
 from run.stack.ports import HOST
 from run.stack.servers import Layout
 
+#: Folders that docker-compose.yml mounts: where, which variable names another, and the usual one.
+_MOUNTED = (
+    ("/models/", "MODELS_DIR", "models"),
+    ("/etc/damoscope/", "FILES_DIR", "deploy/docker/files"),
+)
+#: Settings that name a file as containers have it; others name one of the host.
+_IN_CONTAINERS = (
+    "DAMOSCOPE_MODEL", "DAMOSCOPE_LABELS", "DAMOSCOPE_ALERTS", "DAMOSCOPE_KEYS_FILE",
+)  # fmt: skip
+
 
 def environment(at: Layout, process: Process) -> dict[str, str]:
     """What docker-compose.yml sets for them, with native addresses, of what each reads.
@@ -34,9 +44,6 @@ def environment(at: Layout, process: Process) -> dict[str, str]:
         "DAMOSCOPE_PORT": str(ports.frontend),
         "DAMOSCOPE_PROMETHEUS_URL": f"http://{HOST}:{ports.prometheus}",
         "DAMOSCOPE_JAEGER_URL": f"http://{HOST}:{ports.jaeger}",
-        "DAMOSCOPE_JAEGER_UI_URL": given(
-            "DAMOSCOPE_JAEGER_UI_URL", f"http://{HOST}:{ports.jaeger}"
-        ),
         "DAMOSCOPE_PUBLIC_URL": given("DAMOSCOPE_PUBLIC_URL", f"http://{HOST}:{ports.frontend}"),
         "DAMOSCOPE_WEBHOOK_TOKEN_FILE": str(at.webhook_token),
         "OTEL_EXPORTER_OTLP_ENDPOINT": given(
@@ -44,12 +51,16 @@ def environment(at: Layout, process: Process) -> dict[str, str]:
         ),
         "OTEL_EXPORTER_OTLP_PROTOCOL": given("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     }
-    for name in ("DAMOSCOPE_MODEL", "DAMOSCOPE_LABELS"):
-        # What a container has as /models is a folder of the host.
-        if (path := os.environ.get(name, "")).startswith("/models/"):
-            models = Path(given("MODELS_DIR", "models"))
-            found[name] = str(at.root / models / path.removeprefix("/models/"))
+    if at.jaeger_has_pages:  # else the pages lead to their own
+        found["DAMOSCOPE_JAEGER_UI_URL"] = given(
+            "DAMOSCOPE_JAEGER_UI_URL", f"http://{HOST}:{ports.jaeger}"
+        )
     read = {variable(name) for name in Settings.read_by(process)}
+    for name in _IN_CONTAINERS:
+        # What a container has as one of these is a folder of the host.
+        for mounted, host, usual in _MOUNTED:
+            if (path := os.environ.get(name, "")).startswith(mounted):
+                found[name] = str(at.root / given(host, usual) / path.removeprefix(mounted))
     ours = {
         name: value
         for name, value in found.items()

@@ -46,6 +46,7 @@ BINARIES = (
             "validate",
             "--config=otel-collector.yaml",
             "--config=deploy/otel-collector.tail-sampling.yaml",
+            "--config=deploy/otel-collector.secured.yaml",
         ),
     ),
     Binary(

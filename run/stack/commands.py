@@ -43,7 +43,7 @@ def run(home: Path, ports: Ports, workers: int, overlay: str = OVERLAY_NONE) -> 
         stop_on_signals()
         with stack:
             stack.start_app(workers)
-            print("\n".join(addresses(ports)), flush=True)
+            print("\n".join(addresses(ports, stack.layout.jaeger_has_pages)), flush=True)
             while True:
                 _write_state(home, stack)
                 time.sleep(1.0)
@@ -156,11 +156,12 @@ def status(home: Path) -> dict[str, Any]:
     return _running(home)
 
 
-def addresses(ports: Ports) -> list[str]:
+def addresses(ports: Ports, jaeger_has_pages: bool = True) -> list[str]:
     """What a person opens."""
+    api = "" if jaeger_has_pages else "  (its API alone: traces are on damoscope's own pages)"
     return [
         f"damoscope   http://{HOST}:{ports.frontend}",
-        f"Jaeger      http://{HOST}:{ports.jaeger}",
+        f"Jaeger      http://{HOST}:{ports.jaeger}{api}",
         f"Prometheus  http://{HOST}:{ports.prometheus}",
         f"Alerts      http://{HOST}:{ports.alertmanager}",
     ]
@@ -176,6 +177,7 @@ def _write_state(home: Path, stack: Stack) -> None:
     state = {
         "pid": os.getpid(),
         "ports": vars(stack.ports),
+        "jaeger_has_pages": stack.layout.jaeger_has_pages,
         "processes": {name: process.pid for name, process in stack.processes.items()},
         "ready": [name for name, process in stack.processes.items() if process.is_ready()],
         "problems": {

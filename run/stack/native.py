@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
@@ -109,7 +110,9 @@ class Stack:
     def _folders(self) -> None:
         private_files.tighten(self.layout.home, private_files.OF_STACK)
         shutil.rmtree(self.layout.config, ignore_errors=True)
-        render.render(ROOT, self.layout.config, self.ports, self.layout.webhook_token)
+        given = os.environ.get("RULES_DIR")
+        rules = ROOT / given if given else None
+        render.render(ROOT, self.layout.config, self.ports, self.layout.webhook_token, rules)
         dotenv.create_token(self.layout.webhook_token)
         self.layout.logs.mkdir(parents=True, exist_ok=True)
         for program in (*servers(self.layout), app.frontend(self.layout)):

@@ -30,11 +30,17 @@ def addresses(ports: Ports) -> dict[str, str]:
     return {compose: f"{HOST}:{port}" for compose, port in local.items()}
 
 
-def render(root: Path, target: Path, ports: Ports, token: Path) -> None:
+def render(root: Path, target: Path, ports: Ports, token: Path, rules: Path | None = None) -> None:
     """Write prometheus/ and alertmanager/ of `root`/deploy to `target`, made local. `token` is the
-    file with the token that Alertmanager shows to the frontend."""
+    file with the token that Alertmanager shows to the frontend, `rules` a folder with other rules
+    of Prometheus than those of the repository. Raises ConfigurationError."""
     for folder in ("prometheus", "alertmanager"):
         shutil.copytree(root / "deploy" / folder, target / folder, dirs_exist_ok=True)
+    if rules is not None:
+        if not any(rules.glob("*.yml")):
+            raise ConfigurationError(f"RULES_DIR={rules}: there is no rule file (*.yml) there")
+        shutil.rmtree(target / "prometheus" / "rules")
+        shutil.copytree(rules, target / "prometheus" / "rules")
     known = addresses(ports) | {TOKEN: str(token)}
     used = set()
     for name in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):

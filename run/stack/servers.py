@@ -15,6 +15,7 @@ from pathlib import Path
 from run import health
 from run.environment import of_server
 from run.processes import Program
+from run.stack.binaries import CACHE
 from run.stack.ports import HOST, Ports
 
 
@@ -43,6 +44,12 @@ class Layout:
     def logs(self) -> Path:
         """Folder of the log files."""
         return self.home / "log"
+
+    @property
+    def jaeger_has_pages(self) -> bool:
+        """Whether this Jaeger has its web UI; one that is built from Go modules has a placeholder
+        in its place, and only its HTTP API is whole."""
+        return self.root.joinpath(CACHE) not in Path(self.binaries["jaeger"]).parents
 
     def data(self, name: str) -> Path:
         """Data folder of one server."""
@@ -85,10 +92,18 @@ def collector(at: Layout) -> Program:
             f"--config={at.root / at.overlay}",
         ],
         environment=of_server()
-        | _passed("COLLECTOR_", "SAMPLING_", "LOGS_OTLP_URL")
+        | _passed(
+            "COLLECTOR_",
+            "SAMPLING_",
+            "LOGS_OTLP_URL",
+            "DEPLOYMENT_ENVIRONMENT",
+            "OTLP_",
+            "TLS_RELOAD",
+        )
         | {
             "COLLECTOR_OTLP_GRPC": f"{HOST}:{ports.otlp_grpc}",
             "COLLECTOR_OTLP_HTTP": f"{HOST}:{ports.otlp_http}",
+            "COLLECTOR_DATA": str(at.data("collector")),
             "COLLECTOR_HEALTH": f"{HOST}:{ports.collector_health}",
             "COLLECTOR_METRICS": f"{HOST}:{ports.collector_metrics}",
             "COLLECTOR_TELEMETRY_HOST": HOST,

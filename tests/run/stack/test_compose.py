@@ -9,11 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import SecretStr
 
 from pipeline import settings
 from run import cli
 from run.generate import settings as generated
+from run.stack.__main__ import OVERLAYS
 from tests.run.stack import compose
 from tests.run.stack.compose import ROOT
 
@@ -21,7 +23,7 @@ SECRET = {"REDIS_PASSWORD": "secret"}
 PUBLISHED = {"frontend": 7860, "jaeger": 16686, "prometheus": 9090, "grafana": 3000}
 OURS = ("frontend", "watcher", "worker", "worker-gpu")
 #: Service -> the service whose image it runs.
-IMAGES = {"watcher": "frontend"}
+IMAGES = {"watcher": "frontend", "models": "worker"}
 DOCKERFILES = ("deploy/docker/frontend.Dockerfile", "deploy/docker/worker.Dockerfile")
 
 
@@ -45,6 +47,7 @@ def test_every_service_is_there(services: dict[str, Any]) -> None:
     assert {name for name, asked in profiles.items() if not asked} == set(always.split())
     assert profiles["worker-gpu"] == ["gpu"]
     assert profiles["grafana"] == ["grafana"]
+    assert profiles["models"] == ["tools"]
 
 
 def test_variables_are_documented_with_their_defaults() -> None:
@@ -135,7 +138,7 @@ def test_without_a_redis_password_nothing_starts() -> None:
 def test_images_are_pinned_by_exact_version(services: dict[str, Any]) -> None:
     """Tags name a full version, never a moving one; our own are built here."""
     for name, service in services.items():
-        if name in OURS:
+        if "build" in service:
             assert service["image"] == f"damoscope-{IMAGES.get(name, name)}:local"
             assert (ROOT / service["build"]["dockerfile"]).is_file()
         else:
@@ -143,14 +146,18 @@ def test_images_are_pinned_by_exact_version(services: dict[str, Any]) -> None:
 
 
 def test_containers_are_confined(services: dict[str, Any]) -> None:
-    """Not root, no capabilities, a read-only root file system, restarted, logs bounded."""
+    """Not root, no capabilities, a read-only root file system, restarted, logs bounded, and with
+    limits of memory, processors and threads."""
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service["restart"] == "unless-stopped", name
+        assert service["restart"] == ("no" if name == "models" else "unless-stopped"), name
         assert service["logging"]["options"]["max-size"], name
-        if name not in OURS:
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+        assert float(service["cpus"]) >= 0, name
+        assert 256 <= service["pids_limit"] <= 512, name
+        if "build" not in service or name == "collector":
             assert int(service["user"].split(":")[0]) > 0, name
 
 
@@ -172,6 +179,7 @@ def test_everything_but_the_collector_has_a_health_check(services: dict[str, Any
         image = compose.dockerfile(service["build"]["dockerfile"]) if "build" in service else []
         checked = "healthcheck" in service or "HEALTHCHECK" in dict(image)
         assert checked == (name != "collector"), name
+    assert services["models"]["healthcheck"] == {"disable": True}  # it ends by itself
 
 
 def test_dependencies_exist_and_can_be_waited_for(services: dict[str, Any]) -> None:
@@ -205,8 +213,9 @@ def test_commands_name_files_that_are_mounted(services: dict[str, Any]) -> None:
         given = [option.split("=", 1)[1] for option in service["command"] if "--config" in option]
         assert given
         assert set(given) <= targets, name
-    overlays = {target for target in services["collector"]["volumes"] if "tail-sampling" in target}
-    assert len(overlays) == 1
+    mounted = {volume.split(":")[1] for volume in services["collector"]["volumes"]}
+    overlays = {f"/etc/otelcol/{overlay}" for overlay in OVERLAYS}
+    assert overlays <= mounted
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -266,6 +275,43 @@ def test_default_model_is_in_the_mounted_folder(services: dict[str, Any]) -> Non
     assert (ROOT / "models" / model.name).is_file()
 
 
+def test_installed_models_are_there_for_every_worker(services: dict[str, Any]) -> None:
+    """What one container installs the others read: one volume, where their image has the data
+    folder, and one that installs has a way out."""
+    for name in ("worker", "worker-gpu", "models"):
+        image = compose.dockerfile(services[name]["build"]["dockerfile"])
+        text = " ".join(rest for kind, rest in image if kind == "ENV")
+        (home,) = re.findall(r"DAMOSCOPE_HOME=(\S+)", text)
+        assert f"worker-data:{home}" in services[name]["volumes"], name
+        # A new volume inherits the owner of the image's folder.
+        assert any("install -d -o 10001" in rest and home in rest for _, rest in image), name
+    assert set(services["models"]["networks"]) == {"internal", "edge"}
+    assert services["models"]["image"] == services["worker"]["image"]
+    assert (
+        services["models"]["environment"]["REDIS_URL"]
+        == services["worker"]["environment"]["REDIS_URL"]
+    )
+
+
+def test_what_the_collector_keeps_is_its_owner_s(services: dict[str, Any]) -> None:
+    """Its queue lies on a volume, which inherits the owner of the image's folder."""
+    collector = services["collector"]
+    image = compose.dockerfile(collector["build"]["dockerfile"])
+    folder = compose.collector_defaults("otel-collector.yaml")["COLLECTOR_DATA"]
+    assert f"collector-data:{folder}" in collector["volumes"]
+    assert ("COPY", f"--chown={collector['user']} deploy/docker/collector-data {folder}") in image
+
+
+def test_each_gpu_can_have_a_worker_of_its_own(services: dict[str, Any]) -> None:
+    """A worker names the GPU that it has; the file for several adds one with the next."""
+    (device,) = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "device_ids": ["0"], "capabilities": ["gpu"]}
+    text = compose.text("deploy/compose.gpus.yaml").replace("!override", "")
+    (added,) = yaml.safe_load(text)["services"].values()
+    (other,) = added["deploy"]["resources"]["reservations"]["devices"]
+    assert other == device | {"device_ids": ["1"]}
+
+
 @pytest.mark.parametrize("path", DOCKERFILES)
 def test_dockerfiles_copy_what_exists_and_is_sent(path: str) -> None:
     """Each COPY source is in the repository and let through by .dockerignore."""
@@ -323,3 +369,12 @@ def test_images_carry_one_part_and_nothing_to_build_with(path: str) -> None:
         "--from=build /opt/venv /opt/venv"
     ]
     assert any("venv --without-pip /opt/venv" in rest for _, rest in instructions[:last])
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_images_say_what_they_are(path: str) -> None:
+    """OCI's annotations, the version as Compose gives it."""
+    labels = " ".join(rest for name, rest in compose.dockerfile(path) if name == "LABEL")
+    for name in ("title", "description", "licenses", "version"):
+        assert f"org.opencontainers.image.{name}=" in labels, name
+    assert 'version="${VERSION}"' in labels

@@ -26,7 +26,11 @@ FILES_WITH_ADDRESSES = (
     "deploy/alertmanager/alertmanager.yml",
     "deploy/grafana/provisioning/datasources/damoscope.yml",
 )
-COLLECTOR_FILES = ("otel-collector.yaml", "deploy/otel-collector.tail-sampling.yaml")
+COLLECTOR_FILES = (
+    "otel-collector.yaml",
+    "deploy/otel-collector.tail-sampling.yaml",
+    "deploy/otel-collector.secured.yaml",
+)
 KINDS = ("receivers", "processors", "connectors", "exporters", "extensions")
 #: Modules of the builder's manifest whose component is called otherwise.
 COMPONENTS = {
@@ -35,6 +39,7 @@ COMPONENTS = {
     "spanmetricsconnector": "span_metrics",
     "otlphttpexporter": "otlp_http",
     "healthcheckextension": "health_check",
+    "filestorage": "file_storage",
 }
 
 
@@ -100,25 +105,42 @@ def test_pipelines_use_what_is_configured() -> None:
     used: set[str] = set(config["service"]["extensions"])
     for pipeline in config["service"]["pipelines"].values():
         used |= {*pipeline["receivers"], *pipeline.get("processors", []), *pipeline["exporters"]}
-        assert pipeline.get("processors", ["memory_limiter"])[0] == "memory_limiter"
+        # What comes in from outside is limited first.
+        assert (pipeline["processors"][0] == "memory_limiter") == (
+            pipeline["receivers"] == ["otlp"]
+        )
     assert used == {name for kind in KINDS for name in config.get(kind, {})}
 
 
 def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
-    """The overlay keeps the base's processors and adds its own before the batch."""
+    """The overlay keeps the base's processors and adds its own after them."""
     base = compose.collector_config("otel-collector.yaml")["service"]["pipelines"]
     overlay = compose.collector_config("deploy/otel-collector.tail-sampling.yaml")
     assert overlay["service"] == {
-        "pipelines": {"traces": {"processors": ["memory_limiter", "tail_sampling", "batch"]}}
+        "pipelines": {"traces": {"processors": ["memory_limiter", "resource", "tail_sampling"]}}
     }
-    assert base["traces"]["processors"] == ["memory_limiter", "batch"]
+    assert base["traces"]["processors"] == ["memory_limiter", "resource"]
     conditions = json.dumps(overlay["processors"]["tail_sampling"]["policies"])
     assert catalogue.SPAN_ENQUEUE in conditions
     assert catalogue.SPAN_PROCESS in conditions
 
 
+def test_secured_overlay_asks_for_a_token_by_either_protocol() -> None:
+    """Nothing of the base is lost, and neither gRPC nor HTTP stays open."""
+    base = compose.collector_config("otel-collector.yaml")
+    overlay = compose.collector_config("deploy/otel-collector.secured.yaml")
+    asked = overlay["receivers"]["otlp"]["protocols"]
+    assert asked.keys() == base["receivers"]["otlp"]["protocols"].keys()
+    for protocol in asked.values():
+        assert protocol["auth"] == {"authenticator": "bearertokenauth"}
+        assert protocol["tls"]["cert_file"]
+        assert protocol["tls"]["key_file"]
+    extensions = [*base["service"]["extensions"], "bearertokenauth"]
+    assert overlay["service"] == {"extensions": extensions}
+
+
 def test_manifest_builds_exactly_what_the_files_use() -> None:
-    """run/stack/otelcol/builder.yaml has each component of the two files and no other."""
+    """run/stack/otelcol/builder.yaml has each component of the files and no other."""
     manifest = _load("run/stack/otelcol/builder.yaml")
     for kind in KINDS:
         built = set()

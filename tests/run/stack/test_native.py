@@ -46,6 +46,17 @@ def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
     assert (tmp_path / "prometheus" / "rules" / "recording.yml").is_file()
 
 
+def test_rules_of_ones_own(tmp_path: Path) -> None:
+    """Another folder of rules takes the place of the repository's; one without rules is refused."""
+    own, target = tmp_path / "own", tmp_path / "config"
+    own.mkdir()
+    with pytest.raises(ConfigurationError, match="there is no rule file"):
+        render.render(ROOT, target, Ports.free(), tmp_path / "token", own)
+    (own / "mine.yml").write_text("groups: []\n")
+    render.render(ROOT, target, Ports.free(), tmp_path / "token", own)
+    assert [path.name for path in (target / "prometheus" / "rules").iterdir()] == ["mine.yml"]
+
+
 def test_servers_get_the_options_that_compose_gives(layout: servers.Layout) -> None:
     """But for paths, addresses and retention the command lines are the same."""
     services = compose.load({"REDIS_PASSWORD": "x"})["services"]
@@ -84,10 +95,28 @@ def test_app_gets_the_environment_that_compose_gives(layout: servers.Layout) -> 
         assert ours - told <= {"DAMOSCOPE_HOME", "DAMOSCOPE_HOST", "DAMOSCOPE_PORT"}, program.name
 
 
+def test_no_link_leads_to_a_placeholder(
+    tmp_path: Path, layout: servers.Layout, environ: dict[str, str]
+) -> None:
+    """A Jaeger that was built from Go modules has no web UI: the pages lead to their own, unless
+    .env names an address that has one."""
+    assert "DAMOSCOPE_JAEGER_UI_URL" in app.environment(layout, "frontend")
+    built = layout.binaries | {"jaeger": str(ROOT / ".cache" / "stack" / "bin" / "jaeger")}
+    without = servers.Layout(ROOT, tmp_path, layout.ports, built, "secret")
+    told = app.environment(without, "frontend")
+    assert "DAMOSCOPE_JAEGER_UI_URL" not in told
+    assert told["DAMOSCOPE_JAEGER_URL"]  # where traces are read from
+    assert "its API alone" in "".join(commands.addresses(layout.ports, without.jaeger_has_pages))
+    environ["DAMOSCOPE_JAEGER_UI_URL"] = "https://jaeger.example"
+    assert app.environment(without, "frontend")["DAMOSCOPE_JAEGER_UI_URL"] == (
+        "https://jaeger.example"
+    )
+
+
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment of this test's own, without settings."""
-    ours = ("DAMOSCOPE_", "OTEL_", "MODELS_DIR", "PROMETHEUS_RETENTION")
+    ours = ("DAMOSCOPE_", "OTEL_", "MODELS_DIR", "FILES_DIR", "PROMETHEUS_RETENTION")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     monkeypatch.setattr(os, "environ", kept)
     return kept
@@ -101,6 +130,7 @@ def test_the_native_stack_reads_the_same_env_file(
     (tmp_path / ".env").write_text(
         "DAMOSCOPE_RATE_LIMIT=9/second\nDAMOSCOPE_NOTIFY_RATE='7/hour'\nDAMOSCOPE_PORT=1\n"
         "DAMOSCOPE_PUBLIC_URL=https://see.example\nDAMOSCOPE_MODEL=/models/other.onnx\n"
+        "DAMOSCOPE_ALERTS=/etc/damoscope/alerts.yaml\nFILES_DIR=own\n"
         "DAMOSCOPE_CURRENCY=\nOTEL_SERVICE_NAME=mine\nPROMETHEUS_RETENTION=3d\n"
     )
     dotenv.load(tmp_path)
@@ -111,6 +141,7 @@ def test_the_native_stack_reads_the_same_env_file(
     assert told["DAMOSCOPE_PORT"] == str(layout.ports.frontend)
     assert told["DAMOSCOPE_PUBLIC_URL"] == "https://see.example"
     assert told["DAMOSCOPE_MODEL"] == str(ROOT / "models" / "other.onnx")
+    assert told["DAMOSCOPE_ALERTS"] == str(ROOT / "own" / "alerts.yaml")
     assert told["OTEL_SERVICE_NAME"] == "mine"
     assert "DAMOSCOPE_CURRENCY" not in told
     assert any("retention.time=3d" in word for word in servers.prometheus(layout).command)
@@ -146,6 +177,8 @@ def test_versions_are_those_of_the_images() -> None:
     """Native binaries are the versions that Compose runs."""
     services = compose.load({"REDIS_PASSWORD": "x"})["services"]
     versions = {name: service["image"].rsplit(":", 1)[-1] for name, service in services.items()}
+    image = dict(compose.dockerfile(services["collector"]["build"]["dockerfile"]))["ARG"]
+    versions["collector"] = image.rsplit(":", 1)[-1]
     for (name, _), release in releases.RELEASES.items():
         service = "prometheus" if name == "promtool" else name
         assert versions[service].lstrip("v") in release.url, name

@@ -20,6 +20,8 @@ from tests.run.stack.telemetry_source import Source
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 SPANS = 8
+#: Traces that the Collector has taken, and Jaeger has not, when it is killed.
+KILLED_WITH = 48
 TOTAL = "sum(damoscope_requests_total)"
 
 
@@ -74,6 +76,25 @@ def test_telemetry_flows_again_after_the_collector_was_killed(
     eventually(lambda: _whole(servers, sent.traces[-1]), timeout_s=15)
     # Counters are cumulative: what was counted meanwhile is not lost.
     eventually(lambda: servers.value(TOTAL) == source.images, timeout_s=15)
+
+
+def test_a_collector_that_is_killed_without_jaeger_loses_no_trace_that_it_took(
+    stack: Stack, source: Source, servers: Servers
+) -> None:
+    """Its queue lies on disk before a sender is answered: once both are back every trace is whole,
+    however soon after the answer it was killed."""
+    jaeger, collector = stack.processes["jaeger"], stack.processes["collector"]
+    jaeger.signal(signal.SIGKILL)
+    jaeger.join()
+    # Each is exported, and answered, by itself.
+    sent = [trace_id for _ in range(KILLED_WITH) for trace_id in source.send().traces]
+    collector.signal(signal.SIGKILL)
+    collector.join()
+    for process in (jaeger, collector):
+        process.start()
+        eventually(process.is_ready)
+    for trace_id in sent:
+        eventually(lambda: _whole(servers, trace_id), timeout_s=30)  # noqa: B023 asked right here
 
 
 @pytest.fixture
