@@ -10,12 +10,12 @@ ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 # worker-cpu or worker-gpu: the two builds of ONNX Runtime are the same module.
 ARG PART=worker-cpu
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 # Dependencies first: these layers are built again only when the locks change.
 COPY requirements/${PART}.txt requirements/build.txt requirements/
 # The environment of the image has no pip and no setuptools: those of the build install into it.
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --require-hashes -r requirements/${PART}.txt \
  && pip install --require-hashes -r requirements/build.txt
@@ -28,7 +28,7 @@ COPY worker worker
 COPY run run
 COPY models models
 COPY examples examples
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/venv/bin/python install --no-deps /wheels/*.whl
 
