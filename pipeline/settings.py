@@ -8,7 +8,6 @@ The OpenTelemetry SDK's own variables (`OTEL_*`) are checked by `telemetry.varia
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -25,6 +24,22 @@ from pydantic_settings import (
 from models import BUNDLED
 from pipeline import machine
 from pipeline.errors import ConfigurationError
+from pipeline.setting_readers import (
+    EVERY,
+    FRONTEND,
+    FRONTEND_AND_WORKER,
+    MODEL_COMMAND,
+    READERS,
+    UP,
+    UP_AND_FRONTEND,
+    UP_AND_READERS,
+    UP_AND_WORKER,
+    WATCHER,
+    WORKER,
+    WORKER_AND_WATCHER,
+    Process,
+    ReadBy,
+)
 from pipeline.setting_values import MirrorUrl, Networks, Origins, Rate, ServiceUrl, SigningSecret
 
 CONFIG_FILE: Final = "damoscope.toml"
@@ -44,31 +59,6 @@ def _data_folder() -> Path:
 Provider = Literal["auto", "cuda", "tensorrt", "cpu"]
 #: What is kept of an image once it is answered.
 Kept = Literal["none", "thumbnails", "full"]
-Process = Literal["up", "frontend", "worker", "watcher", "model"]
-
-
-@dataclass(frozen=True)
-class ReadBy:
-    """The commands that a setting changes something for."""
-
-    processes: tuple[Process, ...]
-
-
-UP, FRONTEND, WORKER, WATCHER = (
-    ReadBy(("up",)),
-    ReadBy(("frontend",)),
-    ReadBy(("worker",)),
-    ReadBy(("watcher",)),
-)
-#: Those that read telemetry.
-READERS = ReadBy(("frontend", "watcher"))
-UP_AND_FRONTEND = ReadBy(("up", "frontend"))
-UP_AND_READERS = ReadBy(("up", "frontend", "watcher"))
-WORKER_AND_WATCHER = ReadBy(("worker", "watcher"))
-UP_AND_WORKER, FRONTEND_AND_WORKER = ReadBy(("up", "worker")), ReadBy(("frontend", "worker"))
-MODEL_COMMAND = ReadBy(("model",))
-EVERY = ReadBy(("up", "frontend", "worker", "watcher"))
-
 #: The first setting of each section of the documentation, which ends where the next begins.
 SECTIONS = {
     "home": "Where things are",

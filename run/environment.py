@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import SecretStr
 
-from pipeline.settings import Process, Settings, variable
+from pipeline.setting_readers import Process
+from pipeline.settings import Settings, variable
 
 #: Of every process: where things are, and how a person reads and writes.
 _EVERY = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, get_args, get_origin
 
-from pipeline.settings import SECTIONS, Process, ReadBy, Settings, variable
+from pipeline.setting_readers import Process, ReadBy
+from pipeline.settings import SECTIONS, Settings, variable
 from run.generate.generated import table
 from telemetry.variables import VARIABLES
 

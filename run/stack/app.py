@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.settings import Process, Settings, load, variable
+from pipeline.setting_readers import Process
+from pipeline.settings import Settings, load, variable
 from run import health
 from run.environment import of
 from run.processes import LEAVE_S, Program

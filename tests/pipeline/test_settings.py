@@ -15,14 +15,8 @@ from pydantic import SecretStr
 
 from pipeline import machine
 from pipeline.errors import ConfigurationError
-from pipeline.settings import (
-    CONFIG_FILE,
-    SECTIONS,
-    Process,
-    Settings,
-    load,
-    unknown_variables,
-)
+from pipeline.setting_readers import Process
+from pipeline.settings import CONFIG_FILE, SECTIONS, Settings, load, unknown_variables
 from tests.paths import ROOT
 
 
