@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 
 from tests import servers
-from tests.servers import Service
+from tests.servers import RedisProcess, Service
 
 #: Of the processes that were started last, and of what each printed last.
 SHOWN_LOGS, SHOWN_CHARACTERS = 4, 3000
@@ -27,6 +27,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
                 title = f"printed by the process in {log.parent.name}"
                 report.sections.append((title, said[-SHOWN_CHARACTERS:]))
     return report
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """A Redis of the module's own, for what needs no service."""
+    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
+        yield running
 
 
 @pytest.fixture

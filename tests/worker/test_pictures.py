@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,6 @@ TRACE, JOB = "ab" * 16, "cd" * 16
 #: The metadata of a job whose trace is recorded, and of one whose caller leaves it out.
 META = {"traceparent": f"00-{TRACE}-{'ef' * 8}-01"}
 UNSEEN = {"traceparent": f"00-{TRACE}-{'ef' * 8}-00"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,12 +18,6 @@ from tests.worker.onnx_models import SIZE, Export
 from worker import switching
 from worker.model.session import Detector
 from worker.switching import ModelSwitch, first_detector
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -62,12 +62,6 @@ class Receiver:
         self.server.server_close()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 class Front:
     """A server with the routes in it, and a client of it."""
 

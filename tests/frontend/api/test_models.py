@@ -71,12 +71,6 @@ class Front:
         return self.ask("GET").json()["switch"]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def redis(server: RedisProcess) -> Redis:
     server.client.flushall()

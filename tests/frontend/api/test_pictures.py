@@ -18,12 +18,6 @@ PATH = f"/api/v1/traces/{TRACE}/images/{JOB}"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, server: RedisProcess) -> Iterator[Application]:
     with application(tmp_path_factory.mktemp("home"), redis_url=server.url) as made:
         yield made

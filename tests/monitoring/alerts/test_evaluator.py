@@ -60,12 +60,6 @@ class NoTraces:
         return []
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def redis(server: RedisProcess) -> Redis:
     server.client.flushall()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,6 @@ from tests.servers import RedisProcess, eventually
 TRACE, OTHER = "a1" * 16, "b2" * 16
 #: A picture of which two fit into a megabyte, with what they take beside it.
 HALF = b"\xff\xd8\xff" + bytes(2**19 - OVERHEAD_BYTES - 3)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as started:
-        yield started
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from redis import Redis
 
@@ -11,12 +9,6 @@ from pipeline.errors import SwitchUnderWay
 from pipeline.queue import model_choice, model_rollout
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from tests.servers import RedisProcess
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 @pytest.fixture

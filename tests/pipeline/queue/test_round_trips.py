@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -14,12 +14,6 @@ from redis.exceptions import ConnectionError, ResponseError
 
 from pipeline.queue.round_trips import TRIPS, RoundTrips
 from tests.servers import RedisProcess
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
 
 
 def run(url: str, work: Callable[[Redis, RoundTrips], Coroutine[Any, Any, Any]]) -> Any:

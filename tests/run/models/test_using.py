@@ -26,12 +26,6 @@ SHIPPED = "damoyolo-ns-phone"
 VERSION = sha256_of(BUNDLED)[:VERSION_DIGITS]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
-    with RedisProcess(tmp_path_factory.mktemp("redis")) as running:
-        yield running
-
-
 @pytest.fixture
 def redis(server: RedisProcess) -> Redis:
     server.client.flushall()
