@@ -1,5 +1,8 @@
 """Clients that lose their connection, and send the same image again with the same Idempotency-Key:
-they get the first one's answer, and no work is done twice."""
+they get the first one's answer, and no work is done twice.
+
+Each test ends when all that it sent is counted: the next one begins with what is counted by then.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +191,7 @@ def test_a_key_that_is_none(client: httpx.Client) -> None:
 
 def test_another_clients_key(service: Service, client: httpx.Client) -> None:
     """The same key of another client stands for nothing of the first one's."""
-    headers = keyed()
+    before, headers = outcomes(client), keyed()
     first = ask(client, headers)
     elsewhere = httpx.HTTPTransport(local_address="127.0.0.2")
     with httpx.Client(base_url=service.url, transport=elsewhere, timeout=PATIENCE_S) as other:
@@ -197,11 +200,12 @@ def test_another_clients_key(service: Service, client: httpx.Client) -> None:
     assert (first.status_code, theirs.status_code) == (200, 200)
     assert theirs.json()["job_id"] != first.json()["job_id"]
     assert found(ask(client, headers)) == found(first)
+    eventually_counted(client, before, {"ok": 4})
 
 
 def test_without_waiting(redis: Redis, client: httpx.Client) -> None:
     """A resend is accepted at the same address; an image that was withdrawn is begun anew."""
-    headers = keyed(prefer="respond-async")
+    before, headers = outcomes(client), keyed(prefer="respond-async")
     with no_worker_takes(redis):
         first, second = ask(client, headers), ask(client, headers)
         assert (first.status_code, second.status_code) == (202, 202)
@@ -216,6 +220,7 @@ def test_without_waiting(redis: Redis, client: httpx.Client) -> None:
     assert answer.status_code == 200, answer.text
     assert third.headers["location"].endswith(answer.json()["job_id"])
     assert client.get(place).json()["status"] == "cancelled"
+    eventually_counted(client, before, {"ok": 4})
 
 
 def test_time_that_is_over(redis: Redis, client: httpx.Client) -> None:
@@ -239,7 +244,7 @@ def test_time_that_is_over(redis: Redis, client: httpx.Client) -> None:
 
 def test_an_image_that_is_refused_by_its_worker(redis: Redis, client: httpx.Client) -> None:
     """The resend of an image with which something is wrong gets the same answer, without work."""
-    headers, damaged = keyed(), bytearray(jpeg(320, 240))
+    before, headers, damaged = outcomes(client), keyed(), bytearray(jpeg(320, 240))
     middle = len(damaged) // 2
     damaged[middle : middle + 600] = bytes(600)
     failed = redis.zcard("rq:failed:detections")
@@ -247,6 +252,7 @@ def test_an_image_that_is_refused_by_its_worker(redis: Redis, client: httpx.Clie
     assert [answer.status_code for answer in answers] == [400, 400], answers[0].text
     assert answers[0].json()["detail"] == answers[1].json()["detail"]
     assert redis.zcard("rq:failed:detections") == failed + 1  # type: ignore[operator]
+    eventually_counted(client, before, {"invalid": 2})
 
 
 @pytest.mark.timeout(600)

@@ -60,6 +60,7 @@ def test_readyz_says_why_no_worker_starts(tmp_path: Path) -> None:
 STACK = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from run.processes import Program, Stopped, Supervisor, stop_on_signals
 from run.stack import commands
 from run.stack.ports import Ports
@@ -75,6 +76,7 @@ def program(number):
 
 class Stack:
     ports = Ports()
+    layout = SimpleNamespace(jaeger_has_pages=False)
     supervisor = Supervisor(home / "log")
     processes = supervisor.processes
     def scale(self, workers):
@@ -106,7 +108,7 @@ def test_scaling_says_which_worker_does_not_start(tmp_path: Path) -> None:
     said: list[str] = []
     command = [sys.executable, "-c", STACK, str(home), "run.stack"]
     with Process(command, tmp_path / "stack") as stack:
-        eventually(lambda: commands.status(home) or not stack.running, "the stack")
+        stack.until(lambda: commands.status(home), "the stack")
         commands.scale(home, 2, said.append)
         assert [line.split() for line in said] == [["worker-1", "ready"], ["worker-2", "ready"]]
         with pytest.raises(ConfigurationError, match=r"(?s)1 of 3 .*worker-3 .*no such model"):

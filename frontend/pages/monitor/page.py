@@ -83,7 +83,8 @@ def _controls() -> str:
         for pace in REFRESH_S
     )
     return (
-        '<form class="ds-filter"><div class="ds-choice" role="group" '
+        # Until its script listens to it: what is clicked before would be lost.
+        '<form class="ds-filter" inert><div class="ds-choice" role="group" '
         f'aria-label="{EN["monitor.window"]}">{windows}</div>'
         f'<button type="button" class="ds-ranged" aria-pressed="false">{both("monitor.range")}'
         f"</button>{_range()}"

@@ -69,6 +69,7 @@ class Monitor {
       this.round(true);
     });
     window.addEventListener("popstate", () => this.show());
+    this.filter.inert = false;
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) clearTimeout(this.timer);
       else if (this.asked().refresh) this.round(false);
