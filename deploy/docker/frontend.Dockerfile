@@ -43,6 +43,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     DAMOSCOPE_HOME=/var/lib/damoscope \
+    DAMOSCOPE_HEARTBEAT_FILE=/tmp/heartbeat \
     DAMOSCOPE_HOST=0.0.0.0 \
     DAMOSCOPE_PORT=7860 \
     GRADIO_TEMP_DIR=/tmp/gradio \
@@ -53,8 +54,8 @@ VOLUME ["/var/lib/damoscope"]
 EXPOSE 7860
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["python", "/app/docker/check_frontend.py"]
-# The second is for the watcher, which runs from this image: see docker-compose.yml.
-COPY deploy/docker/check_frontend.py deploy/docker/check_worker.py /app/docker/
+# The watcher runs from this image, too, and has a check of its own: see docker-compose.yml.
+COPY deploy/docker/check_frontend.py /app/docker/
 STOPSIGNAL SIGTERM
 # An exec-form command: the process itself gets SIGTERM and ends its requests.
 CMD ["damoscope", "frontend"]

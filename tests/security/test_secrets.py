@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -244,19 +243,3 @@ def test_what_is_wrong_with_redis() -> None:
     }.items():
         assert sentence in explain(error)
         assert MARK not in explain(error)
-
-
-def test_the_health_check_of_a_container() -> None:
-    """What it prints is in `docker inspect`."""
-    from tests.paths import ROOT
-    from tests.servers import environment
-
-    script = ROOT / "deploy" / "docker" / "check_worker.py"
-    for url in MISTAKEN[:3]:
-        import sys
-
-        said = subprocess.run(
-            [sys.executable, str(script)], env=environment({"REDIS_URL": url}),
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert MARK not in said.stdout + said.stderr

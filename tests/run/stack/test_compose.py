@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import time
 from fnmatch import fnmatch
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -256,15 +259,42 @@ def test_secret_files_exist_and_are_where_the_settings_look(project: dict[str, A
     )
 
 
+def _check(service: dict[str, Any]) -> tuple[list[tuple[str, str]], str]:
+    """The instructions of a service's image, and the command of its health check."""
+    image = compose.dockerfile(service["build"]["dockerfile"])
+    check = service.get("healthcheck", {}).get("test") or [dict(image)["HEALTHCHECK"]]
+    return image, check[-1] if check[0] == "CMD-SHELL" else " ".join(check)
+
+
 def test_health_checks_name_files_of_their_image(services: dict[str, Any]) -> None:
     """A script that a check runs is copied to where it is run from."""
-    for name in OURS:
-        image = compose.dockerfile(services[name]["build"]["dockerfile"])
-        check = services[name].get("healthcheck", {}).get("test") or [dict(image)["HEALTHCHECK"]]
-        (script,) = re.findall(r"/app/docker/(\w+\.py)", " ".join(check))
-        assert any(f"deploy/docker/{script}" in rest for kind, rest in image if kind == "COPY"), (
-            name
-        )
+    image, check = _check(services["frontend"])
+    (script,) = re.findall(r"/app/docker/(\w+\.py)", check)
+    assert any(f"deploy/docker/{script}" in rest for kind, rest in image if kind == "COPY")
+
+
+@pytest.mark.parametrize("name", ["watcher", "worker", "worker-gpu"])
+def test_a_container_is_as_healthy_as_its_heartbeat_file_is_young(
+    services: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    """No file yet, and an old one, are no health; it lies where they may write."""
+    image, check = _check(services[name])
+    named = " ".join(rest for kind, rest in image if kind == "ENV")
+    (path,) = re.findall(r"DAMOSCOPE_HEARTBEAT_FILE=(\S+)", named)
+    assert any(
+        each.startswith(f"{PurePosixPath(path).parent}:") for each in services[name]["tmpfs"]
+    )
+    file, command = tmp_path / "heartbeat", check.partition(" CMD ")[2] or check
+
+    def healthy() -> bool:
+        env = {**os.environ, "DAMOSCOPE_HEARTBEAT_FILE": str(file)}
+        return subprocess.run(["sh", "-c", command], env=env, check=False).returncode == 0
+
+    assert not healthy()
+    file.touch()
+    assert healthy()
+    os.utime(file, (time.time() - 60,) * 2)
+    assert not healthy()
 
 
 def test_default_model_is_in_the_mounted_folder(services: dict[str, Any]) -> None:
