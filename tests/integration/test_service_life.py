@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration import pictures
 from tests.servers import (
+    PATIENCE_S,
     RedisProcess,
     Service,
     damoscope,
@@ -83,7 +84,7 @@ def test_a_killed_redis_is_started_again(service: Service, client: httpx.Client)
         if process.name() == "redis-server"
     ]  # fmt: skip
     redis.terminate()
-    redis.wait(20)
+    redis.wait(PATIENCE_S)
 
     def all_finished() -> bool:
         answers = [client.get(place) for place in places]
@@ -115,7 +116,7 @@ def test_stop_and_go(tmp_path: Path) -> None:
             ]
         trace_id = answer.headers["x-trace-id"]
         service.send(signal.SIGTERM)
-        assert service.wait(30) == 0
+        assert service.wait() == 0
         assert left_running(home) == []
         assert "Traceback" not in service.output
 
@@ -157,7 +158,7 @@ def test_two_side_by_side(service: Service, tmp_path: Path) -> None:
                 assert other.get(f"/api/v1/jobs/{first_id}").status_code == 404
             assert redis.client.exists(f"rq:job:{other_id}")
             os.killpg(second.pid, signal.SIGINT)
-            assert second.wait(30) == 0
+            assert second.wait() == 0
             assert left_running(tmp_path / "home") == []
         assert redis.client.ping()
         assert redis.client.smembers("rq:workers") == set()

@@ -367,7 +367,7 @@ def test_a_prometheus_that_scrapes_is_told_the_same(
             ]
             return found
 
-        eventually(lambda: asked(counted) and asked(counted) == told(), "the same counts", 60)
+        eventually(lambda: asked(counted) and asked(counted) == told(), "the same counts")
         assert asked("sum(up)") == {"": 1}
         jobs = asked("count by (job) (count by (job, instance) (process_memory_usage_bytes))")
         assert jobs.keys() == {"damoscope-frontend", "damoscope-worker"}

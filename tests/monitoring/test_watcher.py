@@ -61,7 +61,7 @@ def test_notices_are_sent_and_the_rules_evaluated(
         eventually(lambda: hook.titles == mailbox.subjects == ["Latency is high"], "the notice")
         eventually(lambda: Ledger(redis.client).evaluated()[0], "an evaluation")
         watch.send(signal.SIGTERM)
-        assert watch.wait(5) == 0
+        assert watch.wait() == 0
         assert [secret for secret in SECRETS if secret in watch.output] == []
     assert redis.client.smembers("rq:workers") == set()
     assert left_running(tmp_path / "watcher") == []
@@ -72,16 +72,16 @@ def test_a_slow_receiver_keeps_no_alert_waiting(
 ) -> None:
     """While a mail server hangs, rules are evaluated; a stop signal is heeded all the same."""
     over = threading.Event()
-    mailbox.before = lambda: over.wait(200)  # longer than this test has patience below
+    mailbox.before = lambda: over.wait(600)  # longer than this test has patience below
     with Watch(redis, tmp_path / "watcher", DAMOSCOPE_NOTIFY=mailbox.url) as watch:
         watch.wait_until_ready()
         started = time.time()
         enqueue(redis.client, notice())
         ledger = Ledger(redis.client)
-        eventually(lambda: (ledger.evaluated()[0] or 0) > started, "an evaluation", 60)
+        eventually(lambda: (ledger.evaluated()[0] or 0) > started, "an evaluation")
         assert mailbox.mails == []
         watch.send(signal.SIGTERM)
-        assert watch.wait(60) == 0
+        assert watch.wait() == 0
     over.set()
     assert notices(redis.client).scheduled_job_registry.count == 1  # to be tried again
 
@@ -105,7 +105,7 @@ def test_a_killed_watcher_loses_no_notice(
     with Watch(redis, tmp_path / "second", **env) as second:
         second.wait_until_ready()
         titles = ["alert 0", "alert 1", "alert 2"]
-        eventually(lambda: sorted(hook.titles) == titles, "all posts", 100)
+        eventually(lambda: sorted(hook.titles) == titles, "all posts")
         eventually(lambda: sorted(mailbox.subjects) == titles, "all mails")
 
 
@@ -173,10 +173,10 @@ def test_a_damaged_job_ends_nothing(
     redis.client.hset(f"rq:job:{job_id}", field, b"\xff{")
     enqueue(redis.client, notice("whole"))
     with Watch(redis, tmp_path / "watcher", DAMOSCOPE_NOTIFY=hook.url) as watch:
-        eventually(lambda: "whole" in hook.titles, "the other notice", 15)
+        eventually(lambda: "whole" in hook.titles, "the other notice")
         assert watch.running
         watch.send(signal.SIGTERM)
-        assert watch.wait(5) == 0
+        assert watch.wait() == 0
 
 
 @pytest.mark.parametrize(

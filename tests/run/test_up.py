@@ -157,7 +157,7 @@ def test_the_watcher(tmp_path: Path) -> None:
         assert new.pid != old.pid
         eventually(lambda: service.output.count("watching; ") == 2, "it to work")
         service.send(signal.SIGTERM)
-        assert service.wait(15) == 0
+        assert service.wait() == 0
         assert left_running(tmp_path) == []
         assert "did not stop in time" not in service.output
         assert "Traceback" not in service.output

@@ -284,7 +284,7 @@ def test_a_container_is_as_healthy_as_its_heartbeat_file_is_young(
     assert any(
         each.startswith(f"{PurePosixPath(path).parent}:") for each in services[name]["tmpfs"]
     )
-    file, command = tmp_path / "heartbeat", check.partition(" CMD ")[2] or check
+    file, command = tmp_path / "heartbeat", check.partition(" CMD ")[2] or check.replace("$$", "$")
 
     def healthy() -> bool:
         env = {**os.environ, "DAMOSCOPE_HEARTBEAT_FILE": str(file)}
