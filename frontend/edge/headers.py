@@ -27,6 +27,8 @@ PAGE: Final = "; ".join(
     )
 )
 POLICY: Final = "Content-Security-Policy"
+#: What a page may use of a device: the camera, where a person has let it.
+DEVICES: Final = "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=()"
 EVERYWHERE: Final = {
     "X-Content-Type-Options": "nosniff",
     # Not `no-referrer`: with it browsers send forms with `Origin: null`.
@@ -48,6 +50,8 @@ class SecurityHeaders:
                 headers.update(EVERYWHERE)
                 page = headers.get("content-type", "").startswith("text/html")
                 headers.setdefault(POLICY, PAGE if page else DATA)
+                if page:
+                    headers["Permissions-Policy"] = DEVICES
             await send(message)
 
         await self.app(scope, receive, send_secured)

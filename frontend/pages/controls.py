@@ -72,7 +72,7 @@ def photo_input(label: Label) -> gr.Image:
     """Where a person puts a photo."""
     return gr.Image(
         type="filepath",
-        sources=["upload", "clipboard", "webcam"],
+        sources=["upload", "clipboard"],  # the camera has a tab of its own
         label=label("image"),
         placeholder=label("image.hint"),
         height=320,
@@ -87,26 +87,39 @@ def hidden_ids() -> gr.Textbox:
 
 
 @dataclass(frozen=True)
-class Controls:
+class Thresholds:
     score: gr.Slider
     iou: gr.Slider
+
+
+@dataclass(frozen=True)
+class Controls(Thresholds):
     button: gr.Button
 
 
-def controls(label: Label, name: str) -> Controls:
-    """The two thresholds and the button, in the column that is being built. By the name the page's
-    scripts tell those of one tab from another's."""
+def thresholds(label: Label, name: str) -> Thresholds:
+    """The two thresholds, in the column that is being built. By the name the page's scripts tell
+    those of one tab from another's."""
     with gr.Row(elem_classes="ds-controls"):
         score = gr.Slider(
             LOWEST, 0.99, SCORE, step=0.01, label=label("score"),
-            min_width=200, buttons=[], elem_classes="ds-score", elem_id=f"{name}-score",
+            # Gradio would lock what is no input of an event.
+            interactive=True, min_width=200, buttons=[], elem_classes="ds-score",
+            elem_id=f"{name}-score",
         )  # fmt: skip
         iou = gr.Slider(
             0.05, 0.95, IOU, step=0.01, label=label("iou"),
-            min_width=200, buttons=[], elem_classes="ds-iou", elem_id=f"{name}-iou",
+            interactive=True, min_width=200, buttons=[], elem_classes="ds-iou",
+            elem_id=f"{name}-iou",
         )  # fmt: skip
+    return Thresholds(score, iou)
+
+
+def controls(label: Label, name: str) -> Controls:
+    """The same, with the button."""
+    chosen = thresholds(label, name)
     button = gr.Button(label("detect"), variant="primary", elem_classes="ds-detect")
-    return Controls(score, iou, button)
+    return Controls(chosen.score, chosen.iou, button)
 
 
 def options(score: float, iou: float, most: int = MAX_DETECTIONS) -> DetectOptions:

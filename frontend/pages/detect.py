@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from frontend.identity.principal import principal, share_of
-from frontend.pages import detect_many, modules
+from frontend.pages import camera, detect_many, modules
 from frontend.pages.batches import Batches
 from frontend.pages.browser import owner
 from frontend.pages.controls import (
@@ -62,9 +62,11 @@ class DetectPage:
                 one = self._one_image()
             with gr.Tab(self.label("tab.several")):
                 more = detect_many.tab(self.uploads, self.batches, self.links, self.label)
+            with gr.Tab(self.label("tab.camera")):
+                live = camera.tab(self.label)
         blocks.load(
             self.thresholds,
-            outputs=[one.score, one.iou, more.score, more.iou],
+            outputs=[value for tab in (one, more, live) for value in (tab.score, tab.iou)],
             queue=False,
             show_progress="hidden",
             api_visibility="private",
@@ -103,8 +105,8 @@ class DetectPage:
         return chosen
 
     async def thresholds(self) -> tuple[float, ...]:
-        """The model's own, for both tabs: no worker may have been ready when this was built."""
-        return defaults(self.snapshot()) * 2
+        """The model's own, for all tabs: no worker may have been ready when this was built."""
+        return defaults(self.snapshot()) * 3
 
     async def arrived(
         self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request

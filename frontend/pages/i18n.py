@@ -7,7 +7,7 @@ from html import escape
 from types import MappingProxyType
 
 from frontend.language import language
-from frontend.pages import compare_texts, detect_texts, model_texts, trace_texts
+from frontend.pages import camera_texts, compare_texts, detect_texts, model_texts, trace_texts
 from frontend.pages import monitor_texts as monitor
 from monitoring.messages import Language
 
@@ -132,6 +132,7 @@ EN: Texts = MappingProxyType(
     | compare_texts.EN
     | model_texts.EN
     | detect_texts.EN
+    | camera_texts.EN
 )
 ZH: Texts = MappingProxyType(
     {
@@ -250,6 +251,7 @@ ZH: Texts = MappingProxyType(
     | compare_texts.ZH
     | model_texts.ZH
     | detect_texts.ZH
+    | camera_texts.ZH
 )
 
 _TEXTS: dict[Language, Texts] = {"en": EN, "zh": ZH}

@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 HERE = Path(__file__).parent
-STYLES = ("style.css", "monitor/monitor.css", "report.css", "model.css")
+STYLES = ("style.css", "monitor/monitor.css", "report.css", "model.css", "camera.css")
 FONTS = (
     "system-ui", "-apple-system", "Segoe UI", "Roboto", "PingFang SC", "Microsoft YaHei",
     "Noto Sans CJK SC", "sans-serif",

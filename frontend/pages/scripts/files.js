@@ -70,10 +70,10 @@ function takeFolder(files) {
   else say(text("detect.no_image"));
 }
 
-function take(files, many = files.length > 1) {
+export function take(files, many = files.length > 1) {
   const tabs = document.querySelectorAll('.ds-tabs [role="tab"]');
   const several = tabs[1]?.getAttribute("aria-selected") === "true";
-  if (many && !several) tabs[1]?.click();
+  if (!several) tabs[many ? 1 : 0]?.click();
   const most = Number(document.querySelector(".ds-notices").dataset.most);
   const note = files.length > most ? text("detect.too_many", { count: files.length, most }) : "";
   send(files.slice(0, most), many || several ? "given-several" : "given", note);
