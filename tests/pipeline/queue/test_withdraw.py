@@ -13,12 +13,13 @@ from rq.serializers import JSONSerializer
 
 from pipeline.queue.consumer import Stored
 from pipeline.queue.keys import image_key
-from tests.pipeline.queue.test_queue import RESULT, Bench
+from tests.pipeline.queue.test_queue import HELD_S, RESULT, Bench
 from tests.servers import RedisProcess
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.setattr("pipeline.queue.consumer.LEASE_S", HELD_S)
     with RedisProcess(tmp_path) as server:
         yield Bench(server)
 
