@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -54,6 +55,7 @@ def asked(expression: str) -> tuple[dict[str, set[str]], set[str]]:
     return series, grouped
 
 
+@cache
 def recorded() -> dict[str, set[str]]:
     """Names of recorded series -> labels of what they are made from."""
     found: dict[str, set[str]] = {}
