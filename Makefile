@@ -65,10 +65,12 @@ wheel: install
 
 # In CI also with the share of the code that the tests reach, which must not fall below the floor.
 COVERED := --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
-# Three files of tests at a time: they mostly wait for what they start.
+# Three files of tests at a time: they mostly wait for what they start. In their order, so that those of a
+# folder share its service. Hundreds of processes are started: each would compile our code again, were
+# PYTHONDONTWRITEBYTECODE set.
 TESTS_AT_ONCE := 3
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile $(if $(CI),--durations=60) $(if $(CI)$(COVER),$(COVERED))
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist loadfile --no-loadscope-reorder $(if $(CI),--durations=60) $(if $(CI)$(COVER),$(COVERED))
 
 # 20,000 mutated images at a service of its own; FUZZ="--count 1000 --seed 7" for others.
 fuzz: $(VENV)/.installed-dev

@@ -207,15 +207,19 @@ def answers(redis: Redis) -> bool:
 
 
 class Service(Process):
-    """`damoscope up` on a free port, with its data in `home`."""
+    """`damoscope up` on a free port, with its data in `home`, and without pages unless a test wants
+    them: they take twice as long to start."""
 
-    def __init__(self, home: Path, *, port: int | None = None, **env: str) -> None:
+    def __init__(
+        self, home: Path, *, port: int | None = None, pages: bool = False, **env: str
+    ) -> None:
         self.home = home
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         given = {
             "DAMOSCOPE_HOME": str(home),
             "DAMOSCOPE_PORT": str(self.port),
+            "DAMOSCOPE_PAGES": str(pages).lower(),
             "DAMOSCOPE_WORKERS": "1",
             "DAMOSCOPE_PROVIDER": "cpu",
         }

@@ -30,7 +30,7 @@ OpenPage = Callable[..., Page]
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`damoscope up` with the bundled model, which shows whatever it holds for possible."""
     folder = tmp_path_factory.mktemp("pages")
-    with Service(folder / "home", DAMOSCOPE_SCORE_THRESHOLD="0.02") as running:
+    with Service(folder / "home", pages=True, DAMOSCOPE_SCORE_THRESHOLD="0.02") as running:
         yield running.wait_until_ready()
 
 

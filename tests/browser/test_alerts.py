@@ -54,7 +54,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Se
         "DAMOSCOPE_ALERTS": str(folder / "alerts.yaml"),
         "DAMOSCOPE_NOTIFY": hook.url,
     }
-    with Service(folder / "home", **settings) as running:
+    with Service(folder / "home", pages=True, **settings) as running:
         yield running.wait_until_ready()
 
 

@@ -30,7 +30,7 @@ BATCH = CONCURRENCY + 4
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One of its own, whose requests nobody else adds to."""
-    with Service(tmp_path_factory.mktemp("leaving") / "home") as running:
+    with Service(tmp_path_factory.mktemp("leaving") / "home", pages=True) as running:
         yield running.wait_until_ready()
 
 

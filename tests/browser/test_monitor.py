@@ -30,7 +30,7 @@ HOUR = "/monitor?window=3600&refresh=1"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service of this module's own: what it counts is what these tests sent."""
-    with Service(tmp_path_factory.mktemp("monitor") / "home") as running:
+    with Service(tmp_path_factory.mktemp("monitor") / "home", pages=True) as running:
         yield running.wait_until_ready()
 
 
@@ -344,7 +344,7 @@ def test_a_metrics_store_that_does_not_answer(
 ) -> None:
     """Prometheus away is said as it is, detection goes on, and traces are still listed."""
     dead = f"http://127.0.0.1:{free_port()}"
-    with Service(tmp_path / "home", DAMOSCOPE_PROMETHEUS_URL=dead) as running:
+    with Service(tmp_path / "home", pages=True, DAMOSCOPE_PROMETHEUS_URL=dead) as running:
         running.wait_until_ready()
         with running.client() as client:
             photo = EXAMPLES[0].read_bytes()

@@ -22,7 +22,8 @@ GOOD, BAD = 33, 2
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service of this module's own: what it counts is what these tests sent."""
     home = tmp_path_factory.mktemp("report") / "home"
-    with Service(home, DAMOSCOPE_CPU_WORKER_PRICE="0.05", DAMOSCOPE_CURRENCY="EUR") as running:
+    prices = {"DAMOSCOPE_CPU_WORKER_PRICE": "0.05", "DAMOSCOPE_CURRENCY": "EUR"}
+    with Service(home, pages=True, **prices) as running:
         yield running.wait_until_ready()
 
 

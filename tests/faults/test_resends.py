@@ -37,7 +37,7 @@ KEYS = "damoscope:idempotency:*"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("resends") / "home"
-    with Service(home, DAMOSCOPE_PAGES="false") as running:
+    with Service(home) as running:
         yield running.wait_until_ready()
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.servers import Service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`damoscope up` with the bundled model, ready."""
     with Service(tmp_path_factory.mktemp("service") / "home") as running:

@@ -95,7 +95,7 @@ def test_a_killed_redis_is_started_again(service: Service, client: httpx.Client)
     assert "Traceback" not in service.output
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_stop_and_go(tmp_path: Path) -> None:
     """SIGTERM ends everything with 0, and its history is there after a new start.
 
@@ -138,7 +138,7 @@ def test_stop_and_go(tmp_path: Path) -> None:
         eventually(lambda: not left_running(home), "its processes to end")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_two_side_by_side(service: Service, tmp_path: Path) -> None:
     """A second service with a home, a port and a Redis of its own disturbs nobody.
 

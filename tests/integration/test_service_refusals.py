@@ -133,7 +133,7 @@ def test_a_timeout(client: httpx.Client, redis: RedisProcess, consumer: Consumer
     assert consumer.take(1) == []
     assert images(redis.client) == 0
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(post, client, timeout=5)
+        late = pool.submit(post, client, timeout=10)
         eventually(lambda: redis.client.llen("rq:queue:detections") == 1, "an image in the queue")
         (taken,) = consumer.take(1)
         assert_problem(late.result(), 504, "timeout")

@@ -20,7 +20,7 @@ EACH = 5
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with two frontends, ready."""
     home = tmp_path_factory.mktemp("several") / "home"
-    with Service(home, DAMOSCOPE_FRONTENDS="2", DAMOSCOPE_WORKERS="1") as running:
+    with Service(home, pages=True, DAMOSCOPE_FRONTENDS="2", DAMOSCOPE_WORKERS="1") as running:
         yield running.wait_until_ready()
 
 

@@ -172,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        with Service(home, DAMOSCOPE_PAGES="false") as service:
+        with Service(home) as service:
             service.wait_until_ready()
             with service.client() as client:
                 eventually(lambda: client.get("/readyz").status_code == 200, "the service")

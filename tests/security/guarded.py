@@ -50,7 +50,7 @@ class Guarded(Service):
     def __init__(self, home: Path, **env: str) -> None:
         home.mkdir(parents=True)
         self.keys = {name: make_key(home, name, *roles) for name, roles in KEYS.items()}
-        super().__init__(home, DAMOSCOPE_WEBHOOK_TOKEN=WEBHOOK_TOKEN, **env)
+        super().__init__(home, pages=True, DAMOSCOPE_WEBHOOK_TOKEN=WEBHOOK_TOKEN, **env)
 
     def wait_until_ready(self) -> Self:
         """With more patience: it may start while other services do."""

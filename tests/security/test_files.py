@@ -41,7 +41,7 @@ def test_what_the_service_writes(tmp_path: Path, usual_umask: None) -> None:
     (home / "redis" / "redis.log").touch(0o644)
     outside.touch(0o644)
     (home / "mine").touch(0o644)
-    with Service(home, GRADIO_TEMP_DIR=str(home / "uploads")) as service:
+    with Service(home, pages=True, GRADIO_TEMP_DIR=str(home / "uploads")) as service:
         service.wait_until_ready()
         with service.client() as client:
             image = pictures.jpeg()

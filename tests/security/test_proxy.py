@@ -78,7 +78,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Places]:
     tls, named, hostless, root, other, plain = ports
     public = f"https://127.0.0.1:{tls}/a/b"
     limits = {"DAMOSCOPE_TRUSTED_PROXIES": "127.0.0.1", "DAMOSCOPE_SCORE_THRESHOLD": "0.02"}
-    with Service(folder / "home", DAMOSCOPE_PUBLIC_URL=public, **limits) as service:
+    with Service(folder / "home", pages=True, DAMOSCOPE_PUBLIC_URL=public, **limits) as service:
         sites = replaced(
             documented("nginx"),
             ("127.0.0.1:7860", f"127.0.0.1:{service.port}"),

@@ -168,7 +168,7 @@ def test_silences(start: Start) -> None:
     )
     assert made.status_code == 201, made.text
     silence = made.json()
-    assert silence["until_at"] == pytest.approx(time.time() + 1800, abs=30)
+    assert silence["until_at"] == pytest.approx(time.time() + 1800, abs=300)
     found = front.get()
     assert found["silences"] == [silence]
     (rule,) = (alert for alert in found["alerts"] if alert["silenced_until_at"] is not None)
@@ -238,7 +238,7 @@ def test_webhook(start: Start, server: RedisProcess) -> None:
     for _ in range(2):
         front.client.post("/alerts/webhook", json=posted("resolved", startsAt=started))
     (episode,) = front.get()["history"]
-    assert episode["resolved_at"] == pytest.approx(time.time(), abs=30)
+    assert episode["resolved_at"] == pytest.approx(time.time(), abs=300)
     assert queued(server) == [
         *fired, ("resolved", "Resolved: NoWorkers"),
     ]  # fmt: skip
@@ -405,4 +405,4 @@ def test_prometheus_is_away(start: Start) -> None:
     assert [(alert["name"], alert["state"]) for alert in found["alerts"]][:2] == [
         ("NoWorkers", "firing"), ("SuccessRateLow", "inactive"),
     ]  # fmt: skip
-    assert found["alerts"][0]["since_at"] == pytest.approx(time.time() - 60, abs=30)
+    assert found["alerts"][0]["since_at"] == pytest.approx(time.time() - 60, abs=50)

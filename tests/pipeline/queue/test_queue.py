@@ -134,7 +134,7 @@ class Replies:
     def __init__(self, redis: Redis) -> None:
         self._pubsub = redis.pubsub()
         self._pubsub.subscribe(REPLY_TO)
-        assert self._pubsub.get_message(timeout=5)
+        assert self._pubsub.get_message(timeout=60)
 
     def all(self) -> list[tuple[str, dict[str, Any]]]:
         heard = []

@@ -48,10 +48,10 @@ def hold(made: Writer) -> tuple[threading.Event, threading.Event]:
 
     def wait(_: sqlite3.Connection) -> None:
         busy.set()
-        go.wait(10)
+        go.wait(60)
 
     made.submit(wait, 1)
-    assert busy.wait(10)
+    assert busy.wait(60)
     return busy, go
 
 
