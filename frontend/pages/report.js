@@ -74,4 +74,5 @@ form.days.addEventListener("change", () => {
 form.addEventListener("submit", (event) => event.preventDefault());
 form.print.addEventListener("click", () => frame.contentWindow.print());
 window.addEventListener("popstate", show);
+form.inert = false;
 show();

@@ -25,7 +25,7 @@ def build() -> None:
         for format, name in FORMATS.items()
     )
     gr.HTML(
-        f'<div class="ds-report"><form class="ds-filter"><label>{both("report.period")} '
+        f'<div class="ds-report"><form class="ds-filter" inert><label>{both("report.period")} '
         f'<input name="days" type="range" min="{DAYS_MIN}" max="{DAYS_MAX}" value="{DAYS}" '
         f'aria-label="{EN["report.period"]}">'
         f"<output><b>{DAYS}</b> <span data-many>{both('report.days')}</span>"

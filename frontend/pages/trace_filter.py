@@ -30,7 +30,8 @@ def form() -> str:
         for name in TEXTS
     )  # fmt: skip
     return (
-        '<form class="ds-filter">'
+        # Until its script listens to it: what is clicked before would be lost.
+        '<form class="ds-filter" inert>'
         f'<div class="ds-choice" role="group">{statuses}</div>'
         + _labelled("traces.window", _select("window", "traces.window", WINDOWS))
         + f'<span class="ds-range" hidden>{_labelled("traces.from", _moment("from"))}'

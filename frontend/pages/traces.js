@@ -255,5 +255,6 @@ filter.querySelector(".ds-more").addEventListener("toggle", async (event) => {
 });
 window.addEventListener("popstate", show);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+filter.inert = false;
 setInterval(() => { if (!document.hidden && filter.elements.auto.checked) refresh(); }, REFRESH_MS);
 show();
