@@ -20,8 +20,9 @@ ARGUMENTS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 
-#: Seconds are generous: CI machines are busy.
-expect.set_options(timeout=30_000)
+#: Generous: CI machines are busy.
+PATIENCE_MS = 90_000
+expect.set_options(timeout=PATIENCE_MS)
 
 OpenPage = Callable[..., Page]
 
@@ -63,7 +64,7 @@ def open_page(browser: Browser, service: Service) -> Iterator[OpenPage]:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
         page.on(
             "console",

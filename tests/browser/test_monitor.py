@@ -119,7 +119,7 @@ def test_the_plots_show_what_was_sent(open_page: OpenPage, found: list[int]) -> 
     assert cells == GOOD
     # The rate of a step that has hardly begun is not told yet.
     rates = "document.querySelector('[data-plot=qps] .ds-canvas').data.length === 2"
-    page.wait_for_function(rates, timeout=60_000)
+    page.wait_for_function(rates)
     names = page.evaluate(
         """() => Object.fromEntries([...document.querySelectorAll('.ds-canvas')].map((canvas) =>
              [canvas.parentElement.dataset.plot, canvas.data.map((trace) => trace.name)]))"""
@@ -238,7 +238,7 @@ def test_a_click_lists_the_images_of_a_moment(open_page: OpenPage, found: list[i
     page = open_page(HOUR)
     drawn(page)
     plot = '[data-plot="qps"] .ds-canvas'
-    page.wait_for_function(f"document.querySelector('{plot}').data.length === 2", timeout=60_000)
+    page.wait_for_function(f"document.querySelector('{plot}').data.length === 2")
     at = page.evaluate(
         f"""() => {{
           const canvas = document.querySelector('{plot}');

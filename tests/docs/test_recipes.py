@@ -76,6 +76,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", HOLDS)
 def test_a_recipe_works(name: str, copy: Path) -> None:
     """Each step fits the code as it is, the commands succeed, and what was added is there."""
@@ -108,6 +109,6 @@ def _command(line: str) -> list[str]:
 def _run(command: list[str], folder: Path) -> None:
     done = subprocess.run(
         command, cwd=folder, env=environment({"PYTHONPATH": str(folder)}),
-        capture_output=True, text=True, timeout=110, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"

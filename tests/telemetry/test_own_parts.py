@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.paths import ROOT
+from tests.servers import PATIENCE_S
 from tests.telemetry.collectors import environment, http_collector
 
 #: What a user puts into `sitecustomize.py`, as docs/traces.md says.
@@ -55,7 +56,7 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
     path = os.pathsep.join([str(folder), str(ROOT)])
     done = subprocess.run(
         command, env=environment(PYTHONPATH=path, **variables), cwd=folder, text=True,
-        capture_output=True, timeout=100, check=False,
+        capture_output=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
