@@ -22,8 +22,8 @@ from statistics import median, quantiles
 import numpy as np
 
 from monitoring.stores.contract import Window
-from monitoring.stores.embedded import blocks
-from monitoring.stores.embedded.blocks import ALL, BOUNDS_US, BUCKET, LARGE, SCORE, START, TOOK
+from monitoring.stores.embedded import block_file, blocks
+from monitoring.stores.embedded.blocks import ID, LARGE, SCORE, START, TOOK
 from monitoring.stores.embedded.schema import Readers, connect, prepare
 from monitoring.stores.embedded.traces import EmbeddedTraces
 from monitoring.stores.finding import TraceQuery
@@ -61,12 +61,12 @@ def fill(path: Path, count: int) -> None:
     rng = np.random.default_rng(1)
     for first in range(0, (count - TAIL) // LARGE * LARGE, LARGE):
         connection.execute("BEGIN")
-        blocks.write(connection, _block(rng, first, first_ns))
+        block_file.write(connection, _block(rng, first, first_ns))
         connection.execute("COMMIT")
     rest = (count - TAIL) // LARGE * LARGE
     while rest + blocks.SMALL < count - TAIL:
         connection.execute("BEGIN")
-        blocks.write(connection, _block(rng, rest, first_ns, blocks.SMALL))
+        block_file.write(connection, _block(rng, rest, first_ns, blocks.SMALL))
         connection.execute("COMMIT")
         rest += blocks.SMALL
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -80,10 +80,10 @@ def _block(
     took = np.minimum(rng.lognormal(11.2, 0.7, size), blocks.TOOK_MAX).astype(np.uint32)
     ok = rng.random(size) < 0.98
     score = (rng.random(size) * 1e4 * ok).astype(np.uint16)
-    bucket = (1 + np.searchsorted(BOUNDS_US, took, side="right")).astype(np.uint8)
-    block = blocks.ImageBlock(first, size, {START: start, TOOK: took, BUCKET: bucket, SCORE: score})
+    ids = np.arange(size).astype(np.uint16)
+    block = blocks.ImageBlock(first, size, {START: start, TOOK: took, ID: ids, SCORE: score})
     day = first // 864_000
-    flags = {ALL: np.ones(size, np.bool_), "status=ok": ok, "status=error": ~ok}
+    flags = {"status=ok": ok, "status=error": ~ok}
     kinds = rng.integers(0, 4, size)
     for i, outcome in enumerate(("invalid", "rejected", "failed", "timeout")):
         flags[f"outcome={outcome}"] = flags[f"code=code-{i}"] = ~ok & (kinds == i)
@@ -94,8 +94,7 @@ def _block(
     flags |= {f"route={name}": (client < 90) == (name == "api") for name in ("api", "ui")}
     flags |= {f"label=label-{i}": ok & (rng.random(size) < 0.4 / (i + 1)) for i in range(5)}
     flags["model=damoyolo_ns_phone"] = ok
-    block.bits = {name: blocks.pack(each) for name, each in flags.items() if each.any()}
-    return block
+    return blocks.in_order(block, {name: each for name, each in flags.items() if each.any()})
 
 
 def questions(store: EmbeddedTraces, count: int) -> dict[str, Callable[[], object]]:

@@ -5,37 +5,47 @@ from __future__ import annotations
 
 import math
 import sqlite3
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from monitoring.stores.embedded import blocks
+from monitoring.stores.embedded.bits import (
+    Array,
+    Bits,
+    Counts,
+    Flags,
+    pack,
+    positions_of,
+    stretch,
+)
 from monitoring.stores.embedded.blocks import (
     ALL,
     BOUNDS_US,
-    BUCKET,
+    ID,
     LEFT_OUT,
     SCORE,
     START,
     TOOK,
     TOOK_MAX,
-    Array,
-    Counts,
-    Flags,
-    pack,
-    unpack,
 )
 from monitoring.stores.embedded.parts import Part, parts
 from monitoring.stores.finding import BUCKETS, NEVER, TraceQuery
 
 Keys = npt.NDArray[np.int64]
 
+_BOUNDS: Final[list[int]] = BOUNDS_US.tolist()
+#: Where a bucket begins, or ends.
+_EDGES: Final = frozenset((0, NEVER, *_BOUNDS))
+
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """Those from `least` up to `end`, in µs; `exact` where no bucket is cut."""
+    """Those from `least` up to `end`, in µs."""
 
     least: int
     end: int
@@ -50,16 +60,37 @@ class Durations:
         last = bucket(self.end - 1) if self.end else 0
         return bucket(self.least), min(last, BUCKETS) + 1
 
-    def flags(self, took_us: Array) -> Flags:
-        """Which of some durations are among them."""
-        found: Flags = (took_us >= min(self.least, TOOK_MAX)) & (took_us < self.end)
-        return found
-
     @property
     def is_whole(self) -> bool:
         """Whether no bucket is cut."""
-        edges = (0, NEVER, *BOUNDS_US.tolist())
-        return self.least in edges and self.end in edges
+        return self.least in _EDGES and self.end in _EDGES
+
+    def stretch(self, part: Part) -> tuple[int, int]:
+        """The positions of a part's requests that are among them."""
+        if self == EVERY:
+            return 0, int(part.edges[-1])
+        begin, end = quicker(part, min(self.least, TOOK_MAX), self.end)
+        return begin, max(begin, end)
+
+
+EVERY: Final = Durations(0, NEVER)
+
+
+def quicker(part: Part, *took_us: int) -> list[int]:
+    """How many requests of a part took less than each of these."""
+    found: list[int] = []
+    read: dict[int, Array] = {}
+    for each in took_us:
+        number = bucket(each)
+        begin, end = part.edges[number - 1 : number + 1].tolist()
+        if each > TOOK_MAX:
+            begin = end
+        elif each not in _EDGES and begin < end:
+            if number not in read:
+                read[number] = part.figure(TOOK, begin, end)
+            begin += int(np.searchsorted(read[number], np.uint32(each)))
+        found.append(begin)
+    return found
 
 
 def _us(ms: float | None, otherwise: int) -> int:
@@ -68,7 +99,7 @@ def _us(ms: float | None, otherwise: int) -> int:
 
 def bucket(took_us: int) -> int:
     """Which bucket a duration is in, from 1."""
-    return 1 + int(np.searchsorted(BOUNDS_US, took_us, side="right"))
+    return 1 + bisect_right(_BOUNDS, took_us)
 
 
 class BlockSearch:
@@ -90,7 +121,7 @@ class BlockSearch:
         self.parts, self._complete = parts(
             connection, self._first_ns, self._end_ns, [*names, *self._left_out], damaged
         )
-        self._known: dict[int, npt.NDArray[np.uint8] | None] = {}
+        self._known: dict[int, Bits | None] = {}
 
     @property
     def complete(self) -> bool:
@@ -111,65 +142,52 @@ class BlockSearch:
                 break
             if after is not None and part.span_ns[0] > after[0]:
                 continue
-            flags = self.matching(part)
-            if flags is not None:
-                best = self._better(best, part, START, flags, count, after)
+            bits = self.matching(part)
+            if bits is not None:
+                at = positions_of(bits, 0, int(part.edges[-1]))
+                best = _better(best, part, START, at, count, after)
         return _pairs(best)
 
     def slowest(self, count: int, after: tuple[int, int] | None) -> list[tuple[int, int]]:
         """Duration in µs and id of the slowest ones, or of the next after these."""
-        tallies = [self._tally(part) for part in self.parts]
-        # All that are in a lower bucket are quicker than these.
-        last = bucket(after[0]) if after is not None else BUCKETS
-        total = sum(tallies, np.zeros(BUCKETS, np.int64))
-        least = last if after is None else last - 1
-        while least > 1 and total[least - 1 : last if after is None else last - 1].sum() < count:
-            least -= 1
         best = np.empty((0, 2), np.int64)
-        for part, counts in zip(self.parts, tallies, strict=True):
-            if not counts[max(least, 1) - 1 : last].any():
+        last = bucket(after[0]) if after is not None else BUCKETS
+        for part in self.parts:
+            # None of a lower bucket is slower than what was found.
+            least = bucket(int(best[-1, 0])) if len(best) == count else 1
+            begin, end = int(part.edges[least - 1]), int(part.edges[last])
+            if begin >= end or not self._may_have(part, least, last):
                 continue
-            flags = self.matching(part)
-            if flags is not None:
-                buckets = part.figure(BUCKET)
-                flags = flags & (buckets >= least) & (buckets <= last)
-                best = self._better(best, part, TOOK, flags, count, after)
+            if after is not None:
+                end = _position(part, *after)
+            bits = self._match(part, begin, end)
+            if bits is not None:
+                # A part's slowest come last.
+                at = positions_of(bits, begin, end)[-count:]
+                best = _better(best, part, TOOK, at, count, None)
         return _pairs(best)
 
-    def _better(
-        self,
-        best: Keys,
-        part: Part,
-        figure: str,
-        flags: Flags,
-        count: int,
-        after: tuple[int, int] | None,
-    ) -> Keys:
-        """The `count` highest of what was best and what a part has, the highest first."""
-        at = np.flatnonzero(flags)
-        keys, ids = part.figure(figure)[at].astype(np.int64), at + part.first
-        if after is not None:
-            rest = (keys < after[0]) | ((keys == after[0]) & (ids < after[1]))
-            keys, ids = keys[rest], ids[rest]
-        if len(keys) > 4 * count:
-            high = keys >= np.partition(keys, len(keys) - count)[len(keys) - count]
-            keys, ids = keys[high], ids[high]
-        every = np.concatenate([best, np.stack([keys, ids], axis=1)])
-        return every[np.lexsort((-every[:, 1], -every[:, 0]))[:count]]
+    def _may_have(self, part: Part, least: int, last: int) -> bool:
+        """Whether every text that is asked for is there in some of these buckets."""
+        for group in self._groups:
+            known = [part.counts(name) for name in group]
+            if not any(each is not None and each[least - 1 : last].any() for each in known):
+                return False
+        return True
 
     def _tally(self, part: Part) -> Counts:
-        first, end = self._durations.buckets
         if len(self._groups) <= 1 and self._is_whole(part):
+            first, end = self._durations.buckets
             names = self._groups[0] if self._groups else (ALL,)
             known = [part.counts(name) for name in names]
             counts = sum((each for each in known if each is not None), np.zeros(BUCKETS, np.int64))
             counts[: first - 1] = 0
             counts[end - 1 :] = 0
             return counts
-        flags = self.matching(part)
-        if flags is None:
+        bits = self.matching(part)
+        if bits is None:
             return np.zeros(BUCKETS, np.int64)
-        return blocks.tally(part.figure(BUCKET), flags)
+        return blocks.tally(bits, part.edges)
 
     def _is_whole(self, part: Part) -> bool:
         """Whether what the part has counted is what is asked for."""
@@ -185,52 +203,80 @@ class BlockSearch:
     def _has_time(self, part: Part) -> bool:
         return self._first_ns <= part.span_ns[0] and part.span_ns[1] < self._end_ns
 
-    def matching(self, part: Part) -> Flags | None:
+    def matching(self, part: Part) -> Bits | None:
         """Which of a part answer the question; None where none does."""
         if part.first not in self._known:
-            flags = self._match(part)
-            is_there = flags is not None and flags.any()
-            self._known[part.first] = pack(flags) if flags is not None and is_there else None
-            return flags if is_there else None
-        bits = self._known[part.first]
-        return None if bits is None else unpack(bits, part.size)
+            bits = self._match(part)
+            self._known[part.first] = bits if bits is not None and bits.any() else None
+        return self._known[part.first]
 
-    def _match(self, part: Part) -> Flags | None:
-        bits = None
+    def _match(self, part: Part, begin: int = 0, end: int | None = None) -> Bits | None:
+        """Which of those at these positions do; None where it is soon clear that none does."""
+        total = int(part.edges[-1])
+        first, last = self._durations.stretch(part)
+        begin, end = max(begin, first), last if end is None else min(end, last)
+        if begin >= end:
+            return None
+        bits = stretch(begin, end, total)
         for group in self._groups:
             having = [each for each in map(part.bits, group) if each is not None]
             if not having:
                 return None
-            either = having[0] if len(having) == 1 else np.bitwise_or.reduce(having)
-            bits = either if bits is None else bits & either
-        if bits is None:
-            flags = part.figure(BUCKET) > 0
-        elif not bits.any():
-            return None
-        else:
-            flags = unpack(bits, part.size)
-        if part.first < self._alive:
-            flags[: self._alive - part.first] = False
-        if not self._has_time(part):
-            start = part.figure(START)
-            flags &= (start >= self._first_ns) & (start < self._end_ns)
-        self._limit(part, flags)
-        return flags
+            bits &= having[0] if len(having) == 1 else np.bitwise_or.reduce(having)
+            if not bits.any():
+                return None
 
-    def _limit(self, part: Part, flags: Flags) -> None:
-        """Leave out those with another duration or score."""
-        durations, query = self._durations, self._query
-        if durations != Durations(0, NEVER):
-            if durations.is_whole:
-                first, end = durations.buckets
-                buckets = part.figure(BUCKET)
-                flags &= (buckets >= first) & (buckets < end)
-            else:
-                flags &= durations.flags(part.figure(TOOK))
-        if query.min_score is not None:
-            flags &= part.figure(SCORE) >= math.ceil(round(query.min_score * 1e4, 3))
-        if query.max_score is not None:
-            flags &= part.figure(SCORE) <= math.floor(round(query.max_score * 1e4, 3))
+        def limit(flags: Flags) -> None:
+            bits[begin // 8 : (end + 7) // 8] &= pack(flags)
+
+        # Figures are read from a whole byte of bits on.
+        begin = begin // 8 * 8
+        if part.first < self._alive:
+            limit(part.figure(ID, begin, end) >= self._alive - part.first)
+        if not self._has_time(part):
+            start = part.figure(START, begin, end)
+            limit((start >= self._first_ns) & (start < self._end_ns))
+        least, most = self._query.min_score, self._query.max_score
+        if least is not None:
+            score = part.figure(SCORE, begin, end)
+            limit(score >= math.ceil(round(least * 1e4, 3)))
+        if most is not None:
+            score = part.figure(SCORE, begin, end)
+            limit(score <= math.floor(round(most * 1e4, 3)))
+        return bits
+
+
+def _position(part: Part, took_us: int, id: int) -> int:
+    """How many requests of a part are before one of this duration and id."""
+    begin, end = quicker(part, took_us, took_us + 1)
+    ids = part.figure(ID, begin, end).astype(np.int64) + part.first
+    return int(begin + np.searchsorted(ids, id))
+
+
+def _better(
+    best: Keys, part: Part, figure: str, at: Counts, count: int, after: tuple[int, int] | None
+) -> Keys:
+    """The `count` highest of what was best and what a part has at these positions, the highest
+    first."""
+    if not len(at):
+        return best
+    begin, end = int(at[0]), int(at[-1]) + 1
+    keys = part.figure(figure, begin, end)[at - begin].astype(np.int64)
+    if len(best) == count:
+        high = keys >= best[-1, 0]
+        at, keys = at[high], keys[high]
+        if not len(at):
+            return best
+    begin, end = int(at[0]), int(at[-1]) + 1
+    ids = part.figure(ID, begin, end)[at - begin] + np.int64(part.first)
+    if after is not None:
+        rest = (keys < after[0]) | ((keys == after[0]) & (ids < after[1]))
+        keys, ids = keys[rest], ids[rest]
+    if len(keys) > 4 * count:
+        high = keys >= np.partition(keys, len(keys) - count)[len(keys) - count]
+        keys, ids = keys[high], ids[high]
+    every = np.concatenate([best, np.stack([keys, ids], axis=1)])
+    return every[np.lexsort((-every[:, 1], -every[:, 0]))[:count]]
 
 
 def _pairs(keys: Keys) -> list[tuple[int, int]]:

@@ -1,25 +1,36 @@
 """Blocks of requests by columns: what images are found by.
 
-A block has the requests of a stretch of ids, by position: their figures as arrays, and for each
-value of a text, such as `worker=a`, a bit for each request that has it. So a question reads a few
-bits of each request, and of most blocks nothing at all.
+A block has the requests of a stretch of ids, the quickest first; of those that took equally long
+the first to arrive. By this order, a request's position, it has their figures as arrays, and for
+each value of a text, such as `worker=a`, a bit for each request that has it.
+
+So the requests of some durations are a stretch of positions, how many of them have a value is a
+count of bits, and the slowest are at the end: a question reads a few bits of each request, and of
+the figures next to nothing. `block_file` says how a block is stored.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.stores.embedded.damage import BlockDamaged
+from monitoring.stores.embedded.bits import (
+    Array,
+    Bits,
+    Counts,
+    Flags,
+    at,
+    before,
+    pack,
+    unpack,
+)
 from monitoring.stores.embedded.summaries import Facts
-from monitoring.stores.finding import BOUNDS_MS, BUCKETS, DIMENSIONS, VALUE_MAX, TraceQuery
+from monitoring.stores.finding import BOUNDS_MS, DIMENSIONS, VALUE_MAX, TraceQuery
 
 #: Requests of a block, and of one that several of those become: both as in the trigger
 #: `request_late`.
@@ -28,28 +39,18 @@ LARGE: Final = 65_536
 #: Texts of one dimension that a block has; of more, those that fewest requests have go.
 VALUES_MAX: Final = 500
 
-#: The name of the bit that every request has.
+#: The name of what every request has.
 ALL: Final = "*"
-#: What comes first in the names of figures: when it began in ns, how long it took in µs, in which
-#: bucket that is (from 1; 0 where there is no request), and its score in ten-thousandths.
-START, TOOK, BUCKET, SCORE = "#start", "#took", "#bucket", "#score"
-FIGURES: Final[dict[str, npt.DTypeLike]] = {
-    START: "<i8",
-    TOOK: "<u4",
-    BUCKET: "u1",
-    SCORE: "<u2",
-}
+#: What comes first in the names of figures: how long it took in µs, by which they are in order; its
+#: id, less that of the block; when it began in ns; and its score in ten-thousandths.
+TOOK, ID, START, SCORE = "#took", "#id", "#start", "#score"
+FIGURES: Final[dict[str, npt.DTypeLike]] = {TOOK: "<u4", ID: "<u2", START: "<i8", SCORE: "<u2"}
 #: Begins the name of the bit that a value of this dimension was left out.
 LEFT_OUT: Final = "-"
 #: Where the buckets begin, in µs, but for the first.
 BOUNDS_US: Final = np.array([round(bound * 1e3) for bound in BOUNDS_MS], np.int64)
 #: Durations beyond (71 minutes) are as good as that.
 TOOK_MAX: Final = 2**32 - 1
-
-Bits = npt.NDArray[np.uint8]
-Counts = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Array = npt.NDArray[Any]
 
 
 def name_of(dimension: str, value: str) -> str:
@@ -74,62 +75,85 @@ def groups_of(query: TraceQuery) -> list[tuple[str, ...]]:
 
 @dataclass(slots=True)
 class ImageBlock:
-    """`size` requests from the id `first` on; it may have fewer."""
+    """Requests with ids from `first` up to `first + size`, as many as there are of these."""
 
     first: int
     size: int
     figures: dict[str, Array] = field(default_factory=dict)
     bits: dict[str, Bits] = field(default_factory=dict)
 
+    @property
+    def total(self) -> int:
+        """How many requests there are."""
+        return len(self.figures[TOOK])
+
+    @property
+    def edges(self) -> Counts:
+        """At which position each bucket of durations begins; last, where the last one ends."""
+        return np.concatenate([[0], np.searchsorted(self.figures[TOOK], BOUNDS_US), [self.total]])
+
     def counts(self, name: str) -> Counts:
         """How many requests have a value, by bucket."""
-        return tally(self.figures[BUCKET], unpack(self.bits[name], self.size))
+        edges = self.edges
+        return np.diff(edges) if name == ALL else tally(self.bits[name], edges)
 
     @property
     def span_ns(self) -> tuple[int, int]:
         """When the first and the last of them began, as their clocks say."""
-        starts = self.figures[START][self.figures[BUCKET] > 0]
+        starts = self.figures[START]
         return (int(starts.min()), int(starts.max())) if len(starts) else (0, 0)
+
+
+def tally(bits: Bits, edges: Counts) -> Counts:
+    """How many of those that have a bit are in each bucket."""
+    return np.diff(before(bits, edges))
 
 
 def build(first: int, size: int, facts: Sequence[Facts]) -> ImageBlock:
     """The block of the requests that are given, in any order."""
-    block = ImageBlock(first, size, {name: np.zeros(size, kind) for name, kind in FIGURES.items()})
-    figures = block.figures
-    at = np.array([each.id for each in facts], np.int64) - first
-    figures[START][at] = [each.start_ns for each in facts]
-    took_us = np.array([each.duration_ns for each in facts], np.int64) // 1000
-    figures[TOOK][at] = np.minimum(took_us, TOOK_MAX)
-    figures[SCORE][at] = [round((each.score or 0.0) * 1e4) for each in facts]
-    figures[BUCKET][at] = 1 + np.searchsorted(BOUNDS_US, took_us, side="right")
+    ordered = sorted(facts, key=lambda each: (_took_us(each), each.id))
+    figures = {
+        TOOK: [_took_us(each) for each in ordered],
+        ID: [each.id - first for each in ordered],
+        START: [each.start_ns for each in ordered],
+        SCORE: [round((each.score or 0.0) * 1e4) for each in ordered],
+    }
     having: dict[str, list[int]] = {}
-    for position, each in zip(at.tolist(), facts, strict=True):
-        for name in _names(each):
+    for dimension, texts in _texts(ordered).items():
+        by_text: defaultdict[str | None, list[int]] = defaultdict(list)
+        for position, text in enumerate(texts):
+            by_text[text].append(position)
+        for value, where in by_text.items():
+            if value is not None:
+                having.setdefault(name_of(dimension, value), []).extend(where)
+    labelled = ((position, each.labels) for position, each in enumerate(ordered) if each.labels)
+    for position, labels in labelled:
+        for name in {name_of("label", label) for label in labels}:
             having.setdefault(name, []).append(position)
     _leave_out(having)
-    block.bits = {name: _bits(positions, size) for name, positions in having.items()}
-    block.bits[ALL] = pack(figures[BUCKET] > 0)
-    return block
+    return ImageBlock(
+        first,
+        size,
+        {name: np.array(figures[name], kind) for name, kind in FIGURES.items()},
+        {name: at(np.array(where), len(ordered)) for name, where in having.items()},
+    )
 
 
-def _names(facts: Facts) -> list[str]:
-    """The columns in which a request has a bit."""
-    names = [
-        f"{dimension}={value[:VALUE_MAX]}"
-        for dimension, value in (
-            ("status", "error" if facts.error else "ok"),
-            ("outcome", facts.outcome),
-            ("route", facts.route),
-            ("code", facts.code),
-            ("client", facts.client),
-            ("worker", facts.worker),
-            ("model", facts.model),
-        )
-        if value is not None
-    ]
-    if facts.labels:
-        names += {name_of("label", label) for label in facts.labels}
-    return names
+def _took_us(facts: Facts) -> int:
+    return min(facts.duration_ns // 1000, TOOK_MAX)
+
+
+def _texts(facts: Sequence[Facts]) -> dict[str, list[str | None]]:
+    """By dimension, what each request has of it; but for labels, of which it may have several."""
+    return {
+        "status": ["error" if each.error else "ok" for each in facts],
+        "outcome": [each.outcome for each in facts],
+        "route": [each.route for each in facts],
+        "code": [each.code for each in facts],
+        "client": [each.client for each in facts],
+        "worker": [each.worker for each in facts],
+        "model": [each.model for each in facts],
+    }
 
 
 def _leave_out(having: dict[str, list[int]]) -> None:
@@ -143,115 +167,36 @@ def _leave_out(having: dict[str, list[int]]) -> None:
 
 
 def merge(blocks: Sequence[ImageBlock], first: int, size: int) -> ImageBlock:
-    """One block of several that lie in it, each at a multiple of eight."""
-    merged = ImageBlock(first, size, {name: np.zeros(size, kind) for name, kind in FIGURES.items()})
+    """One block of several that lie in it."""
+    figures = {
+        name: np.concatenate(
+            [
+                each.figures[ID] + np.uint16(each.first - first)
+                if name == ID
+                else each.figures[name]
+                for each in blocks
+            ]
+        )
+        for name in FIGURES
+    }
+    flags: dict[str, Flags] = {}
+    begin = 0
     for block in blocks:
-        at = block.first - first
-        for name, figures in block.figures.items():
-            merged.figures[name][at : at + block.size] = figures
+        end = begin + block.total
         for name, bits in block.bits.items():
-            whole = merged.bits.setdefault(name, np.zeros(size // 8, np.uint8))
-            whole[at // 8 : (at + block.size) // 8] = bits
-    return merged
+            if name not in flags:
+                flags[name] = np.zeros(len(figures[ID]), np.bool_)
+            flags[name][begin:end] = unpack(bits, block.total)
+        begin = end
+    return in_order(ImageBlock(first, size, figures), flags)
 
 
-def tally(buckets: Array, flags: Flags) -> Counts:
-    """How many of those that are flagged are in each bucket."""
-    return np.bincount(buckets * flags, minlength=BUCKETS + 1)[1:].astype(np.int64)
-
-
-def pack(flags: Flags) -> Bits:
-    """A bit each."""
-    return np.packbits(flags, bitorder="little")
-
-
-def unpack(bits: Bits, size: int) -> Flags:
-    """The flags that were packed."""
-    return np.unpackbits(bits, count=size, bitorder="little").view(np.bool_)
-
-
-def _bits(positions: list[int], size: int) -> Bits:
-    flags = np.zeros(size, np.bool_)
-    flags[positions] = True
-    return pack(flags)
-
-
-# -- in the file ---------------------------------------------------------------------------
-
-
-def write(connection: sqlite3.Connection, block: ImageBlock) -> None:
-    """Store a block, inside the caller's transaction, instead of those that lie in it."""
-    drop(connection, block.first, block.first + block.size)
-    connection.execute(
-        "INSERT INTO block (first, size, earliest_ns, latest_ns) VALUES (?, ?, ?, ?)",
-        (block.first, block.size, *block.span_ns),
+def in_order(block: ImageBlock, flags: dict[str, Flags]) -> ImageBlock:
+    """A block of requests that are in any order, which their figures and flags have alike."""
+    order = np.lexsort((block.figures[ID], block.figures[TOOK]))
+    return ImageBlock(
+        block.first,
+        block.size,
+        {name: figures[order] for name, figures in block.figures.items()},
+        {name: pack(each[order]) for name, each in flags.items()},
     )
-    connection.executemany(
-        "INSERT INTO block_column (block, name, counts, body) VALUES (?, ?, ?, ?)",
-        [
-            (block.first, name, block.counts(name).astype("<u4").tobytes(), _short(bits.tobytes()))
-            for name, bits in block.bits.items()
-        ]
-        + [(block.first, name, b"", each.tobytes()) for name, each in block.figures.items()],
-    )
-
-
-def drop(connection: sqlite3.Connection, first: int, end: int) -> None:
-    """Drop the blocks that begin at `first` or after it, and before `end`."""
-    for statement in (
-        "DELETE FROM block_column WHERE block >= ? AND block < ?",
-        "DELETE FROM block WHERE first >= ? AND first < ?",
-    ):
-        connection.execute(statement, (first, end))
-
-
-def read(connection: sqlite3.Connection, first: int, size: int) -> ImageBlock:
-    """A whole block. Raises BlockDamaged."""
-    block = ImageBlock(first, size)
-    for name, body in connection.execute(
-        "SELECT name, body FROM block_column WHERE block = ?", (first,)
-    ):
-        if name in FIGURES:
-            block.figures[name] = figures_of(body, name, first, size)
-        else:
-            block.bits[name] = bits_of(body, first, size)
-    if missing := {*FIGURES, ALL} - block.figures.keys() - block.bits.keys():
-        raise BlockDamaged(first, f"{', '.join(sorted(missing))} is not there")
-    return block
-
-
-def figures_of(body: bytes, name: str, first: int, size: int) -> Array:
-    """One of FIGURES, as it is stored. Raises BlockDamaged."""
-    kind = np.dtype(FIGURES[name])
-    if len(body) != size * kind.itemsize:
-        raise BlockDamaged(first, f"{name} has {len(body)} bytes")
-    figures = np.frombuffer(body, kind)
-    if name == BUCKET and figures.max(initial=0) > BUCKETS:
-        raise BlockDamaged(first, f"{name} names a bucket that there is not")
-    return figures
-
-
-def bits_of(body: bytes, first: int, size: int) -> Bits:
-    """Stored bits. Raises BlockDamaged."""
-    whole = size // 8
-    if len(body) != whole:
-        unpacking = zlib.decompressobj()
-        try:
-            body = unpacking.decompress(body, whole + 1)
-        except zlib.error as error:
-            raise BlockDamaged(first, str(error)) from error
-        if len(body) != whole or not unpacking.eof:
-            raise BlockDamaged(first, "bits are missing, or too many")
-    return np.frombuffer(body, np.uint8)
-
-
-def counts_of(body: bytes, first: int) -> Counts:
-    """Stored counts, by bucket. Raises BlockDamaged."""
-    if len(body) != 4 * BUCKETS:
-        raise BlockDamaged(first, f"counts have {len(body)} bytes")
-    return np.frombuffer(body, "<u4").astype(np.int64)
-
-
-def _short(bits: bytes) -> bytes:
-    packed = zlib.compress(bits, 1)
-    return packed if len(packed) < len(bits) else bits

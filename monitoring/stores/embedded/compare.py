@@ -26,8 +26,9 @@ from monitoring.stores.comparing import (
     places,
 )
 from monitoring.stores.contract import Span, TraceSummary
+from monitoring.stores.embedded.bits import Bits, positions_of, stretch
 from monitoring.stores.embedded.block_search import BlockSearch, Durations
-from monitoring.stores.embedded.blocks import BOUNDS_US, LEFT_OUT, TOOK, Bits, Flags, pack, unpack
+from monitoring.stores.embedded.blocks import BOUNDS_US, ID, LEFT_OUT, TOOK
 from monitoring.stores.embedded.find import OnDamage, by_id, images_of, nobody, searched
 from monitoring.stores.embedded.otlp import service_of, span_of
 from monitoring.stores.embedded.parts import Part
@@ -47,12 +48,11 @@ class _Side:
         self._values: Counter[tuple[str, str]] = Counter()
         self._parts: list[tuple[Part, Bits, int]] = []
 
-    def add(self, part: Part, flags: Flags, columns: Mapping[str, Bits]) -> None:
-        """Take those of a part that are flagged."""
-        count = int(np.count_nonzero(flags))
+    def add(self, part: Part, bits: Bits, columns: Mapping[str, Bits]) -> None:
+        """Take those of a part that have a bit."""
+        count = int(np.bitwise_count(bits).sum())
         if not count:
             return
-        bits = pack(flags)
         self.count += count
         self._parts.append((part, bits, count))
         for name, having in columns.items():
@@ -73,15 +73,17 @@ class _Side:
         )
 
     def _ids(self) -> list[int]:
-        """Of some of them, by id, which is nearly by time."""
+        """Of some of them."""
         wanted = np.array(places(self.count, SAMPLE_MAX), np.int64)
         ids: list[int] = []
         ends = accumulate(count for _, _, count in self._parts)
         for (part, bits, count), end in zip(self._parts, ends, strict=True):
             here = wanted[(wanted >= end - count) & (wanted < end)] - (end - count)
             if len(here):
-                at = np.flatnonzero(unpack(bits, part.size))[here]
-                ids += (at + part.first).tolist()
+                at = positions_of(bits, 0, int(part.edges[-1]))
+                # By id, which is nearly by time.
+                found = np.sort(part.figure(ID)[at])[here]
+                ids += (found + np.int64(part.first)).tolist()
         return ids
 
 
@@ -120,13 +122,13 @@ def _sides(
         durations = Durations(_slowest_us(search, slowest), NEVER)
     selected, rest = _Side(), _Side()
     for part in search.parts:
-        flags = search.matching(part)
-        if flags is None:
+        bits = search.matching(part)
+        if bits is None:
             continue
-        chosen = flags & durations.flags(part.figure(TOOK))
+        chosen = bits & stretch(*durations.stretch(part), int(part.edges[-1]))
         columns = dict(part.every())
         selected.add(part, chosen, columns)
-        rest.add(part, flags & ~chosen, columns)
+        rest.add(part, bits & ~chosen, columns)
     return durations, selected, rest
 
 
@@ -143,11 +145,12 @@ def _slowest_us(search: BlockSearch, share: float) -> int:
     width: int = max(1, -(-(high - low) // _FINE))
     fine = np.zeros(_FINE, np.int64)
     for part in search.parts:
-        flags = search.matching(part)
-        if flags is None:
+        bits = search.matching(part)
+        if bits is None:
             continue
-        took = part.figure(TOOK)[flags].astype(np.int64)
-        took = took[(took >= low) & ((took < high) | (last == BUCKETS))]
+        begin, end = map(int, part.edges[last - 1 : last + 1])
+        at = positions_of(bits, begin, end)
+        took = part.figure(TOOK, begin, end)[at - begin].astype(np.int64)
         at = np.minimum((took - low) // width, _FINE - 1)
         fine += np.bincount(at, minlength=_FINE)
     having = np.cumsum(fine[::-1])[::-1] >= wanted

@@ -10,8 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from monitoring.stores.embedded import blocks, summaries
-from monitoring.stores.embedded.blocks import LARGE, SMALL
+from monitoring.stores.embedded import block_file, block_format_1, blocks, summaries
+from monitoring.stores.embedded.blocks import LARGE, SMALL, ImageBlock
 from monitoring.stores.embedded.damage import BlockDamaged
 from monitoring.stores.embedded.rows import FACTS, from_spans
 
@@ -51,7 +51,7 @@ class Indexing:
         while self._damaged:
             _committed(connection, partial(_condemn, first=self._damaged.popleft()))
         settled = self._settled(connection)
-        for step in (_renew, _merge, lambda each: _seal(each, settled)):
+        for step in (_renew, _merge, lambda each: _seal(each, settled), _convert):
             while self._clock() < until and _committed(connection, step):
                 pass
 
@@ -115,15 +115,35 @@ def _merge(connection: sqlite3.Connection) -> bool:
         return False
     first = found[0] + SMALL - LARGE
     parts = connection.execute(
-        "SELECT first, size FROM block WHERE first >= ? AND first <= ?", (first, found[0])
+        "SELECT first, size, format FROM block WHERE first >= ? AND first <= ?", (first, found[0])
     ).fetchall()
     try:
-        read = [blocks.read(connection, *part) for part in parts]
+        read = [_read(connection, *part) for part in parts]
     except BlockDamaged as error:
         _condemn(connection, error.first)
         return False
-    blocks.write(connection, blocks.merge(read, first, LARGE))
+    block_file.write(connection, blocks.merge(read, first, LARGE))
     return True
+
+
+def _convert(connection: sqlite3.Connection) -> bool:
+    """Store a block anew that the version before has stored, the newest first."""
+    found = connection.execute(
+        "SELECT first, size FROM block WHERE format = 1 AND stale = 0 ORDER BY first DESC LIMIT 1"
+    ).fetchone()
+    if found is None:
+        return False
+    try:
+        block_file.write(connection, block_format_1.read(connection, *found))
+    except BlockDamaged as error:
+        _condemn(connection, error.first)
+    return True
+
+
+def _read(connection: sqlite3.Connection, first: int, size: int, format: int) -> ImageBlock:
+    if format == 1:
+        return block_format_1.read(connection, first, size)
+    return block_file.read(connection, first, size)
 
 
 def _make(connection: sqlite3.Connection, first: int, size: int) -> None:
@@ -135,7 +155,7 @@ def _make(connection: sqlite3.Connection, first: int, size: int) -> None:
     for row in old:
         _tell(connection, *row)
     rows = connection.execute(f"SELECT {FACTS} FROM request WHERE id >= ? AND id < ?", stretch)
-    blocks.write(connection, blocks.build(first, size, [summaries.facts(*row) for row in rows]))
+    block_file.write(connection, blocks.build(first, size, [summaries.facts(*row) for row in rows]))
 
 
 def _tell(

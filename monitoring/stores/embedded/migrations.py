@@ -216,4 +216,10 @@ MIGRATIONS = (
             AND OLD.id < first + size;
     END;
     """,
+    """
+    -- How a block's columns are stored: see block_format_1 and block_file. Those of the version
+    -- before are stored anew in the background.
+    ALTER TABLE block ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
+    CREATE INDEX block_format_1 ON block(first) WHERE format = 1;
+    """,
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
-from monitoring.stores.embedded import blocks, summaries
-from monitoring.stores.embedded.blocks import ALL, FIGURES, Array, Bits, Counts, ImageBlock
-from monitoring.stores.embedded.damage import BlockDamaged
+import numpy as np
+
+from monitoring.stores.embedded import block_file, block_format_1, blocks, summaries
+from monitoring.stores.embedded.bits import Array, Bits, Counts
+from monitoring.stores.embedded.blocks import ALL, ImageBlock
 from monitoring.stores.embedded.rows import FACTS
 
 #: Requests in no block that a search looks through, the newest. There are more only for a while
@@ -17,12 +20,16 @@ TAIL_MAX: Final = 20_000
 
 
 class Part(Protocol):
-    """Requests with the ids from `first` on, by position."""
+    """Requests with the ids from `first` on, the quickest first: see `blocks`."""
 
     first: int
-    size: int
     #: When the first and the last of them began.
     span_ns: tuple[int, int]
+
+    @property
+    def edges(self) -> Counts:
+        """At which position each bucket of durations begins; last, how many requests there are."""
+        ...
 
     def counts(self, name: str) -> Counts | None:
         """How many have a value, by bucket; None when none has it."""
@@ -32,8 +39,8 @@ class Part(Protocol):
         """Which of them have it."""
         ...
 
-    def figure(self, name: str) -> Array:
-        """One of FIGURES of each of them."""
+    def figure(self, name: str, begin: int = 0, end: int | None = None) -> Array:
+        """One of FIGURES of each of them, or of those at these positions."""
         ...
 
     def every(self) -> Iterator[tuple[str, Bits]]:
@@ -45,63 +52,64 @@ class TailPart:
     """Requests that are in no block yet."""
 
     def __init__(self, block: ImageBlock) -> None:
-        self.first, self.size, self.span_ns = block.first, block.size, block.span_ns
+        self.first, self.span_ns, self.edges = block.first, block.span_ns, block.edges
         self._block = block
 
     def counts(self, name: str) -> Counts | None:
-        return self._block.counts(name) if name in self._block.bits else None
+        is_there = name == ALL or name in self._block.bits
+        return self._block.counts(name) if is_there else None
 
     def bits(self, name: str) -> Bits | None:
         return self._block.bits.get(name)
 
-    def figure(self, name: str) -> Array:
-        return self._block.figures[name]
+    def figure(self, name: str, begin: int = 0, end: int | None = None) -> Array:
+        return self._block.figures[name][begin:end]
 
     def every(self) -> Iterator[tuple[str, Bits]]:
         yield from self._block.bits.items()
+
+
+#: Of values, by block, how many requests have them.
+Counted = Mapping[str, Mapping[int, bytes]]
 
 
 class StoredPart:
     """A block of the file, of which only what is asked for is read."""
 
     def __init__(
-        self, connection: sqlite3.Connection, counts: dict[str, dict[int, bytes]], *row: int
+        self, connection: sqlite3.Connection, counted: Counted, stored: block_file.StoredBlock
     ) -> None:
-        self.first, self.size, earliest_ns, latest_ns = row
-        self.span_ns = (earliest_ns, latest_ns)
-        self._connection, self._counts = connection, counts
-        self._figures: dict[str, Array] = {}
+        self.first, self.span_ns = stored.first, (stored.earliest_ns, stored.latest_ns)
+        self._size, self._connection, self._counted = stored.size, connection, counted
+
+    @functools.cached_property
+    def edges(self) -> Counts:
+        return block_file.edges_of(self._counted[ALL].get(self.first), self.first, self._size)
+
+    @property
+    def _total(self) -> int:
+        return int(self.edges[-1])
 
     def counts(self, name: str) -> Counts | None:
-        found = self._counts[name].get(self.first)
-        if found is None:
-            if name == ALL:
-                raise BlockDamaged(self.first, "counts are not there")
-            return None
-        return blocks.counts_of(found, self.first)
+        if name == ALL:
+            return np.diff(self.edges)
+        found = self._counted[name].get(self.first)
+        return None if found is None else block_file.counts_of(found, self.first)
 
     def bits(self, name: str) -> Bits | None:
-        if self.first not in self._counts[name]:
+        if self.first not in self._counted[name]:
             return None
-        return blocks.bits_of(self._body(name), self.first, self.size)
+        body = block_file.body_of(self._connection, name, self.first)
+        return block_file.bits_of(body, self.first, self._total)
 
-    def figure(self, name: str) -> Array:
-        return blocks.figures_of(self._body(name), name, self.first, self.size)
+    def figure(self, name: str, begin: int = 0, end: int | None = None) -> Array:
+        total = self._total
+        return block_file.part_of_figure(
+            self._connection, name, self.first, total, begin, total if end is None else end
+        )
 
     def every(self) -> Iterator[tuple[str, Bits]]:
-        for name, body in self._connection.execute(
-            "SELECT name, body FROM block_column WHERE block = ?", (self.first,)
-        ):
-            if name not in FIGURES:
-                yield name, blocks.bits_of(body, self.first, self.size)
-
-    def _body(self, name: str) -> bytes:
-        found = self._connection.execute(
-            "SELECT body FROM block_column WHERE name = ? AND block = ?", (name, self.first)
-        ).fetchone()
-        if found is None:
-            raise BlockDamaged(self.first, f"{name} is not there")
-        return bytes(found[0])
+        yield from block_file.bits_of_all(self._connection, self.first, self._total)
 
 
 def parts(
@@ -115,13 +123,16 @@ def parts(
 
     Of blocks that are `damaged` the requests themselves are read.
     """
-    rows = connection.execute(
-        "SELECT first, size, earliest_ns, latest_ns FROM block"
-        " WHERE latest_ns >= ? AND earliest_ns < ? ORDER BY first",
-        (first_ns, end_ns),
-    ).fetchall()
-    between = (rows[0][0], rows[-1][0]) if rows else (0, -1)
-    counts = {
+    stored = [
+        block_file.StoredBlock(*row)
+        for row in connection.execute(
+            "SELECT first, size, earliest_ns, latest_ns, format FROM block"
+            " WHERE latest_ns >= ? AND earliest_ns < ? ORDER BY first",
+            (first_ns, end_ns),
+        )
+    ]
+    between = (stored[0].first, stored[-1].first) if stored else (0, -1)
+    counted = {
         name: dict(
             connection.execute(
                 "SELECT block, counts FROM block_column WHERE name = ? AND block BETWEEN ? AND ?",
@@ -130,10 +141,15 @@ def parts(
         )
         for name in (ALL, *names)
     }
-    found: list[Part] = [
-        _anew(connection, *row[:2]) if row[0] in damaged else StoredPart(connection, counts, *row)
-        for row in rows
-    ]
+
+    def part(block: block_file.StoredBlock) -> Part:
+        if block.first in damaged:
+            return _anew(connection, block.first, block.size)
+        if block.format == 1:
+            return block_format_1.OldPart(connection, counted, block)
+        return StoredPart(connection, counted, block)
+
+    found = [part(each) for each in stored]
     tail, complete = _tail(connection)
     if tail is not None and tail.span_ns[1] >= first_ns and tail.span_ns[0] < end_ns:
         found.append(tail)
@@ -159,6 +175,5 @@ def _tail(connection: sqlite3.Connection) -> tuple[TailPart | None, bool]:
     first, last = rows[-1][0], rows[0][0]
     if last - first >= 2 * TAIL_MAX:  # ids are without gaps, unless somebody made some
         first, complete = last - 2 * TAIL_MAX, False
-    size = (last - first + 8) // 8 * 8
     taken = [summaries.facts(*row) for row in rows if row[0] >= first]
-    return TailPart(blocks.build(first, size, taken)), complete
+    return TailPart(blocks.build(first, last - first + 1, taken)), complete

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from monitoring.stores.embedded import blocks
+from monitoring.stores.embedded import block_file
 from monitoring.stores.embedded.limits import (
     LINES_SHARE,
     SENDER_MAX,
@@ -135,7 +135,7 @@ def drop_oldest_images(
         for (first,) in connection.execute(
             "SELECT first FROM block WHERE first + size <= ?", (2**62 if left is None else left,)
         ).fetchall():
-            blocks.drop(connection, first, first + 1)
+            block_file.drop(connection, first, first + 1)
     return len(old)
 
 

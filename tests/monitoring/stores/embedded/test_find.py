@@ -259,14 +259,14 @@ def test_bucket_edges(path: Path, clock: Clock) -> None:
 #: What may have become of a column, and of which. (That it is gone is seen of those that every
 #: block has, and counts are read of those that have some.)
 DAMAGE = {
-    "UPDATE block_column SET body = x'00' WHERE name = ?": ("route=ui", "#bucket", "#start"),
+    "UPDATE block_column SET body = x'00' WHERE name = ?": ("route=ui", "#took", "#start"),
     "UPDATE block_column SET body = zeroblob(100) WHERE name = ?": ("route=ui", "#start"),
     "UPDATE block_column SET body = CAST(body || body AS BLOB) WHERE name = ?": ("#start",),
     "UPDATE block_column SET body = CAST(zeroblob(1023) || x'ff' AS BLOB) WHERE name = ?": (
         "#bucket",
     ),
     "UPDATE block_column SET counts = x'0102' WHERE name = ?": ("*",),
-    "DELETE FROM block_column WHERE name = ?": ("#bucket", "#start", "*"),
+    "DELETE FROM block_column WHERE name = ?": ("#took", "#start", "*"),
 }
 
 

@@ -1,0 +1,33 @@
+"""monitoring.stores.embedded.bits: as if each bit were looked at."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from monitoring.stores.embedded import bits
+
+SIZES = (1, 7, 8, 9, 63, 64, 65, 200)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_stretch_and_what_is_before(size: int) -> None:
+    """Any stretch of positions, the bits before any position, and where they are."""
+    rng = np.random.default_rng(size)
+    flags = rng.random(size) < 0.5
+    packed = bits.pack(flags)
+    every = np.arange(size + 1)
+    assert bits.before(packed, every).tolist() == [int(flags[:end].sum()) for end in every]
+    for _ in range(40):
+        begin, end = sorted(rng.integers(0, size + 1, 2).tolist())
+        here = np.zeros(size, np.bool_)
+        here[begin:end] = True
+        assert np.array_equal(bits.stretch(begin, end, size), bits.pack(here))
+        wanted = np.flatnonzero(flags & here)
+        assert np.array_equal(bits.positions_of(packed & bits.pack(here), begin, end), wanted)
+        assert np.array_equal(bits.positions_of(packed, begin, end), wanted)
+
+
+def test_at() -> None:
+    """The bits at some positions."""
+    assert bits.unpack(bits.at(np.array([0, 9]), 10), 10).nonzero()[0].tolist() == [0, 9]
