@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.tiles import PATTERN, TILES_MOST, Grid, grid_for, images_of
+
 #: Upper bound on `max_detections`; DAMO-YOLO's own post-processing keeps 500 at most.
 MAX_DETECTIONS = 500
 
@@ -34,6 +36,10 @@ class DetectOptions(BaseModel):
     #: Boxes that score less than `score_threshold`, and at least this, are told apart from the
     #: detections, in `DetectionResult.weaker`; with them there are `max_detections` at most.
     weaker_from: Threshold | None = Field(None, exclude_if=lambda score: score is None)
+    #: `auto` or a grid, as a request asks; in a job the grid of its image. None: as a whole.
+    tiles: Annotated[str, Field(pattern=PATTERN)] | None = Field(
+        None, exclude_if=lambda asked: asked is None
+    )
 
 
 class ImageInfo(BaseModel):
@@ -56,6 +62,17 @@ class DetectJob(BaseModel):
     image: ImageInfo
     #: How long the upload stage took; the worker copies it into the result.
     upload_ms: Annotated[float, Field(ge=0, le=1e9)]
+
+    @property
+    def grid(self) -> Grid | None:
+        """The tiles that the image is cut into; None where it is run as a whole."""
+        asked, image = self.options.tiles, self.image
+        return grid_for(asked, image.width, image.height, TILES_MOST)
+
+    @property
+    def images(self) -> int:
+        """How many images' work it is."""
+        return images_of(self.grid)
 
 
 @dataclass(slots=True)
@@ -143,6 +160,12 @@ class DetectionResult(BaseModel):
         exclude_if=lambda boxes: boxes is None,
         description="Boxes below the score threshold, of jobs that have asked for them: those of "
         "the Detect page.",
+    )
+    tiles: str | None = Field(
+        None,
+        exclude_if=lambda grid: grid is None,
+        description="Columns and rows of the overlapping tiles that were looked at beside the "
+        "whole image, such as `4x3`; not there where there were none.",
     )
     timings_ms: Timings
     batch_size: int

@@ -280,7 +280,21 @@ ATTR_MODEL_VERSION = _attribute(
 ATTR_PROVIDER = _attribute(
     "damoscope.provider", "string", _CALL, "the ONNX Runtime provider that ran"
 )
-ATTR_BATCH_SIZE = _attribute("damoscope.batch.size", "int", _CALL, "images of the call")
+ATTR_BATCH_SIZE = _attribute(
+    "damoscope.batch.size", "int", _CALL, "images of the call; of an image in tiles, of the largest"
+)
+ATTR_TILES = _attribute(
+    "damoscope.tiles", "int", (SPAN_PREPROCESS, SPAN_INFERENCE, SPAN_NMS),
+    "the tiles that the image was cut into, if it was",
+)  # fmt: skip
+ATTR_CALLS = _attribute(
+    "damoscope.inference.calls", "int", (SPAN_INFERENCE,),
+    "of an image in tiles: calls of ONNX Runtime for it alone, which have no `batch` span",
+)  # fmt: skip
+ATTR_CALLS_MS = _attribute(
+    "damoscope.inference.calls_ms", "double", (SPAN_INFERENCE,),
+    "time within those calls: between them other images had their turn",
+)  # fmt: skip
 ATTR_CANDIDATES = _attribute(
     "damoscope.nms.candidates", "int", (SPAN_NMS,), "boxes above the score threshold, before NMS"
 )

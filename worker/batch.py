@@ -13,6 +13,7 @@ from pipeline.errors import DamoscopeError
 from pipeline.job import Detections
 from pipeline.queue.consumer import TakenJob
 from telemetry.context import extract, trace_id
+from worker.model.merging import View
 from worker.model.preprocess import Prepared
 
 #: Beginning and end in Unix nanoseconds, on the clock of the frontend that enqueued the image.
@@ -28,6 +29,16 @@ class Call:
 
 
 @dataclass(slots=True, eq=False)
+class TileCalls:
+    """The calls of one image's tiles, each for several of them and for no other image."""
+
+    #: How many views of the image there were in each: its tiles, and the whole.
+    sizes: list[int] = field(default_factory=list)
+    #: Nanoseconds in calls; between them others' images have their turn.
+    busy_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class BatchItem:
     """Filled in by the stages in turn; a stage that failed leaves `error` and `failed_stage`."""
 
@@ -38,6 +49,9 @@ class BatchItem:
     #: A x C and A x 4, of this image.
     raw: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     call: Call | None = None
+    #: In the place of `raw` and `call`, of an image that is looked at in tiles.
+    views: list[View] = field(default_factory=list)
+    tile_calls: TileCalls | None = None
     detections: Detections = field(default_factory=Detections)
     #: Below the score threshold, where they were asked for. They count as nothing.
     weaker: Detections | None = None
@@ -53,6 +67,29 @@ class BatchItem:
 
     def __post_init__(self) -> None:
         self.parent = extract(self.taken.meta)
+
+    @property
+    def tiled(self) -> bool:
+        """Whether it is to be looked at in tiles: by itself then, one call after another."""
+        return self.taken.job is not None and self.taken.job.options.tiles is not None
+
+    @property
+    def tiles(self) -> int:
+        """How many tiles it is cut into; 0 where it is run as a whole."""
+        grid = self.prepared.grid if self.prepared else None
+        return grid.tiles if grid else 0
+
+    @property
+    def largest_call(self) -> int:
+        """Images, or tiles, of the largest call of ONNX Runtime that it was in."""
+        if self.call is not None:
+            return self.call.size
+        return max(self.tile_calls.sizes, default=0) if self.tile_calls else 0
+
+    @property
+    def images_run(self) -> int:
+        """How many images' work the model has had with it."""
+        return sum(self.tile_calls.sizes) if self.tile_calls else int(self.call is not None)
 
     @property
     def trace_id(self) -> str:

@@ -13,6 +13,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from pipeline.queue.malformed import Kind
 from pipeline.queue.workers import LAST_FACT, facts
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
+from worker import tiled
 from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.pace import Pace
@@ -107,6 +109,11 @@ class BatchWorker(BaseWorker):
         self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
         self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
         self._pace = Pace()
+        #: The next batch, taken and decoded while this one is in hand, and what does that.
+        self._ahead: Future[TakenBatch] | None = None
+        self._pool = ThreadPoolExecutor(1, "ahead")
+        #: Images that are to be looked at in tiles, one after the other.
+        self._tiled: deque[TakenBatch] = deque()
         self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
@@ -302,26 +309,20 @@ class BatchWorker(BaseWorker):
     # -- the loop -------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        ahead: Future[TakenBatch] | None = None
-        with ThreadPoolExecutor(1, "ahead") as pool:
+        with self._pool:
             while True:
                 self._loop_moves(self._watchdog.most_s)
                 try:
                     if self._stages.stalled and not self._stopping.is_set():
                         log.warning("an image took too long to decode: this worker begins anew")
                         self._stopping.set()
-                    future, ahead = ahead, None
-                    batch = future.result() if future else None
-                    if not (batch and batch.items) and self._stopping.is_set():
+                    batch = self._next()
+                    if batch is None:
                         return
-                    if not (batch and batch.items):
-                        batch = self._wait_for_batch()
                     if batch.items:
-                        # Nothing waits behind a lone image, and looking would take a core from it;
-                        # one over which a worker died keeps no other company (take.lua).
-                        first = batch.items[0].taken
-                        if not self._stopping.is_set() and first.attempt == 1 and not first.alone:
-                            ahead = pool.submit(self._take, ahead=True)
+                        # Nothing waits behind a lone image, and looking would take a core from it.
+                        if not batch.items[0].taken.alone:
+                            self._take_ahead(batch)
                         self._run(batch)
                 except LOST_REDIS as error:
                     complaints.of_redis(log, error, then="trying until it does")
@@ -330,6 +331,24 @@ class BatchWorker(BaseWorker):
                     self._complain("taking images", error)
                     self._attempt("mending", self._consumer.mend)
                     self._stopping.wait(PAUSE_S)
+
+    def _next(self) -> TakenBatch | None:
+        """What is to be done now: what was taken already, or what comes within a moment; None once
+        the worker has nothing in hand and is to stop."""
+        if self._tiled:
+            return self._tiled.popleft()
+        future, self._ahead = self._ahead, None
+        batch = future.result() if future else None
+        if batch and batch.items:
+            return batch
+        return None if self._stopping.is_set() else self._wait_for_batch()
+
+    def _take_ahead(self, batch: TakenBatch) -> None:
+        """Begin to take the next batch while this one is in hand. One over which a worker died
+        keeps no other company (take.lua)."""
+        first = batch.items[0].taken
+        if self._ahead is None and not self._stopping.is_set() and first.attempt == 1:
+            self._ahead = self._pool.submit(self._take, ahead=True)
 
     def _wait_for_batch(self) -> TakenBatch:
         if self._suspended:
@@ -353,7 +372,8 @@ class BatchWorker(BaseWorker):
             jobs += self._fill(most - len(jobs))
         items = [BatchItem(job) for job in jobs]
         self._in_hand.update((job.execution_id, job) for job in jobs)
-        stages.preprocess(items)
+        # A hundred tiles take a hundred times the memory: they are made when it is their turn.
+        stages.preprocess([item for item in items if not item.tiled])
         return TakenBatch(items, stages)
 
     def _fill(self, room: int) -> list[TakenJob]:
@@ -366,11 +386,60 @@ class BatchWorker(BaseWorker):
         return more
 
     def _run(self, batch: TakenBatch) -> None:
-        """Inference and NMS of one batch; then answers; then telemetry."""
-        items, stages = batch.items, batch.stages
+        """One batch. Of several images, those that are to be looked at in tiles have their turn
+        after the others, one by one."""
+        if len(batch.items) == 1 and batch.items[0].tiled:
+            self._run_tiled(batch)
+        else:
+            self._run_together(self._put_off_tiled(batch))
+
+    def _put_off_tiled(self, batch: TakenBatch) -> TakenBatch:
+        """A batch without what is to be looked at in tiles, which waits for its turn."""
+        of = batch.stages
+        self._tiled.extend(TakenBatch([item], of) for item in batch.items if item.tiled)
+        return TakenBatch([item for item in batch.items if not item.tiled], of)
+
+    def _run_tiled(self, batch: TakenBatch) -> None:
+        """One image in tiles; then its answer; then telemetry. Between two calls others have
+        their turn, as they come: one batch of them."""
+        (item,), stages = batch.items, batch.stages
         started = time.perf_counter()
+        tiled.run(
+            item, stages, self._consumer,
+            begins=lambda: self._call_begins(stages),
+            ran=lambda tiles: self._worked(batch.items, tiles),
+            others=lambda: self._run_others(batch),
+        )  # fmt: skip
+        self._watchdog.began_s = None
+        self._answer(batch, time.perf_counter() - started)
+
+    def _run_others(self, batch: TakenBatch) -> None:
+        """Run what came while tiles are worked on. While further images that are to be looked at in
+        tiles wait for their turn, no more are taken."""
+        if self._ahead is not None and self._ahead.done():
+            future, self._ahead = self._ahead, None
+            try:
+                self._run_together(self._put_off_tiled(future.result()))
+            except LOST_REDIS as error:
+                complaints.of_redis(log, error, then="tiles are worked on meanwhile")
+            except Exception as error:  # whatever it is, the image in hand goes on
+                self._complain("taking images", error)
+        if not self._tiled:
+            self._take_ahead(batch)
+
+    def _call_begins(self, stages: Stages) -> None:
+        """It has all of its time before it."""
+        self._loop_moves(self._watchdog.most_s)
         self._watchdog.detector = stages.detector
         self._watchdog.began_s = time.monotonic()
+
+    def _run_together(self, batch: TakenBatch) -> None:
+        """Inference and NMS of one batch; then answers; then telemetry."""
+        items, stages = batch.items, batch.stages
+        if not items:
+            return
+        started = time.perf_counter()
+        self._call_begins(stages)
         ready = [item for item in items if item.error is None]
         if ready:
             stages.infer(ready)
@@ -378,7 +447,13 @@ class BatchWorker(BaseWorker):
             if item.error is None:
                 stages.nms(item)
         self._watchdog.began_s = None
-        stored = self._finish(batch, time.perf_counter() - started)
+        self._answer(batch, time.perf_counter() - started)
+        self._worked(items, sum(item.images_run for item in items))
+
+    def _answer(self, batch: TakenBatch, work_s: float) -> None:
+        """Store the outcomes; then telemetry."""
+        stages = batch.stages
+        stored = self._finish(batch, work_s)
         spec = stages.detector.spec
         try:
             self._trace.runs(spec.name, spec.version, stages.detector.provider)
@@ -389,12 +464,12 @@ class BatchWorker(BaseWorker):
             self._pictures.offer(stored)
         except Exception as error:  # as well
             self._complain("keeping pictures", error)
-        first = items[0].taken
-        self._pace.batch(
-            min(item.taken.taken_ns - item.taken.origin_ns for item in items),
-            sum(item.call is not None for item in items),
-            alone=first.alone,
-        )
+
+    def _worked(self, items: list[BatchItem], images: int) -> None:
+        """So many images, or tiles, of what is in hand have just been run."""
+        since_ns = min(item.taken.taken_ns - item.taken.origin_ns for item in items)
+        self._trace.busy(since_ns)
+        self._pace.batch(since_ns, images, alone=items[0].taken.alone)
         self._consumer.pace_s = self._pace.seconds
 
     def _finish(self, batch: TakenBatch, work_s: float) -> list[BatchItem]:

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import orjson
 
 from pipeline.errors import DamoscopeError, ImageTooLarge, InferenceFailed, JobExpired
+from pipeline.job import DetectOptions
+from pipeline.tiles import Tile
 from telemetry.catalogue import SPAN_INFERENCE, SPAN_NMS, SPAN_PREPROCESS
-from worker.batch import BatchItem, Call, Interval
+from worker.batch import BatchItem, Call, Interval, TileCalls
 from worker.decoding import Decoders, Run
+from worker.model.merging import merged, view
 from worker.model.nms import detections
-from worker.model.preprocess import Prepared, preprocess
+from worker.model.preprocess import Prepared, preprocess, preprocess_tiles
 from worker.model.session import Detector, InferenceStopped
 
 
@@ -54,7 +59,10 @@ class Stages:
     def run(self, item: BatchItem) -> None:
         """All stages on one image. Raises the DamoscopeError that it failed with."""
         self.preprocess([item])
-        if item.error is None:
+        if item.error is None and item.tiles:
+            for _ in self.infer_tiles(item):
+                pass
+        elif item.error is None:
             self.infer([item])
         if item.error is None:
             self.nms(item)
@@ -65,10 +73,7 @@ class Stages:
         """Decode and resize; jobs that are too old or not ours fail here."""
         spec = self._detector.spec
         decodable = [item for item in items if _is_decodable(item)]
-        runs = self._decoders.run(
-            [partial(preprocess, item.taken.image or b"", spec.height, spec.width)
-             for item in decodable]
-        )  # fmt: skip
+        runs = self._decoders.run([_preparing(item, spec.height, spec.width) for item in decodable])
         for item, run in zip(decodable, runs, strict=True):
             self._prepared(item, run)
 
@@ -112,41 +117,99 @@ class Stages:
             item.raw, item.call = (scores[index], boxes[index]), call
             item.stages[SPAN_INFERENCE] = _interval(item, started, ended)
 
+    def infer_tiles(self, item: BatchItem) -> Iterator[int]:
+        """One call after another for the whole image and its tiles, as many in each as the model
+        takes. After each it says for how many, and others' images may be run meanwhile: so `item`
+        may be given up between them. When one fails, so does the image.
+        """
+        assert item.prepared
+        assert item.prepared.grid
+        assert item.taken.job
+        options, spec = item.taken.job.options, self._detector.spec
+        columns = [
+            index for index, label in enumerate(spec.labels)
+            if options.labels is None or label in options.labels
+        ]  # fmt: skip
+        prepared, calls = item.prepared, TileCalls()
+        whole = Tile(0, 0, prepared.width, prepared.height)
+        left = [(prepared.pixels, whole), *((each.pixels, each.part) for each in prepared.tiles)]
+        item.tile_calls = calls
+        started = time.perf_counter_ns()
+        while left and item.error is None:
+            now, left = left[: self._detector.batch_max], left[self._detector.batch_max :]
+            began = time.perf_counter_ns()
+            try:
+                scores, boxes = self._detector.run(
+                    [pixels for pixels, _ in now], alone=item.taken.alone
+                )
+                calls.busy_ns += time.perf_counter_ns() - began
+                calls.sizes.append(len(now))
+                for number, (_, part) in enumerate(now):
+                    lowest = self._lowest_score(options)
+                    item.views.append(view(scores[number], boxes[number], part, columns, lowest))
+            except Exception as error:  # whatever one image does must not stop a worker
+                item.fail(_purposeful(error), SPAN_INFERENCE)
+            item.stages[SPAN_INFERENCE] = _interval(item, started, time.perf_counter_ns())
+            yield len(now)
+        # Only the whole is needed from here on.
+        item.prepared = replace(prepared, tiles=())
+
+    def _score_threshold(self, options: DetectOptions) -> float:
+        score = options.score_threshold
+        return self._detector.score_threshold if score is None else score
+
+    def _lowest_score(self, options: DetectOptions) -> float:
+        """Down to which boxes are looked for."""
+        score, weaker = self._score_threshold(options), options.weaker_from
+        return score if weaker is None else min(score, weaker)
+
     def nms(self, item: BatchItem) -> None:
         """Choose among the raw boxes of one image."""
-        assert item.raw
         assert item.prepared
         assert item.taken.job
         options, spec = item.taken.job.options, self._detector.spec
-        score, iou = options.score_threshold, options.iou_threshold
-        if score is None:
-            score = self._detector.score_threshold
-        weaker_from = options.weaker_from
+        iou = options.iou_threshold
+        iou = self._detector.iou_threshold if iou is None else iou
+        input_size = spec.width, spec.height
+        image_size = item.prepared.width, item.prepared.height
+        most = options.max_detections
         started = item.taken.now_ns()
         try:
-            item.detections, item.candidates = detections(
-                *item.raw,
-                spec.labels,
-                input_size=(spec.width, spec.height),
-                image_size=(item.prepared.width, item.prepared.height),
-                score_threshold=score if weaker_from is None else min(score, weaker_from),
-                iou_threshold=self._detector.iou_threshold if iou is None else iou,
-                most=options.max_detections,
-                wanted=options.labels,
-            )
-            if weaker_from is not None:
+            if item.views:
+                item.detections, item.candidates = merged(
+                    item.views,
+                    spec.labels,
+                    input_size=input_size,
+                    image_size=image_size,
+                    iou_threshold=iou,
+                    most=most,
+                )
+            else:
+                assert item.raw
+                item.detections, item.candidates = detections(
+                    *item.raw,
+                    spec.labels,
+                    input_size=input_size,
+                    image_size=image_size,
+                    score_threshold=self._lowest_score(options),
+                    iou_threshold=iou,
+                    most=most,
+                    wanted=options.labels,
+                )
+            if options.weaker_from is not None:
+                score = self._score_threshold(options)
                 item.detections, item.weaker = item.detections.split(score)
         except Exception as error:  # whatever one image does must not stop a worker
             item.fail(_purposeful(error), SPAN_NMS)
         item.stages[SPAN_NMS] = (started, item.taken.now_ns())
         item.raw = None
+        item.views = []
 
     def result(self, item: BatchItem, worker: str) -> bytes:
         """The answer to one image as of now: a `DetectionResult` as JSON."""
         taken, prepared = item.taken, item.prepared
         assert taken.job
         assert prepared
-        assert item.call
         upload_ms = taken.job.upload_ms
         since_enqueued_ms = (taken.now_ns() - taken.enqueued_ns) / 1e6
         # Not by way of the model, which takes four times as long when few boxes are found.
@@ -166,6 +229,7 @@ class Stages:
                 },
                 "detections": item.detections.plain(),
                 **({} if item.weaker is None else {"weaker": item.weaker.plain()}),
+                **({} if prepared.grid is None else {"tiles": str(prepared.grid)}),
                 "timings_ms": {
                     "upload": upload_ms,
                     "queue_wait": round((taken.taken_ns - taken.enqueued_ns) / 1e6, 3),
@@ -174,10 +238,18 @@ class Stages:
                     "nms": item.stage_ms(SPAN_NMS),
                     "total": round(upload_ms + since_enqueued_ms, 3),
                 },
-                "batch_size": item.call.size,
+                "batch_size": item.largest_call,
                 "worker": worker,
             }
         )
+
+
+def _preparing(item: BatchItem, height: int, width: int) -> Callable[[], Prepared]:
+    data = item.taken.image or b""
+    assert item.taken.job
+    if (tiles := item.taken.job.options.tiles) is not None:
+        return partial(preprocess_tiles, data, height, width, tiles)
+    return partial(preprocess, data, height, width)
 
 
 def _is_decodable(item: BatchItem) -> bool:

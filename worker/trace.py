@@ -54,11 +54,11 @@ class WorkerTrace:
             for call in dict.fromkeys(item.call for item in items if item.call)
         }
         for item in items:
-            self._image(item, calls[item.call] if item.call else None)
+            self._image(item, calls[item.call] if item.call else self._tile_calls(item))
         if items:
-            self._busy(min(item.taken.taken_ns - item.taken.origin_ns for item in items))
+            self.busy(min(item.taken.taken_ns - item.taken.origin_ns for item in items))
 
-    def _busy(self, taken_ns: int) -> None:
+    def busy(self, taken_ns: int) -> None:
         """Count the time since a batch was taken, telemetry included, as busy.
 
         The next batch is taken while this one is in hand: what both cover counts once.
@@ -96,6 +96,27 @@ class WorkerTrace:
             catalogue.INFERENCE_BUSY, busy_s, {"provider": self._provider}, context=here
         )
         return attributes, to_batch
+
+    def _tile_calls(self, item: BatchItem) -> Inference | None:
+        """The calls for one image's tiles. No other image has a part in them, so that they are
+        told on its own `inference` span, and not by spans of their own."""
+        calls = item.tile_calls
+        if calls is None:
+            return None
+        for size in calls.sizes:
+            self._instruments.record(catalogue.BATCH_SIZE, size, context=NOWHERE)
+        busy_s = calls.busy_ns / 1e9
+        self._instruments.add(
+            catalogue.INFERENCE_BUSY, busy_s, {"provider": self._provider}, context=NOWHERE
+        )
+        return {
+            catalogue.ATTR_BATCH_SIZE: item.largest_call,
+            catalogue.ATTR_PROVIDER: self._provider,
+            catalogue.ATTR_MODEL: self._model,
+            catalogue.ATTR_MODEL_VERSION: self._version,
+            catalogue.ATTR_CALLS: len(calls.sizes),
+            catalogue.ATTR_CALLS_MS: round(calls.busy_ns / 1e6, 3),
+        }, ()
 
     def _image(self, item: BatchItem, call: Inference | None) -> None:
         """`queue_wait`, and `process` with its stages, for one image."""
@@ -176,15 +197,17 @@ class WorkerTrace:
 
     def _stage(self, stage: str, item: BatchItem, call: Inference | None) -> Inference:
         """Attributes and links of a stage's span."""
+        tiles: dict[str, AttributeValue] = {catalogue.ATTR_TILES: item.tiles} if item.tiles else {}
         if stage == catalogue.SPAN_INFERENCE and call:
-            return call
+            attributes, links = call
+            return tiles | dict(attributes or {}), links
         if stage == catalogue.SPAN_NMS:
             found: dict[str, AttributeValue] = {
                 catalogue.ATTR_CANDIDATES: item.candidates,
                 catalogue.ATTR_DETECTIONS: len(item.detections),
             }
-            return found | _boxes(item.detections), ()
-        return None, ()
+            return tiles | found | _boxes(item.detections), ()
+        return tiles, ()
 
 
 def _boxes(found: Detections) -> dict[str, AttributeValue]:

@@ -82,6 +82,8 @@ class TakenJob:
     image: bytes | None = None
     #: Its deadline had passed, by Redis' clock, when it was taken.
     expired: bool = False
+    #: Its deadline, as `taken_ns`; None where there is none.
+    deadline_ns: int | None = None
     #: How far this host's clock is ahead of the frontend's, as far as it is known.
     skew_ns: int = 0
     #: Nothing else was waiting or being worked on, by any worker.
@@ -90,6 +92,11 @@ class TakenJob:
     def now_ns(self) -> int:
         """This moment on the clock of `enqueued_ns` and `taken_ns`."""
         return time.perf_counter_ns() + self.origin_ns
+
+    @property
+    def overdue(self) -> bool:
+        """Its deadline has passed by now."""
+        return self.deadline_ns is not None and self.now_ns() > self.deadline_ns
 
 
 class Stored(IntEnum):
@@ -188,6 +195,18 @@ class Consumer:
         if held:
             _, malformed = self._heartbeat(args=[RQ_KEY_PREFIX, LEASE_S, *held])
             self._count("key", malformed)
+
+    def look(self, job: TakenJob) -> bool:
+        """Whether a job in hand is wanted still: its client may have withdrawn it. Notes whether
+        it is alone by now."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.hexists(Job.key_for(job.job_id), "damoscope_withdrawn")
+        for name in QUEUES.values():
+            pipe.llen(f"{Queue.redis_queue_namespace_prefix}{name}")
+            pipe.zcard(f"{RQ_KEY_PREFIX}:wip:{name}")
+        withdrawn, *others = pipe.execute()
+        job.alone = sum(others) == 1  # itself
+        return not withdrawn
 
     def recover(self) -> tuple[int, int]:
         """Put back, or fail, what dead workers held. Returns (put back, failed)."""
@@ -294,6 +313,7 @@ class _Moment:
             "taken_ns": self.redis_ns + frontend_ns,
             "origin_ns": frontend_ns - self.perf_ahead_ns,
             "expired": deadline_ns is not None and self.redis_ns > deadline_ns,
+            "deadline_ns": None if deadline_ns is None else deadline_ns + frontend_ns,
             "skew_ns": self.wall_ahead_ns - frontend_ns,
         }
 

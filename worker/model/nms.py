@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ CANDIDATES_MAX = 3000
 BLOCK = 128
 
 Floats = NDArray[np.float32]
+F = TypeVar("F", bound="np.floating[Any]")
 
 
 def candidates(scores: Floats, score_threshold: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -30,28 +32,44 @@ def candidates(scores: Floats, score_threshold: float) -> tuple[NDArray[np.intp]
     return rows, classes
 
 
-def nms(boxes: Floats, classes: NDArray[np.intp], iou_threshold: float, most: int) -> list[int]:
+def nms(
+    boxes: NDArray[F],
+    classes: NDArray[np.intp],
+    iou_threshold: float,
+    most: int,
+    apart: tuple[NDArray[np.intp], float] | None = None,
+) -> list[int]:
     """Greedy class-aware non-maximum suppression.
 
     boxes: K x 4, xyxy, sorted by score, best first; classes: K. A box is dropped when its
     IoU with a better one of its class exceeds the threshold. Returns the indices kept, best
-    first, `most` at most.
+    first, `most` at most. `apart` has a number for each box, and a lower threshold for those whose
+    numbers differ.
     """
     if len(boxes) < 2:
         return list(range(min(len(boxes), most)))
     # Numbers that are compared with each other lie side by side, as few bytes as they need.
     corners = np.ascontiguousarray(boxes.T)
     kinds = classes.astype(np.int32)
+
+    def too_like(ones: NDArray[np.intp], others: NDArray[np.intp]) -> NDArray[np.bool_]:
+        found = _too_like(corners, kinds, ones, others, iou_threshold)
+        if apart is not None:
+            numbers, lower = apart
+            differ = numbers[ones][:, np.newaxis] != numbers[others]
+            found |= _too_like(corners, kinds, ones, others, lower) & differ
+        return found
+
     left = np.arange(len(boxes))
     kept: list[int] = []
     # A block at a time: pairs are compared by the block, not by the box, and boxes far down the
     # list are often suppressed before their turn comes.
     while left.size and len(kept) < most:
         block, left = left[:BLOCK], left[BLOCK:]
-        chosen = block[_greedy(_too_like(corners, kinds, block, block, iou_threshold))]
+        chosen = block[_greedy(too_like(block, block))]
         kept += chosen.tolist()
         if left.size:
-            left = left[~_too_like(corners, kinds, chosen, left, iou_threshold).any(axis=0)]
+            left = left[~too_like(chosen, left).any(axis=0)]
     return kept[:most]
 
 
@@ -67,7 +85,7 @@ def _greedy(too_like: NDArray[np.bool_]) -> list[int]:
     return kept
 
 
-def _too_like(corners: Floats, kinds: NDArray[np.int32], ones: NDArray[np.intp],
+def _too_like(corners: NDArray[F], kinds: NDArray[np.int32], ones: NDArray[np.intp],
               others: NDArray[np.intp], iou_threshold: float) -> NDArray[np.bool_]:  # fmt: skip
     """Of each pair of boxes, N x M: whether they share a class and overlap beyond the threshold.
 
@@ -75,8 +93,8 @@ def _too_like(corners: Floats, kinds: NDArray[np.int32], ones: NDArray[np.intp],
     """
     x1, y1, x2, y2 = corners.take(ones, axis=1)[:, :, np.newaxis]
     u1, v1, u2, v2 = corners.take(others, axis=1)[:, np.newaxis, :]
-    overlap = _common(x1, x2, u1, u2)
-    overlap *= _common(y1, y2, v1, v2)
+    overlap = common(x1, x2, u1, u2)
+    overlap *= common(y1, y2, v1, v2)
     # overlap / (area + other area - overlap) > threshold, with every pair touched the least often,
     # and without dividing by the union of empty boxes
     share = iou_threshold / (1 + iou_threshold)
@@ -88,11 +106,13 @@ def _too_like(corners: Floats, kinds: NDArray[np.int32], ones: NDArray[np.intp],
     return found
 
 
-def _common(start: Floats, end: Floats, other_start: Floats, other_end: Floats) -> Floats:
+def common(start: NDArray[F], end: NDArray[F], other_start: NDArray[F],
+           other_end: NDArray[F]) -> NDArray[F]:  # fmt: skip
     """How long the part is that two ranges share; 0 when they share none."""
-    length: Floats = np.minimum(end, other_end)
+    length: NDArray[F] = np.minimum(end, other_end)
     length -= np.maximum(start, other_start)
-    return np.maximum(length, 0, out=length)
+    np.maximum(length, 0, out=length)
+    return length
 
 
 def detections(
@@ -125,11 +145,23 @@ def detections(
     kept = nms(chosen, classes, iou_threshold, most)
     limits = np.array((*image_size, *image_size), np.float64)
     corners = chosen[kept] * (limits / np.array((*input_size, *input_size), np.float64))
+    kept_scores = scores[rows[kept], classes[kept]]
+    return plain(corners, kept_scores, classes[kept], labels, image_size), len(rows)
+
+
+def plain(
+    corners: NDArray[np.float64],
+    scores: NDArray[F],
+    classes: NDArray[np.intp],
+    labels: Sequence[str],
+    image_size: tuple[int, int],
+) -> Detections:
+    """Boxes as detections: in pixels of the image, inside of it; scores rounded."""
+    limits = np.array((*image_size, *image_size), np.float64)
     corners = np.minimum(np.maximum(corners, 0.0), limits).round(2)
-    rows_kept, classes_kept = rows[kept], classes[kept]
     inside = (corners[:, 2:] > corners[:, :2]).all(axis=1)
     if not inside.all():  # a box wholly outside the image leaves nothing inside it
-        corners, rows_kept, classes_kept = corners[inside], rows_kept[inside], classes_kept[inside]
-    values = scores[rows_kept, classes_kept].astype(np.float64).round(4)
-    names = [labels[index] for index in classes_kept.tolist()]
-    return Detections(names, values.tolist(), corners.tolist()), len(rows)
+        corners, scores, classes = corners[inside], scores[inside], classes[inside]
+    values = scores.astype(np.float64).round(4)
+    names = [labels[index] for index in classes.tolist()]
+    return Detections(names, values.tolist(), corners.tolist())

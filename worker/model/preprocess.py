@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from PIL import Image
 from pipeline import images
 from pipeline.errors import InvalidImage
 from pipeline.images import Header
+from pipeline.tiles import TILES_MOST, Grid, Tile, grid_for
 
 #: By how much an image is averaged before it is fitted to the model's input. A JPEG's decoder does
 #: so while it decodes, and leaves out what nobody would see.
@@ -44,6 +46,19 @@ class Prepared:
     #: Size in pixels of the image as a person sees it; boxes are scaled back to it.
     width: int
     height: int
+    #: The parts of it that are run as well, beside the whole.
+    tiles: tuple[PreparedTile, ...] = ()
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTile:
+    """A part of an image, ready for inference."""
+
+    #: As those of `Prepared`.
+    pixels: Pixels
+    #: Which part, in pixels of the image as a person sees it.
+    part: Tile
 
 
 def preprocess(data: bytes, height: int, width: int, *, reduced: bool = True) -> Prepared:
@@ -57,6 +72,41 @@ def preprocess(data: bytes, height: int, width: int, *, reduced: bool = True) ->
     transparency is dropped, and of animations the first frame is taken.
     Raises InvalidImage when the bytes cannot be decoded, or are those of half a picture.
     """
+    image, share, seen_width, seen_height = _decoded(data, height, width, reduced=reduced)
+    return Prepared(_fitted(image, height, width, share), seen_width, seen_height)
+
+
+def preprocess_tiles(data: bytes, height: int, width: int, asked: str) -> Prepared:
+    """The same, and the tiles that are `asked` for: each is cut out of the image, which is decoded
+    as large as they need it, and fitted to `height` x `width` by itself.
+
+    Raises InvalidImage, or InvalidParameter where the image cannot be cut so.
+    """
+    header = images.read(data)
+    grid = grid_for(asked, *header.size_seen, TILES_MOST)
+    if grid is None:
+        return preprocess(data, height, width)
+    wide, high = grid.cut(*header.size_seen)[0][2:]
+    image, share, seen_width, seen_height = _decoded(
+        data,
+        math.ceil(header.size_seen[1] / high * height),
+        math.ceil(header.size_seen[0] / wide * width),
+    )
+    parts = []
+    # Cut where the pixels are, so that boxes are told from there to the whole exactly.
+    for x, y, wide, high in grid.cut(image.shape[1], image.shape[0]):
+        part = Tile(x * share, y * share, wide * share, high * share)
+        cut = image[y : y + high, x : x + wide]
+        parts.append(PreparedTile(_fitted(cut, height, width, share), part))
+    whole = _fitted(image, height, width, share)
+    return Prepared(whole, seen_width, seen_height, tuple(parts), grid)
+
+
+def _decoded(
+    data: bytes, height: int, width: int, *, reduced: bool = True
+) -> tuple[Pixels, int, int, int]:
+    """An image upright, by how much it is averaged so that height x width are left of it, and its
+    width and height as a person sees it."""
     header = images.read(data)
     still = header.still(data)
     jpeg = header.kind in ("JPEG", "MPO")
@@ -70,7 +120,7 @@ def preprocess(data: bytes, height: int, width: int, *, reduced: bool = True) ->
         share = _share(seen_height, seen_width, height, width)
         if share > 1:
             image = _resized(image, seen_width // share, seen_height // share, cv2.INTER_AREA)
-    return Prepared(_fitted(image, height, width, share), seen_width, seen_height)
+    return image, share, seen_width, seen_height
 
 
 def _turned(header: Header, height: int, width: int) -> tuple[int, int]:
