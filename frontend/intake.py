@@ -22,6 +22,7 @@ from pipeline.job import DetectJob, ImageInfo
 from pipeline.queue.keys import QUEUES
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
+from pipeline.tiles import grid_for
 from telemetry import catalogue, spans
 from telemetry.context import inject, trace_id
 from telemetry.setup import Telemetry
@@ -51,12 +52,18 @@ class ImageIntake:
             data = await request.read()
             info = await self._inspect(data)
             attributes = _image_attributes(info)
+            grid = grid_for(
+                request.options.tiles, info.width, info.height, self._settings.tiles_max
+            )
             if request.idempotency_key is not None:
                 await self._resends.recognise(request, data, request.idempotency_key)
             if not request.resent:
                 # A task, so that it is over before the image is removed, should its time end.
                 request.storing = asyncio.create_task(self._producer.store_image(job_id, data))
                 await asyncio.shield(request.storing)
+            if request.options.tiles is not None:  # from here on it is the image's own
+                tiles = None if grid is None else str(grid)
+                request.options = request.options.model_copy(update={"tiles": tiles})
             del data
             request.stored()
         except BaseException as error:

@@ -41,6 +41,7 @@ from pipeline.setting_readers import (
     ReadBy,
 )
 from pipeline.setting_values import MirrorUrl, Networks, Origins, Rate, ServiceUrl, SigningSecret
+from pipeline.tiles import TILES_MOST
 
 CONFIG_FILE: Final = "damoscope.toml"
 PREFIX: Final = "DAMOSCOPE_"
@@ -247,6 +248,13 @@ class Settings(BaseSettings):
     # Pillow, which reads the headers, refuses anything above 178 million by itself.
     max_pixels: Annotated[int, FRONTEND] = Field(
         50_000_000, ge=1, le=178_000_000, description="Largest image that is accepted, in pixels."
+    )
+    tiles_max: Annotated[int, FRONTEND] = Field(
+        64,
+        ge=0,
+        le=TILES_MOST,
+        description="Most tiles that an image may be looked at in (`tiles=`), each as much work as "
+        "an image; each takes a worker 0.3 MB at a model input of 320, 1.2 MB at 640. 0: none.",
     )
     score_threshold: Annotated[float | None, WORKER] = Field(
         None, ge=0, le=1, description="Default score threshold. Unset: the model's own."

@@ -21,7 +21,7 @@ from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.server.bodies import disconnected, free_memory
 from frontend.server.protocol import scope_connection
 from frontend.status import Status
-from pipeline import errors
+from pipeline import errors, tiles
 from pipeline.job import (
     MAX_DETECTIONS,
     DetectionResult,
@@ -71,6 +71,12 @@ class DetectQuery(BaseModel):
         description="Keep only these labels, in any case; repeat the parameter, or separate by "
         "commas. Empty: all.",
     )
+    tiles: str | None = Field(
+        None,
+        pattern=tiles.PATTERN,
+        description="Look at overlapping tiles of the image as well, for what is small in it: "
+        "columns and rows, such as `4x3`, or `auto`. Each tile takes as long as an image.",
+    )
     timeout: float = Field(
         TIMEOUT_S,
         gt=0,
@@ -90,6 +96,7 @@ class DetectQuery(BaseModel):
             iou_threshold=self.iou_threshold,
             max_detections=self.max_detections,
             labels=labels,
+            tiles=self.tiles,
         )
 
 
@@ -157,6 +164,7 @@ async def detect(
     try:
         if idempotency_key is not None:
             asked.idempotency_key = idempotency.read(request.headers.getlist(idempotency.FIELD))
+        tiles.check(query.tiles, request.app.state.settings.tiles_max)
         _check_labels(request, asked)
     except errors.DamoscopeError as error:
         await detection.refuse(asked, error)

@@ -36,15 +36,17 @@ class Throughput:
     images_per_s: float
     workers: int
 
-    def most_ahead(self, left_s: float) -> int:
+    def most_ahead(self, left_s: float, images: int = 1) -> int:
         """How many images may be ahead of one that has to be answered within `left_s`. None may
-        always: else nobody would learn that workers have become faster."""
-        own_s = self.workers / self.images_per_s
+        always: else nobody would learn that workers have become faster.
+
+        In tiles it is as much work as so many `images`, which one worker does."""
+        own_s = images * self.workers / self.images_per_s
         return max(0, math.floor((MARGIN * left_s - own_s) * self.images_per_s))
 
-    def answer_s(self, ahead: float) -> float:
+    def answer_s(self, ahead: float, images: int = 1) -> float:
         """Seconds until an image is answered that has so many ahead of it."""
-        return (ahead + self.workers) / self.images_per_s
+        return (ahead + images * self.workers) / self.images_per_s
 
 
 @dataclass(slots=True)
@@ -87,10 +89,11 @@ class Admission:
         self._known: OrderedDict[_Key, _Known] = OrderedDict()
         self._refused_at_s: deque[float] = deque(maxlen=100_000)
 
-    def most_ahead(self, left_s: float) -> int | None:
-        """How many images may be ahead of one with so much time; None where nobody can say."""
+    def most_ahead(self, left_s: float, images: int = 1) -> int | None:
+        """How many images may be ahead of one with so much time, which is as much work as so many;
+        None where nobody can say."""
         throughput = self._throughput()
-        return None if throughput is None else throughput.most_ahead(left_s)
+        return None if throughput is None else throughput.most_ahead(left_s, images)
 
     def early(self, client: str, priority: Priority, left_s: float) -> Reckoned:
         """Let an image through that may be answered in time. Raises Overloaded for one that need
@@ -114,9 +117,10 @@ class Admission:
             raise self.late(ahead, left_s)
         return Reckoned(known)
 
-    def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool) -> None:
+    def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool,
+             images: int = 1) -> None:  # fmt: skip
         """What the queue said of an image: how many are ahead of it, how many of its client wait,
-        and whether there was no room for it."""
+        and whether there was no room for it. It is as much work as so many `images`."""
         now_s = time.monotonic()
         keys: list[_Key] = [(client, priority)]
         if held == 0:  # whoever else comes first has as many ahead
@@ -124,12 +128,13 @@ class Admission:
         for key in keys:
             known = self._known.setdefault(key, _Known())
             self._known.move_to_end(key)
-            known.ahead, known.at_s, known.told = ahead + 1.0, now_s, known.told + 1
+            known.ahead, known.at_s = float(ahead + images), now_s
+            known.told += 1
             known.full_until_s = now_s + FULL_S if full else 0.0
         while len(self._known) > CLIENTS_MAX:
             self._known.popitem(last=False)
 
-    def late(self, ahead: float, left_s: float) -> errors.Overloaded:
+    def late(self, ahead: float, left_s: float, images: int = 1) -> errors.Overloaded:
         """The refusal of an image that cannot be answered in time."""
         throughput = self._throughput()
         if throughput is None:  # its workers have gone meanwhile
@@ -137,10 +142,10 @@ class Admission:
         error = errors.Overloaded(
             f"{math.ceil(ahead)} images are ahead, and the workers do "
             f"{throughput.images_per_s:.3g} a second: an answer would take about "
-            f"{throughput.answer_s(ahead):.2g} s, and {max(0.0, left_s):.3g} s are left; "
+            f"{throughput.answer_s(ahead, images):.2g} s, and {max(0.0, left_s):.3g} s are left; "
             "try again later, or with a longer timeout"
         )
-        too_many = ahead - throughput.most_ahead(left_s)
+        too_many = ahead - throughput.most_ahead(left_s, images)
         return self._later(error, max(0.0, too_many) / throughput.images_per_s)
 
     def full(self, message: str) -> errors.Overloaded:

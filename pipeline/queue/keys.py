@@ -29,6 +29,9 @@ DOORBELL = "damoscope:doorbell"
 WAITING_BYTES = "damoscope:waiting:bytes"
 #: Of each queue, the round in which the last image of each client waits.
 ROUNDS = "damoscope:waiting:rounds:{}"
+#: Of each image in tiles that waits or is in work: its queue, its round, and how many images' work
+#: it is. What has ended is removed by who enqueues next.
+TILED = "damoscope:waiting:tiled"
 #: Every encoded image has a key that begins so.
 IMAGE_KEYS = "damoscope:image:"
 #: Every picture that is kept to be seen beside its trace has a key that begins so, and a place in

@@ -32,6 +32,7 @@ from pipeline.queue.keys import (
     REPLY_CHANNEL,
     ROUNDS,
     TASK,
+    TILED,
     WAITING_BYTES,
     image_key,
     iso,
@@ -115,15 +116,16 @@ class Producer:
         if ahead_ns:
             fields += ("damoscope_clock", ahead_ns // 1000)
         within_s = self._job_ttl_s if ttl_s is None else ttl_s
-        most_ahead = self._admission.most_ahead(within_s)
+        images = job.images
+        most_ahead = self._admission.most_ahead(within_s, images)
         keys = [Job.key_for(job_id), f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}",
                 DOORBELL, Queue.redis_queues_keys, WAITING_BYTES, ROUNDS.format(QUEUES[priority]),
-                once.key if once else IDEMPOTENCY_KEYS, *QUEUE_KEYS]  # fmt: skip
+                once.key if once else IDEMPOTENCY_KEYS, TILED, *QUEUE_KEYS]  # fmt: skip
         stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
         call = [len(keys), *keys, self._queue_max, self._queue_mb * MB,
                 -1 if most_ahead is None else most_ahead, RECOUNT_S, RQ_KEY_PREFIX,
                 self._job_ttl_s + self._result_ttl_s, job_id, within_s, client, job.image.bytes,
-                stands_for, self._result_ttl_s, once.given_up if once else "",
+                stands_for, self._result_ttl_s, once.given_up if once else "", images,
                 *fields]  # fmt: skip
         try:
             answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
@@ -138,11 +140,13 @@ class Producer:
             # Its own, where the answer to the first try was lost with the connection.
             return None if first and first.job_id == job_id else first
         full = self._no_room(said, held)
-        self._admission.told(client, priority, ahead=ahead, held=held, full=bool(full))
+        self._admission.told(
+            client, priority, ahead=ahead, held=held, full=bool(full), images=images
+        )
         if full:
             raise self._admission.full(full)
         if said == b"late":
-            raise self._admission.late(ahead, within_s)
+            raise self._admission.late(ahead, within_s, images)
         return None
 
     def _no_room(self, said: bytes, held: int) -> str:

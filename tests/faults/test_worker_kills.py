@@ -32,14 +32,15 @@ def test_a_lease_and_a_look_are_shorter_than_what_is_promised() -> None:
 
 @pytest.mark.timeout(600)
 def test_several_at_once_and_again(tmp_path: Path) -> None:
-    """All workers are killed in the middle of images, and one more when they are back: nothing is
-    lost, and nothing is stored twice."""
+    """All workers are killed in the middle of images, some of them in tiles, and one more when they
+    are back: nothing is lost, and nothing is stored twice."""
     with Service(tmp_path / "home", DAMOSCOPE_WORKERS="2") as service:
         service.wait_until_ready()
         with service.redis() as redis, service.client() as client:
             places = [
                 client.post(
                     DETECT,
+                    params={"tiles": "4x3"} if seed % 3 == 0 else {},
                     content=pictures.jpeg(2400, 1800, seed),
                     headers={"content-type": "image/jpeg", "prefer": "respond-async"},
                 ).headers["location"]

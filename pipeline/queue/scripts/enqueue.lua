@@ -4,18 +4,20 @@
 -- next image is of the round after its last one, and stands at the end of that round, so that whoever
 -- sends much makes nobody wait but itself.
 -- KEYS: job hash, queue, doorbell, set of queues, bytes of all images that wait, rounds of the clients
---       of this queue, what the Idempotency-Key stands for, then every queue that counts as depth, highest priority first
+--       of this queue, what the Idempotency-Key stands for, what is known of images in tiles, then every queue that counts as depth, highest priority first
 -- ARGV: most jobs waiting, most bytes waiting, most images ahead of this one (-1: any number), seconds
 --       for which the bytes waiting are not counted anew, key prefix, seconds the job hash lives, job
 --       id, seconds until its deadline, client, bytes of the image, what the Idempotency-Key is to stand for
 --       (a job id, a space, a fingerprint; empty: there is none), seconds for which it does, the job in
---       whose place this one may come, then the hash's fields and values
+--       whose place this one may come, how many images' work this one is (in tiles, more than one), then
+--       the hash's fields and values
 -- Returns {'queued', 'full', 'bytes', 'share', 'late', or 'first' when there is a job already; images ahead of this one, in work or waiting;
 --   how many of its client wait in this queue; this moment in microseconds; malformed entries that were
 --   removed; with 'first' what the Idempotency-Key stands for}.
-local queues, fields = 8, 14
+local queues, fields = 9, 15
 local jobs_max, bytes_max, ahead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local prefix, id, client, size = ARGV[5], ARGV[7], ARGV[9], tonumber(ARGV[10])
+local images = tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
 if ARGV[11] ~= '' then
@@ -25,16 +27,26 @@ if ARGV[11] ~= '' then
   if job and job ~= ARGV[13] then return {'first', 0, 0, now, malformed, first} end
 end
 
+-- What was noted of images in tiles, by their ids; of very many, some.
+local function tiled_jobs(key)
+  local found, noted = {}, ours('HGETALL', key)
+  for i = 1, math.min(#noted, 1000), 2 do
+    local order, round, images = string.match(noted[i + 1], '^(%d+) (%d+) (%d+)$')
+    found[noted[i]] = {order = count(order, 100), round = count(round, 2 ^ 52), images = count(images, 1000)}
+  end
+  return found
+end
+
 local function round_of(waiting)
   return count(ours('HGET', prefix .. ':job:' .. waiting, 'damoscope_round'), 2 ^ 52)
 end
 
 -- How many wait in all, in queues that go first, and in this one; how many are in work.
-local depth, first, own, work = 0, 0, 0, 0
+local depth, first, own, work, order = 0, 0, 0, 0, 0
 for i = queues, #KEYS do
   local waiting = ours('LLEN', KEYS[i])
   if KEYS[i] == KEYS[2] then
-    own, first = waiting, depth
+    own, first, order = waiting, depth, i
   end
   depth = depth + waiting
   work = work + ours('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
@@ -65,6 +77,20 @@ if own > 0 and round_of(ours('LINDEX', KEYS[2], -1)) > round then
   place = low
 end
 local ahead = work + first + place
+-- An image in tiles is as much work as many. Of those in work, as many tiles go first as there are images
+-- ahead: others have their turn between them. Those that have ended count no longer.
+local more, ended = 0, {}
+for tiled, known in pairs(tiled_jobs(KEYS[8])) do
+  local status = ours('HGET', prefix .. ':job:' .. tiled, 'status')
+  if status == 'started' then
+    more = more + math.min(known.images - 1, ahead)
+  elseif status ~= 'queued' then
+    ended[#ended + 1] = tiled
+  elseif known.order < order or (known.order == order and known.round <= round) then
+    more = more + known.images - 1
+  end
+end
+ahead = ahead + more
 
 -- Kept by who puts in and takes out, and counted anew every few seconds, so that what was removed by
 -- others (RQ's tools, a time to live) counts no longer.
@@ -99,6 +125,12 @@ ours('HSET', KEYS[1], 'damoscope_enqueued', string.format('%.0f', now),
   'damoscope_client', client,
   unpack(ARGV, fields))
 redis.call('EXPIRE', KEYS[1], ARGV[6])
+if #ended > 0 then redis.call('HDEL', KEYS[8], unpack(ended)) end
+if images > 1 then
+  ours('HSET', KEYS[1], 'damoscope_images', images)
+  ours('HSET', KEYS[8], id, string.format('%d %.0f %d', order, round, images))
+  redis.call('EXPIRE', KEYS[8], ARGV[6])
+end
 if ARGV[11] ~= '' then redis.call('SET', KEYS[7], ARGV[11], 'EX', ARGV[12]) end
 ours('SADD', KEYS[4], KEYS[2])
 if place == own then
@@ -112,7 +144,8 @@ if own == 0 then
 else
   ours('ZREMRANGEBYSCORE', KEYS[6], '-inf', '(' .. string.format('%.0f', current))
 end
-ours('ZADD', KEYS[6], string.format('%.0f', round), client)
+-- In as many rounds as it is images' work its client has no other.
+ours('ZADD', KEYS[6], string.format('%.0f', round + images - 1), client)
 redis.call('EXPIRE', KEYS[6], ARGV[6])
 redis.call('INCRBY', KEYS[5], ARGV[10])
 ours('RPUSH', KEYS[3], '')

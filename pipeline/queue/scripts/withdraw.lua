@@ -8,7 +8,7 @@
 --   there is no such job; malformed entries that were removed}.
 local prefix, id, iso, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local job = ours('HMGET', KEYS[1], 'status', 'damoscope_withdrawn', 'damoscope_reply',
-  'damoscope_bytes', 'damoscope_client')
+  'damoscope_bytes', 'damoscope_client', 'damoscope_images')
 local status = job[1]
 if status == 'canceled' or (status == 'started' and job[2]) then return {'canceled', malformed} end
 if not status then
@@ -23,9 +23,9 @@ if status == 'queued' then
     if ours('LREM', KEYS[i], 1, id) > 0 then
       name = string.sub(KEYS[i], #prefix + 8)
       fewer_wait(KEYS[3], count(job[4], 2 ^ 40))
-      -- Its client has one turn more: the next image takes the round that is free.
+      -- Its client has one turn more (in tiles, more): the next image takes the round that is free.
       local last = ours('ZSCORE', KEYS[i + 1], job[5] or '')
-      if last then ours('ZADD', KEYS[i + 1], 'XX', string.format('%.0f', last - 1), job[5]) end
+      if last then ours('ZADD', KEYS[i + 1], 'XX', string.format('%.0f', last - math.max(1, count(job[6], 1000))), job[5]) end
       break
     end
   end

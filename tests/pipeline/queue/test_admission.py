@@ -22,7 +22,7 @@ from pipeline import errors
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, Priority
 from pipeline.queue.admission import RETRY_MAX_S, Admission, Throughput
 from pipeline.queue.consumer import Consumer
-from pipeline.queue.keys import QUEUES, ROUNDS, WAITING_BYTES
+from pipeline.queue.keys import QUEUES, ROUNDS, TILED, WAITING_BYTES
 from pipeline.queue.producer import MB, Producer
 from pipeline.queue.workers import look
 from tests.servers import RedisProcess
@@ -37,7 +37,8 @@ class Door:
         self.throughput: Throughput | None = None
 
     def put(self, *ids: str, client: str = "", priority: Priority = "normal",
-            size: int = 1000, ttl_s: float | None = None) -> None:  # fmt: skip
+            size: int = 1000, ttl_s: float | None = None,
+            tiles: str | None = None) -> None:  # fmt: skip
         """Enqueue these jobs of a client. Raises what the first that is refused is told."""
 
         async def put() -> None:
@@ -46,8 +47,9 @@ class Door:
                 redis, job_ttl_s=600, result_ttl_s=3600, attempts_max=3,
                 admission=Admission(lambda: self.throughput), **self.settings,
             )  # fmt: skip
-            info = ImageInfo(width=1, height=1, format="JPEG", bytes=size)
-            job = DetectJob(options=DetectOptions(), image=info, upload_ms=1.0)
+            side = 4000 if tiles else 1
+            info = ImageInfo(width=side, height=side, format="JPEG", bytes=size)
+            job = DetectJob(options=DetectOptions(tiles=tiles), image=info, upload_ms=1.0)
             try:
                 for job_id in ids:
                     await producer.enqueue(
@@ -398,3 +400,58 @@ def test_a_job_stays_until_it_is_taken_wholly(door: Door) -> None:
         door.redis.execute_command("ACL", "SETUSER", "default", "+zadd")
     assert door.waiting() == ["a"]
     assert door.take() == ["a"]
+
+
+# -- images in tiles ------------------------------------------------------------------------
+
+
+def test_tiles_are_so_many_images_ahead(door: Door) -> None:
+    """Those of an image that waits, wholly; of one in work, one for each image that is ahead, since
+    others have their turn between them; of one that is done, none."""
+    door.throughput = Throughput(images_per_s=10.0, workers=1)
+    door.put("t", client="t", tiles="5x4")  # it has no deadline
+    with pytest.raises(errors.Overloaded, match="21 images are ahead"):
+        door.put("late", ttl_s=2.0)
+    door.put("in-time", client="a", ttl_s=3.0)
+    assert door.take() == ["t"]
+    door.put("b", client="b", ttl_s=0.8)  # behind it, one of its tiles, and `in-time`
+    door.withdraw("in-time")
+    door.redis.hset("rq:job:t", "status", "finished")
+    door.redis.delete("rq:wip:detections")
+    door.put("c", client="c", ttl_s=0.3)
+    assert door.redis.hlen(TILED) == 0
+
+
+def test_tiles_need_the_time_of_so_many_images(door: Door) -> None:
+    """An image in tiles is refused where its own work would take too long behind the others."""
+    door.throughput = Throughput(images_per_s=10.0, workers=2)
+    door.flood("a", 3)
+    with pytest.raises(errors.Overloaded, match=r"an answer would take about 4\.3 s"):
+        door.put("t", client="t", tiles="5x4", ttl_s=4.0)
+    door.put("t", client="t", tiles="5x4", ttl_s=6.0)
+
+
+def test_tiles_take_so_many_turns(door: Door) -> None:
+    """Who has an image in four tiles has its next one behind five of each other client; withdrawn,
+    it gives its turns back."""
+    door.put("a0", client="a", tiles="2x2")
+    door.put("a1", client="a")
+    door.flood("b", 7)
+    assert door.waiting() == ["a0", "b0", "b1", "b2", "b3", "b4", "a1", "b5", "b6"]
+    door.withdraw("a1")
+    door.withdraw("a0")
+    door.put("a2", client="a")
+    assert door.waiting().index("a2") == 1
+
+
+def test_what_is_noted_of_tiles_is_read_without_trust(door: Door) -> None:
+    """What none of ours wrote there counts as nothing, and costs no image anything."""
+    door.throughput = Throughput(images_per_s=10.0, workers=1)
+    door.put("a", client="a")
+    door.redis.hset(TILED, mapping={"a": "0 1 many", "gone": "1 1 99", "x": "-1 1 1e9"})
+    door.put("b", client="b", ttl_s=1.0)
+    assert set(door.redis.hkeys(TILED)) == {b"a"}  # type: ignore[arg-type]
+    door.redis.delete(TILED)
+    door.redis.set(TILED, "of another type")
+    door.put("c", client="c", ttl_s=1.0, tiles="2x2")
+    assert door.redis.hlen(TILED) == 1
