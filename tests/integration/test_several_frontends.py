@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.integration import pictures
-from tests.servers import Service, damoscope, eventually, left_running
+from tests.servers import PATIENCE_S, Service, damoscope, eventually, left_running
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -46,11 +46,13 @@ def test_both_answer_and_are_counted_together(several: Service) -> None:
 
 def test_only_the_first_has_pages(several: Service) -> None:
     """The second is for machines: no pages, but the API with its description."""
-    assert httpx.get(several.url).headers["content-type"].startswith("text/html")
+    assert (
+        httpx.get(several.url, timeout=PATIENCE_S).headers["content-type"].startswith("text/html")
+    )
     second = f"http://127.0.0.1:{several.port + 1}"
-    answer = httpx.get(second)
+    answer = httpx.get(second, timeout=PATIENCE_S)
     assert (answer.status_code, answer.json()["status"]) == (404, 404)
-    assert DETECT in httpx.get(f"{second}/openapi.json").json()["paths"]
+    assert DETECT in httpx.get(f"{second}/openapi.json", timeout=PATIENCE_S).json()["paths"]
 
 
 def test_every_port_must_be_free(several: Service, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ DAY_NS = 86_400 * 10**9
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`damoscope up`, and everything below is sent to it: what one test does the next one bears."""
-    with Service(tmp_path_factory.mktemp("receiver") / "home") as running:
+    with Service(tmp_path_factory.mktemp("receiver") / "home", pages=True) as running:
         yield running.wait_until_ready()
 
 

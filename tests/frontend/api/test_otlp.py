@@ -151,15 +151,20 @@ def test_partial_success_of_lines(url: str) -> None:
     """Lines that cannot be taken are counted in the answer."""
     message = ExportLogsServiceRequest()
     message.resource_logs.add().scope_logs.add().log_records.add(trace_id=b"short")
-    response = httpx.post(f"{url}/v1/logs", content=message.SerializeToString(), headers=PROTOBUF)
+    response = httpx.post(
+        f"{url}/v1/logs", content=message.SerializeToString(), headers=PROTOBUF, timeout=60
+    )
     answer = ExportLogsServiceResponse.FromString(response.content)
     assert answer.partial_success.rejected_log_records == 1
-    assert httpx.post(f"{url}/v1/logs", content=b"\xff", headers=PROTOBUF).status_code == 400
+    assert (
+        httpx.post(f"{url}/v1/logs", content=b"\xff", headers=PROTOBUF, timeout=60).status_code
+        == 400
+    )
 
 
 def test_answer_to_a_good_export(url: str) -> None:
     """A full success is 200 with an empty response message."""
-    response = httpx.post(f"{url}/v1/traces", content=image(), headers=PROTOBUF)
+    response = httpx.post(f"{url}/v1/traces", content=image(), headers=PROTOBUF, timeout=60)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/x-protobuf"
     message = ExportTraceServiceResponse.FromString(response.content)
@@ -169,14 +174,16 @@ def test_answer_to_a_good_export(url: str) -> None:
 def test_an_empty_export(url: str) -> None:
     """An export of nothing is a success."""
     for path in ("traces", "metrics", "logs"):
-        assert httpx.post(f"{url}/v1/{path}", headers=PROTOBUF).status_code == 200
+        assert httpx.post(f"{url}/v1/{path}", headers=PROTOBUF, timeout=60).status_code == 200
 
 
 def test_partial_success_of_spans(url: str, store: EmbeddedStore) -> None:
     """Spans that cannot be taken are counted in the answer; the others are stored."""
     message = ExportTraceServiceRequest.FromString(image())
     message.resource_spans[0].scope_spans[0].spans.add(trace_id=b"short", name="bad")
-    response = httpx.post(f"{url}/v1/traces", content=message.SerializeToString(), headers=PROTOBUF)
+    response = httpx.post(
+        f"{url}/v1/traces", content=message.SerializeToString(), headers=PROTOBUF, timeout=60
+    )
     answer = ExportTraceServiceResponse.FromString(response.content)
     assert response.status_code == 200
     assert answer.partial_success.rejected_spans == 1
@@ -193,7 +200,7 @@ def test_partial_success_of_metrics(url: str) -> None:
     data = reader.get_metrics_data()
     assert data is not None
     body = encode_metrics(data).SerializeToString()
-    response = httpx.post(f"{url}/v1/metrics", content=body, headers=PROTOBUF)
+    response = httpx.post(f"{url}/v1/metrics", content=body, headers=PROTOBUF, timeout=60)
     answer = ExportMetricsServiceResponse.FromString(response.content)
     assert response.status_code == 200
     assert answer.partial_success.rejected_data_points == 1
@@ -223,7 +230,9 @@ def bomb() -> bytes:
 def test_refusals(url: str, body: bytes, headers: dict[str, str], status: int) -> None:
     """What cannot be taken gets the status that the OTLP specification names, and the reason."""
     for path in ("traces", "metrics", "logs"):
-        response = httpx.post(f"{url}/v1/{path}", content=body, headers={**PROTOBUF, **headers})
+        response = httpx.post(
+            f"{url}/v1/{path}", content=body, headers={**PROTOBUF, **headers}, timeout=60
+        )
         assert response.status_code == status
         message = status_pb2.Status.FromString(response.content)
         assert message.code == code_pb2.INVALID_ARGUMENT
@@ -232,7 +241,7 @@ def test_refusals(url: str, body: bytes, headers: dict[str, str], status: int) -
 
 def test_no_content_type(url: str) -> None:
     """A body that does not say what it is is refused."""
-    assert httpx.post(f"{url}/v1/traces", content=image()).status_code == 415
+    assert httpx.post(f"{url}/v1/traces", content=image(), timeout=60).status_code == 415
 
 
 def test_too_much_waiting(url: str, store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +251,7 @@ def test_too_much_waiting(url: str, store: EmbeddedStore, monkeypatch: pytest.Mo
         raise Unavailable("too much telemetry is waiting to be stored")
 
     monkeypatch.setattr(store, "_submit", full)
-    response = httpx.post(f"{url}/v1/traces", content=image(), headers=PROTOBUF)
+    response = httpx.post(f"{url}/v1/traces", content=image(), headers=PROTOBUF, timeout=60)
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
     assert status_pb2.Status.FromString(response.content).code == code_pb2.UNAVAILABLE
