@@ -334,7 +334,7 @@ class Settings(BaseSettings):
         None, description="Read traces from this Jaeger (query API) instead of the embedded store."
     )
     jaeger_ui_url: Annotated[str | None, READERS] = Field(
-        None, description="Jaeger as a browser reaches it: where the pages' trace links lead."
+        None, description="Jaeger as a browser reaches it: where a trace's page links to."
     )
     clients: Annotated[Literal["address", "hashed", "off"], READERS] = Field(
         "address",

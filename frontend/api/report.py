@@ -90,6 +90,6 @@ async def read(
 
 def _trace_url(request: Request, settings: Settings) -> str:
     """As the settings have it, or by the address under which we were asked."""
-    if settings.jaeger_ui_url or settings.public_url:
+    if settings.public_url:
         return default_trace_url(settings)
     return f"{str(request.base_url).rstrip('/')}/traces?trace={{trace_id}}"

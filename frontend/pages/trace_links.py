@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """`jaeger_ui_url` is Jaeger as a browser reaches it; None where there is no Jaeger."""
+    """`jaeger_ui_url` is Jaeger as a browser reaches it; None where there is no Jaeger.
+
+    A trace is seen in our own page, which has its picture and its result, and leads on to Jaeger.
+    """
 
     jaeger_ui_url: str | None
-
-    def trace(self, trace_id: str) -> str:
-        """Where a trace is seen: in Jaeger where there is one, else in our own page."""
-        return self.jaeger(trace_id) or self.waterfall(trace_id)
 
     def jaeger(self, trace_id: str) -> str | None:
         """The trace in Jaeger's pages."""
@@ -22,6 +21,6 @@ class Links:
             return None
         return f"{self.jaeger_ui_url.rstrip('/')}/trace/{trace_id}"
 
-    def waterfall(self, trace_id: str) -> str:
+    def trace(self, trace_id: str) -> str:
         """The trace in our Traces page."""
         return f"traces?trace={trace_id}"

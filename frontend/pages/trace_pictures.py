@@ -82,15 +82,22 @@ def view(
     kept: Collection[str],
     alive: Collection[str],
     words: Texts,
+    *,
+    fresh: bool = False,
 ) -> str:
     """Pictures and boxes. `kept` are the jobs whose pictures are there, `alive` those whose results
-    the visitor may fetch. Nothing where there is neither a picture nor a box nor a result."""
+    the visitor may fetch. Nothing where there is neither a picture nor a box nor a result.
+
+    A worker makes a picture after its answer: of a `fresh` trace one that is not there may come,
+    and `data-awaited` has the page's script look again.
+    """
     shown = "".join(
         _figure(image, image.job_id in kept, image.job_id in alive, words)
         for image in images
         if image.job_id in kept or image.boxes or image.job_id in alive
     )
-    return f'<section class="ds-seen-images">{shown}</section>' if shown else ""
+    awaited = " data-awaited" if fresh and any(i.job_id not in kept for i in images) else ""
+    return f'<section class="ds-seen-images"{awaited}>{shown}</section>' if shown or awaited else ""
 
 
 def _figure(image: TracedImage, is_kept: bool, is_alive: bool, words: Texts) -> str:
@@ -155,9 +162,11 @@ def _listing(image: TracedImage, words: Texts) -> str:
 def _result(image: TracedImage, is_alive: bool, words: Texts) -> str:
     if not is_alive:
         return ""
+    job_id = escape(image.job_id)
     return (
-        f'<a href="api/v1/jobs/{escape(image.job_id)}" target="_blank">'
-        f"{escape(words['trace.result'])}</a>"
+        f'<p class="ds-links"><a href="./?result={job_id}">{escape(words["trace.result"])}</a>'
+        f'<a href="api/v1/jobs/{job_id}" target="_blank">'
+        f"{escape(words['trace.result.json'])}</a></p>"
     )
 
 

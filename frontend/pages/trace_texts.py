@@ -49,7 +49,8 @@ EN = {
     "trace.picture": "The image, with {count} found in it",
     "trace.picture.none": "The picture is not kept.",
     "trace.boxes.more": "{count} more, which the trace does not name",
-    "trace.result": "Result (JSON)",
+    "trace.result": "Open the result",
+    "trace.result.json": "Result (JSON)",
     "trace.known": "The spans of this trace are kept no longer. This is known of it:",
 }
 ZH = {
@@ -96,6 +97,7 @@ ZH = {
     "trace.picture": "原图，其中检测到 {count} 个目标",
     "trace.picture.none": "图片未保留。",
     "trace.boxes.more": "另有 {count} 个，链路追踪中未列出",
-    "trace.result": "结果（JSON）",
+    "trace.result": "查看结果",
+    "trace.result.json": "结果（JSON）",
     "trace.known": "这条链路追踪的各个 span 已超过保留期限，目前已知：",
 }

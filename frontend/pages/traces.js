@@ -3,7 +3,7 @@ const list = element.querySelector(".ds-rows");
 const detail = element.querySelector(".ds-detail");
 const filter = element.querySelector(".ds-filter");
 const page = element.querySelector(".ds-traces");
-const REFRESH_MS = 3000, RETRY_MS = 500, RETRIES = 12;
+const REFRESH_MS = 3000, RETRY_MS = 500, RETRIES = 20;
 const found = element.querySelector(".ds-found");
 const MORE = [
   "outcome", "code", "label", "client", "worker", "model", "route",
@@ -11,8 +11,9 @@ const MORE = [
 ];
 const FIELDS = ["window", "from", "to", "order", "id", ...MORE];
 const NAMES = ["status", ...FIELDS];
+const PICTURE_MS = 1000, PICTURES = 8;
 const asking = {};
-let shown = null;
+let shown = null, opening = null;
 let shownRows = null, shownCounts = null, shownQuestion = null;
 
 function address() {
@@ -119,6 +120,8 @@ async function more(button) {
 }
 
 async function open(id, spans) {
+  opening?.abort();
+  const mine = (opening = new AbortController());
   shown = id;
   page.classList.toggle("open", Boolean(id));
   mark();
@@ -126,21 +129,41 @@ async function open(id, spans) {
     detail.innerHTML = "";
     return;
   }
-  for (let attempt = 0; attempt < RETRIES && shown === id; attempt++) {
-    const query = spans ? `?spans=${encodeURIComponent(spans)}` : "";
-    const answer = await fetch(`pages/traces/${encodeURIComponent(id)}${query}`).catch(() => null);
-    if (shown !== id) return;
-    const html = answer?.ok ? await answer.text() : "";
+  const query = spans ? `?spans=${encodeURIComponent(spans)}` : "";
+  const path = `pages/traces/${encodeURIComponent(id)}${query}`;
+  for (let attempt = 0; attempt < RETRIES; attempt++) {
+    const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
+    const html = answer?.ok ? await answer.text().catch(() => "") : "";
+    if (opening !== mine) return; // another trace is wanted by now, or more of this one
     const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.span);
     if (html) detail.innerHTML = html;
     localTimes(detail);
     detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.span); });
-    if (detail.querySelector('[data-complete="1"]')) return;
+    if (detail.querySelector('[data-complete="1"]')) return picture(path, mine);
     if (answer && !answer.ok) break;
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (opening !== mine) return;
   }
   detail.querySelector("[data-waiting]")?.setAttribute("hidden", "");
   detail.querySelector("[data-missing]")?.removeAttribute("hidden");
+}
+
+// A worker makes the picture after its answer: it is put beside the spans when it is there.
+async function picture(path, mine) {
+  for (let attempt = 0; attempt < PICTURES && detail.querySelector("[data-awaited]"); attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
+    if (opening !== mine) return;
+    const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
+    const html = answer?.ok ? await answer.text().catch(() => "") : "";
+    if (opening !== mine) return;
+    const made = document.createElement("template");
+    made.innerHTML = html;
+    const seen = made.content.querySelector(".ds-seen-images");
+    const before = detail.querySelector(".ds-seen-images");
+    if (!html || before.outerHTML === seen?.outerHTML) continue;
+    if (seen) before.replaceWith(seen);
+    else before.remove();
+  }
 }
 
 function go(changes) {

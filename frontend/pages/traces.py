@@ -6,6 +6,7 @@ The page's script asks for both as HTML; what is shown is in the page's address.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -46,6 +47,8 @@ SCRIPTS = ("traces", "traces_histogram", "traces_compare")
 SPANS_MAX = 10_000
 #: Seconds that Redis may take to say which pictures and results are there.
 LOOK_S = 2.0
+#: Seconds after the end of a trace in which its picture may still come.
+PICTURE_S = 60.0
 
 
 def build() -> None:
@@ -163,12 +166,16 @@ def router(
         except Unavailable as error:
             return HTMLResponse(_unreadable(error, words))
         shown = trace_pictures.of_spans(part.spans) or trace_pictures.of_rows(images)
-        seen = await _seen(shown, principal(request.scope), words)
+        ended_s = max(
+            (part.end_unix_ns / 1e9, *(each.start_unix_ns / 1e9 for each in images)), default=0.0
+        )
+        fresh = abs(time.time() - ended_s) < PICTURE_S
+        seen = await _seen(shown, principal(request.scope), words, fresh=fresh)
         if images:
             return HTMLResponse(trace_known.view(trace_id, images, seen, words))
         return HTMLResponse(waterfall.view(trace_id, part, lines, words, links, seen))
 
-    async def _seen(shown: list[TracedImage], who: Principal, words: Texts) -> str:
+    async def _seen(shown: list[TracedImage], who: Principal, words: Texts, *, fresh: bool) -> str:
         """Pictures and results of images, as far as Redis tells in time."""
         jobs, kept, alive = [image.job_id for image in shown], set[str](), set[str]()
         with suppress(RedisError, OSError, TimeoutError, Unavailable):
@@ -178,7 +185,7 @@ def router(
                     with suppress(NotFound):
                         if (await detection.state(job_id, who)).result is not None:
                             alive.add(job_id)
-        return trace_pictures.view(shown, kept, alive, words)
+        return trace_pictures.view(shown, kept, alive, words, fresh=fresh)
 
     return routes
 

@@ -13,6 +13,8 @@ function compared(asked) {
 }
 
 async function compare(path) {
+  opening?.abort();
+  opening = null;
   shown = path;
   page.classList.add("open");
   mark();

@@ -100,8 +100,9 @@ def time_zone(name: str) -> ZoneInfo:
 
 
 def default_trace_url(settings: Settings) -> str:
-    """Where a trace is seen: in Jaeger where there is one, else in our own page."""
-    if settings.jaeger_ui_url:
+    """Where a trace is seen: in our own page, which leads on to Jaeger. Where its address is not
+    known, in Jaeger, whose is."""
+    if settings.jaeger_ui_url and not settings.public_url:
         return settings.jaeger_ui_url.rstrip("/") + "/trace/{trace_id}"
     return (settings.public_url or settings.base_url).rstrip("/") + "/traces?trace={trace_id}"
 

@@ -8,8 +8,10 @@ import sqlite3
 from pathlib import Path
 
 from playwright.sync_api import Error, Route, expect
+from redis import Redis
 
 from monitoring.stores.selection import FILE_NAME
+from pipeline.queue.kept import kept_key
 from tests.browser.conftest import OpenPage
 from tests.browser.test_detect import choose, trace_of
 from tests.integration import pictures
@@ -229,10 +231,53 @@ def test_what_is_refused_is_said(open_page: OpenPage) -> None:
     expect(page.get_by_role("alert")).to_have_text("min_score is more than max_score")
 
 
+def test_trace_and_result_lead_to_each_other(
+    open_page: OpenPage, redis: Redis, photo: Path
+) -> None:
+    """From a result to its trace and back. A picture that is made later than the page appears by
+    itself."""
+    page = open_page()
+    choose(page, photo)
+    trace_id = trace_of(page)
+    job_id = page.url.split("result=")[1][:32]
+    key = kept_key(trace_id, job_id)
+    eventually(lambda: redis.exists(key), "the picture")
+    redis.rename(key, "hidden")
+    page.locator("#result .ds-trace").click()
+    expect(page.locator(".ds-seen-images[data-awaited]")).to_be_attached()
+    expect(page.locator(".ds-seen img")).to_have_count(0)
+    redis.rename("hidden", key)
+    expect(page.locator(".ds-seen img")).to_have_js_property("naturalWidth", 320)
+    page.get_by_role("link", name="Open the result", exact=True).click()
+    expect(page).to_have_url(re.compile(rf"/\?result={job_id}"))
+    assert trace_of(page) == trace_id
+    page.go_back()
+    expect(page.locator(".ds-seen img")).to_have_js_property("naturalWidth", 320)
+
+
+def test_no_late_trace_takes_the_place_of_another(open_page: OpenPage, service: Service) -> None:
+    """A trace whose answer comes after another was chosen, and after its comparison, is not
+    shown."""
+    first, second = refused(service, 2)
+    page = open_page("/traces")
+    held: list[Route] = []
+    page.route(f"**/pages/traces/{first}", lambda route: held.append(route))
+    page.locator(f'tr[data-trace="{first}"] a').click()
+    eventually(lambda: held or page.wait_for_timeout(50), "the first trace asked for")
+    page.locator(f'tr[data-trace="{second}"] a').click()
+    shown = page.locator(".ds-detail .ds-waterfall")
+    expect(shown).to_have_attribute("data-trace", second)
+    for route in held:
+        with contextlib.suppress(Error):  # the page has given it up
+            route.fulfill(body="<p>too late</p>")
+    page.wait_for_timeout(300)
+    expect(shown).to_have_attribute("data-trace", second)
+
+
 def test_a_trace_that_does_not_exist(open_page: OpenPage) -> None:
     """A link to a trace that is gone says so, after it has waited for one on its way."""
     page = open_page(f"/traces?trace={'0' * 31}1")
-    expect(page.get_by_text("This trace is not here yet.")).to_be_visible()
+    expect(page.locator("[data-waiting]")).to_have_text(re.compile("^This trace is not here yet."))
     expect(page.get_by_text("There is no such trace")).to_be_visible()
 
 

@@ -42,8 +42,8 @@ def page(service: Service) -> Iterator[Page]:
 
 
 def test_an_image_by_the_page(page: Page, service: Service, tmp_path: Path) -> None:
-    """Its trace is whole, from the upload on; the link to it leads to Jaeger's page or, where that
-    is a placeholder, to our own."""
+    """Its trace is whole, from the upload on; the link to it leads to our own page of it, and from
+    there to Jaeger's, unless that is a placeholder."""
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(pictures.phone())
     page.locator("#photo input[type=file]").first.set_input_files(photo)
@@ -53,15 +53,15 @@ def test_an_image_by_the_page(page: Page, service: Service, tmp_path: Path) -> N
     assert trace_id
     address = page.locator("#result a.ds-trace").get_attribute("href")
     assert address
-    if service.stack.layout.jaeger_has_pages:
-        assert address == f"http://{HOST}:{service.stack.ports.jaeger}/trace/{trace_id}"
-    else:
-        assert address == f"traces?trace={trace_id}"
+    assert address == f"traces?trace={trace_id}"
     shown = httpx.get(urljoin(f"{service.url}/", address), trust_env=False)
     assert shown.status_code == 200
 
     spans = service.trace(trace_id, PAGE)
     assert shape_of(spans) == PAGE
+    drawn = httpx.get(f"{service.url}/pages/traces/{trace_id}", trust_env=False).text
+    jaeger = f"http://{HOST}:{service.stack.ports.jaeger}/trace/{trace_id}"
+    assert (f'href="{jaeger}"' in drawn) is service.stack.layout.jaeger_has_pages
     request = by_name(spans)[catalogue.SPAN_REQUEST_UI]
     assert tag(request, catalogue.ATTR_ROUTE) == "ui"
     job = service.get(f"/api/v1/jobs/{tag(request, catalogue.ATTR_JOB_ID)}")

@@ -34,7 +34,7 @@ def test_a_picture_from_its_answer_to_its_end(service: Service, client: httpx.Cl
     page = client.get(f"/pages/traces/{trace_id}").text
     assert f'src="{first.lstrip("/")}"' in page
     assert page.count("data-box=") == 2 * min(50, len(answers[0]["detections"]))
-    assert f'href="api/v1/jobs/{job_id}"' in page
+    assert f'href="./?result={job_id}"' in page
 
     said = damoscope(
         "images",

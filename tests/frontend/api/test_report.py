@@ -89,11 +89,12 @@ def test_language_of_the_browser(app: FastAPI) -> None:
 
 
 def test_addresses_of_traces(app: FastAPI) -> None:
-    """The public address where there is one, and Jaeger where it is."""
+    """The public address where there is one, else the one that was asked; not Jaeger, to which the
+    trace's page leads on."""
     app.state.settings = Settings(public_url="https://phones.example/x/")
     assert get(app).json()["trace_url"] == "https://phones.example/x/traces?trace={trace_id}"
     app.state.settings = Settings(jaeger_ui_url="http://jaeger.example")
-    assert get(app).json()["trace_url"] == "http://jaeger.example/trace/{trace_id}"
+    assert get(app).json()["trace_url"] == "http://phones.example/traces?trace={trace_id}"
 
 
 @pytest.mark.parametrize(

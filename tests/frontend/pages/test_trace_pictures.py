@@ -60,7 +60,22 @@ def test_an_image_of_a_trace() -> None:
     assert f'src="api/v1/traces/{TRACE}/images/{JOB}"' in html
     assert 'title="phone 0.91"' in html
     assert "left:2.500%;top:6.667%;width:25.000%;height:66.667%" in html
+    assert f'href="./?result={JOB}"' in html
     assert f'href="api/v1/jobs/{JOB}"' in html
+
+
+def test_a_picture_that_may_still_come() -> None:
+    """Of a trace that has just ended the page is told to look again, until all pictures are
+    there."""
+    images = trace_pictures.of_spans(spans())
+    awaits = [
+        "data-awaited" in trace_pictures.view(images, kept, set(), EN, fresh=fresh)
+        for kept, fresh in ((set[str](), True), ({JOB}, True), (set[str](), False))
+    ]
+    assert awaits == [True, False, False]
+    nothing = trace_pictures.of_spans(spans({}))
+    assert "data-awaited" in trace_pictures.view(nothing, set(), set(), EN, fresh=True)
+    assert trace_pictures.view([], set(), set(), EN, fresh=True) == ""
 
 
 def test_several_images_of_a_trace() -> None:
