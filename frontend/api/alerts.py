@@ -120,6 +120,14 @@ class DeliveryOutcome(BaseModel):
     error: str
 
 
+class AlertsQuery(BaseModel):
+    """How much of the past."""
+
+    model_config = {"extra": "forbid"}
+
+    history: int = Field(50, ge=0, le=500, description="Past episodes, newest first.")
+
+
 def _json_only(request: Request) -> None:
     """Another site's page can post forms here unasked, but no JSON."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
@@ -131,12 +139,9 @@ JSON_ONLY = [Depends(_json_only)]
 
 
 @router.get("", summary="Alerts", responses=responses(errors.Unavailable))
-async def read(
-    request: Request,
-    history: Annotated[int, Query(ge=0, le=500, description="Past episodes, newest first.")] = 50,
-) -> Alerts:
+async def read(request: Request, asked: Annotated[AlertsQuery, Query()]) -> Alerts:
     """Every rule and its state, what fired before, silences, and kinds of channels."""
-    return await run_in_threadpool(_of(request).overview, history)
+    return await run_in_threadpool(_of(request).overview, asked.history)
 
 
 @router.post(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -20,6 +21,23 @@ from pipeline.settings import Settings
 router = APIRouter(prefix="/api/v1/report")
 
 Format = Literal["json", "html", "md"]
+
+
+class ReportQuery(BaseModel):
+    """Which report, and as what."""
+
+    model_config = {"extra": "forbid"}
+
+    days: int = Field(7, ge=DAYS_MIN, le=DAYS_MAX, description="Days up to now.")
+    format: Format = Field("json", description="What the answer is.")
+    language: Literal["en", "zh"] | None = Field(
+        None, description="Of HTML and Markdown. Default: by `Accept-Language`."
+    )
+    timezone: str = Field(
+        "UTC", description="Zone of the hours of the day, such as `Asia/Shanghai`."
+    )
+
+
 MEDIA_TYPES: dict[Format, str] = {
     "json": "application/json",
     "html": "text/html",
@@ -51,15 +69,7 @@ HEADERS = {
 )
 async def read(
     request: Request,
-    days: Annotated[int, Query(ge=DAYS_MIN, le=DAYS_MAX, description="Days up to now.")] = 7,
-    format: Annotated[Format, Query(description="What the answer is.")] = "json",
-    language: Annotated[
-        Literal["en", "zh"] | None,
-        Query(description="Of HTML and Markdown. Default: by `Accept-Language`."),
-    ] = None,
-    timezone: Annotated[
-        str, Query(description="Zone of the hours of the day, such as `Asia/Shanghai`.")
-    ] = "UTC",
+    asked: Annotated[ReportQuery, Query()],
     accept_language: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> Response:
     """Requests, latency, stages, failures and their causes, detections, clients, workers, cost,
@@ -71,21 +81,21 @@ async def read(
         state.stores.traces,
         state.alerts.ledger,
         state.settings,
-        days,
-        timezone=timezone,
+        asked.days,
+        timezone=asked.timezone,
         trace_url=_trace_url(request, state.settings),
     )
-    chosen = language or language_of(accept_language)
-    match format:
+    chosen = asked.language or language_of(accept_language)
+    match asked.format:
         case "html":
             text = await run_in_threadpool(html.render, report, chosen)
         case "md":
             text = markdown.render(report, chosen)
         case "json":
             text = report.model_dump_json()
-    name = f"damoscope-report-{days}d-{datetime.now(UTC):%Y%m%d}.{format}"
+    name = f"damoscope-report-{asked.days}d-{datetime.now(UTC):%Y%m%d}.{asked.format}"
     headers = {**HEADERS, "content-disposition": f'inline; filename="{name}"'}
-    return Response(text, headers=headers, media_type=MEDIA_TYPES[format])
+    return Response(text, headers=headers, media_type=MEDIA_TYPES[asked.format])
 
 
 def _trace_url(request: Request, settings: Settings) -> str:

@@ -30,6 +30,8 @@ class AskedTime(NamedTuple):
 class TimeRange(BaseModel):
     """`window`, or `from` and perhaps `to`."""
 
+    model_config = {"extra": "forbid"}
+
     window: int | None = Field(
         None, ge=WINDOW_MIN_S, le=WINDOW_MAX_S, description="Seconds up to now."
     )

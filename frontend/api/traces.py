@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from frontend.api.problems import responses
@@ -43,6 +43,15 @@ class Summary(BaseModel):
     labels: list[str]
     #: Of the best box.
     score: float | None
+
+
+class SpansAsked(BaseModel):
+    """Which spans of a trace."""
+
+    model_config = {"extra": "forbid"}
+
+    limit: int = Field(SPANS_USUAL, ge=1, le=SPANS_MAX)
+    offset: int = Field(0, ge=0, le=2**31)
 
 
 class Bucket(BaseModel):
@@ -153,8 +162,7 @@ async def trace(
     request: Request,
     response: Response,
     trace_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")],
-    limit: Annotated[int, Query(ge=1, le=SPANS_MAX)] = SPANS_USUAL,
-    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    asked: Annotated[SpansAsked, Query()],
 ) -> list[SpanOut]:
     """The spans of a trace by start time, 1,000 at once unless `limit` says otherwise.
 
@@ -163,7 +171,7 @@ async def trace(
     has the address of the next ones.
     """
     store = request.app.state.stores.traces
-    part = await run_in_threadpool(store.part, trace_id, offset, limit)
+    part = await run_in_threadpool(store.part, trace_id, asked.offset, asked.limit)
     if not part.total:
         rows = await run_in_threadpool(store.find, TraceQuery(id=trace_id), limit=1)
         raise errors.NotFound(
@@ -175,9 +183,10 @@ async def trace(
     response.headers["x-total-count"] = str(part.total)
     if part.dropped:
         response.headers["x-dropped-count"] = str(part.dropped)
-    following = offset + len(part.spans)
+    following = asked.offset + len(part.spans)
     if part.spans and following < part.total:
-        response.headers["link"] = f'<{trace_id}?limit={limit}&offset={following}>; rel="next"'
+        query = urlencode({"limit": asked.limit, "offset": following})
+        response.headers["link"] = f'<{trace_id}?{query}>; rel="next"'
     lines = await run_in_threadpool(store.lines, trace_id)
     logged = by_span(part.spans, lines, whole=len(part.spans) == part.total)
     return [_span(span, logged[span.span_id]) for span in part.spans]

@@ -51,6 +51,14 @@ def test_known_labels(client: httpx.Client, given: str) -> None:
     assert [found["label"] for found in answer.json()["detections"]] == ["phone"]
 
 
+@pytest.mark.parametrize("path", [*READ, "/api/v1/stats/marks", f"/api/v1/traces/{'0' * 32}"])
+def test_unknown_parameters(client: httpx.Client, path: str) -> None:
+    """One that there is not is named and not passed over: it may be a slip of the pen."""
+    answer = client.get(path, params={"windows": 60})
+    assert answer.status_code == 422, answer.text
+    assert "windows" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("given", ["cat", "phone,cat", "phon", "\0", "a" * 1000])
 def test_unknown_labels(client: httpx.Client, given: str) -> None:
     """A label that no model knows is refused with those that are known."""
