@@ -75,6 +75,15 @@ def _looked_at(found: Differences, words: Texts) -> str:
             traced=f"{found.selected.traced:,} + {found.rest.traced:,}",
         )
     ]
+    sides = (found.selected, found.rest)
+    if any(side.counted < side.count for side in sides):
+        fewest = max(1, min(side.counted for side in sides))
+        notes.append(
+            words["compare.sampled"].format(
+                counted=" + ".join(f"{side.counted:,}" for side in sides),
+                points=f"{100 * 0.98 / fewest**0.5:.1f}",
+            )
+        )
     if not found.exact:
         notes.append(words["compare.inexact"])
     return "".join(f'<p class="ds-muted" role="note">{escape(note)}</p>' for note in notes)

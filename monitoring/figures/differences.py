@@ -65,6 +65,9 @@ class SideOut(BaseModel):
     """How many images a side has, and of how many each kind of figure is."""
 
     count: int
+    #: Whose outcome, code, labels, client, worker, model and route were counted: all, or as many as
+    #: are looked at where there are very many.
+    counted: int
     #: Whose stages, scores and numbers of boxes were looked at.
     sampled: int
     #: Whose spans were read for all other attributes.
@@ -149,7 +152,12 @@ def differences(sides: ComparedSides) -> Differences:
 
 
 def _side(side: ComparedSide) -> SideOut:
-    return SideOut(count=side.count, sampled=len(side.sample), traced=len(side.attributes))
+    return SideOut(
+        count=side.count,
+        counted=side.counted,
+        sampled=len(side.sample),
+        traced=len(side.attributes),
+    )
 
 
 # -- stages --------------------------------------------------------------------------------
@@ -196,8 +204,8 @@ def _in_stage(image: TraceSummary, stage: str) -> float | None:
 
 def _values(selected: ComparedSide, rest: ComparedSide) -> list[ValueDifference]:
     found = [
-        _value(_ATTRIBUTES[name], value, (selected.values.get((name, value), 0), selected.count),
-               (rest.values.get((name, value), 0), rest.count))
+        _value(_ATTRIBUTES[name], value, (selected.values.get((name, value), 0), selected.counted),
+               (rest.values.get((name, value), 0), rest.counted))
         for name, value in {*selected.values, *rest.values}
     ]  # fmt: skip
     if min(len(selected.attributes), len(rest.attributes)) >= LEAST:

@@ -34,7 +34,9 @@ class ComparedSide:
     """Some of the images: how many, what they have, and a sample of them, evenly over time."""
 
     count: int
+    #: Of `counted` of them, how many have a value.
     values: Mapping[DimensionValue, int]
+    counted: int
     sample: Sequence[TraceSummary] = ()
     #: Of some of the sample, all attributes of all spans.
     attributes: Sequence[Mapping[str, Any]] = ()
@@ -75,7 +77,9 @@ def of_images(
         values = Counter(value for each in found for value in values_of(each))
         sample = evenly(found, SAMPLE_MAX)
         traced = [attributes(each) for each in evenly(sample, TRACED_MAX)]
-        return ComparedSide(len(found), values, sample, [each for each in traced if each])
+        return ComparedSide(
+            len(found), values, len(found), sample, [each for each in traced if each]
+        )
 
     return ComparedSides(side(is_selected=True), side(is_selected=False), from_ms, to_ms, exact)
 

@@ -59,3 +59,17 @@ def positions_of(bits: Bits, begin: int, end: int) -> Counts:
     found = np.flatnonzero(unpack(bits[first : (end + 7) // 8], max(end - 8 * first, 0)))
     found += 8 * first
     return found[found >= begin] if begin % 8 else found
+
+
+def nth(bits: Bits, ranks: Counts) -> Counts:
+    """Where the bits of these ranks are, counted from 0 among those that are set."""
+    words = np.zeros((len(bits) + 7) // 8, "<u8")
+    words.view(np.uint8)[: len(bits)] = bits
+    counts = np.bitwise_count(words)
+    sums = np.cumsum(counts, dtype=np.int64)
+    word = np.searchsorted(sums, ranks, side="right")
+    inside = ranks - (sums[word] - counts[word])
+    flags = np.unpackbits(words[word].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    within = np.argmax(np.cumsum(flags, axis=1) > inside[:, None], axis=1)
+    found: Counts = 64 * word + within
+    return found

@@ -39,7 +39,7 @@ def side(
     sample: Sequence[TraceSummary], attributes: Sequence[Mapping[str, Any]] = ()
 ) -> ComparedSide:
     values = Counter(value for each in sample for value in values_of(each))
-    return ComparedSide(len(sample), values, sample, attributes)
+    return ComparedSide(len(sample), values, len(sample), sample, attributes)
 
 
 def compared(selected: ComparedSide, rest: ComparedSide) -> Differences:

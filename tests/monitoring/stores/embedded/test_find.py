@@ -14,7 +14,7 @@ import pytest
 
 from monitoring.stores import comparing
 from monitoring.stores.contract import Order, TraceSummary, Window
-from monitoring.stores.embedded import blocks, parts, retention, schema, summaries
+from monitoring.stores.embedded import blocks, compare, parts, retention, schema, summaries
 from monitoring.stores.embedded.block_search import bucket
 from monitoring.stores.embedded.blocks import LARGE, SMALL
 from monitoring.stores.embedded.indexing import SETTLE_S, Indexing
@@ -192,6 +192,27 @@ def test_both_sides_of_a_comparison(
     if name == "all":
         first, last = (found.rest.sample[i].start_unix_ns for i in (0, -1))
         assert last - first > 0.99 * (matching[0].start_unix_ns - matching[-1].start_unix_ns)
+
+
+@pytest.mark.parametrize("name", ["all", "label", "cut buckets"])
+def test_a_comparison_of_very_many(
+    store: EmbeddedStore, every: list[TraceSummary], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many there are on both sides is exact; what they have is told of up to a thousand of
+    each, drawn by chance, the same ones each time, and is near to what all have."""
+    monkeypatch.setattr(compare, "COUNTED_BLOCKS", 0)
+    query = QUERIES[name]
+    found = store.traces.compare(query, 0.3)
+    assert found == store.traces.compare(query, 0.3)
+    base = replace(query, min_duration_ms=None, max_duration_ms=None)
+    chosen = replace(base, min_duration_ms=found.from_ms, max_duration_ms=found.to_ms)
+    told = comparing.of_images(chosen, 0.3, expected(every, base), lambda _: {}, exact=True)
+    for side, other in ((found.selected, told.selected), (found.rest, told.rest)):
+        assert side.count == other.count
+        assert side.counted == len(side.sample) == min(side.count, comparing.SAMPLE_MAX)
+        for value in {*side.values, *other.values}:
+            share = side.values.get(value, 0) / side.counted
+            assert abs(share - other.values.get(value, 0) / other.count) < 0.07, value
 
 
 def test_an_image_is_listed_as_it_was(store: EmbeddedStore, every: list[TraceSummary]) -> None:
