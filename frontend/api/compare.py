@@ -41,8 +41,9 @@ async def compare(request: Request, asked: Annotated[ImageComparison, Query()]) 
     most. Nothing is said of fewer than 20 images on either side.
 
     Values of `damoscope.outcome`, `damoscope.problem.code`, `damoscope.labels`, `enduser.id`,
-    `damoscope.worker`, `damoscope.model` and `damoscope.route` are counted in all of them, stages
-    in up to 1,000 of each side, all other attributes in up to 200. In the full stack Jaeger
+    `damoscope.worker`, `damoscope.model` and `damoscope.route` are counted in all of them, or, of
+    very many, in up to 1,000 of each side (`counted`); stages in up to 1,000, all other
+    attributes in up to 200. In the full stack Jaeger
     hands over the newest 500 only: `exact` is false then.
     """
     store: TraceStore = request.app.state.stores.traces
