@@ -37,6 +37,7 @@ from frontend.clients import Clients
 from frontend.detection import DetectionService
 from frontend.early import EarlyRefusals
 from frontend.edge.layer import Edge
+from frontend.fetching import ImageFetcher
 from frontend.identity import login
 from frontend.identity.access import Access
 from frontend.identity.layer import Authenticator, Identity
@@ -120,6 +121,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         settings, producer, replies, status, limiter, clients, telemetry, turns
     )
     kept = KeptPictures(redis)
+    fetcher = ImageFetcher(settings)
     status.observe(telemetry.instruments)
     detection.observe()
     observe_losses(telemetry.instruments, stores)
@@ -131,7 +133,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     if settings.pages:
         from frontend.pages.site import Site  # Gradio is large; the API alone has none of it
 
-        site = Site(settings, telemetry, detection, status, limiter, stores.traces, kept)
+        site = Site(settings, telemetry, detection, status, limiter, stores.traces, kept, fetcher)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -140,6 +142,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             stack.push_async_callback(asyncio.to_thread, alerting.close)
             stack.push_async_callback(asyncio.to_thread, rollouts.close)
             stack.push_async_callback(redis.aclose)
+            stack.callback(fetcher.close)
             await status.start()
             stack.push_async_callback(status.close)
             await replies.start()
@@ -187,6 +190,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.admission = admission
     app.state.detection = detection
     app.state.pictures = kept
+    app.state.fetcher = fetcher
     app.state.status = status
     app.state.stores = stores
     app.state.alerts = alerting

@@ -42,6 +42,8 @@ class ImageRequest:
     timeout_s: float | None = TIMEOUT_S
     #: The first byte by `time.monotonic`.
     began_s: float = field(default_factory=time.monotonic)
+    #: The host from which the image is fetched, where the client sent an address.
+    image_host: str = ""
     #: Returns once the client has hung up, and not before.
     gone: Callable[[], Awaitable[object]] | None = None
     #: Who sends the answer says by `delivered` whether it went out. Otherwise the result counts as

@@ -70,6 +70,8 @@ class ImageIntake:
             failure = error
             raise
         finally:
+            if request.image_host:
+                attributes[catalogue.ATTR_IMAGE_HOST] = request.image_host
             ended_ns = time.time_ns()
             spans.record(
                 self._tracer,

@@ -233,6 +233,15 @@ class JobExpired(DamoscopeError):
     outcome = "timeout"
 
 
+class FetchFailed(DamoscopeError):
+    """The host that an image's address names does not send it, and is at fault."""
+
+    status = 502
+    code = "fetch_failed"
+    title = "Image could not be fetched"
+    outcome = "failed"
+
+
 class NotFound(DamoscopeError):
     """No such job or trace: it never existed, or it has outlived its time to live."""
 

@@ -12,6 +12,8 @@ from typing import Annotated, Final
 from limits import parse as parse_rate
 from pydantic import AfterValidator, SecretStr
 
+from pipeline.image_hosts import parsed as parse_image_hosts
+
 #: Fewest characters of what signs cookies.
 SESSION_SECRET_MIN: Final = 32
 #: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
@@ -75,6 +77,10 @@ def _origins(value: str) -> str | None:
     return ",".join(found) or None
 
 
+def _image_hosts(value: str) -> str | None:
+    return value if parse_image_hosts(value) else None
+
+
 def _host(scheme: str, host: str) -> str:
     """Host and port as browsers write them."""
     default = ":443" if scheme.lower() == "https" else ":80"
@@ -91,5 +97,7 @@ Networks = Annotated[str, AfterValidator(_networks)]
 ServiceUrl = Annotated[str, AfterValidator(_url)]
 #: What stands before the path of a file that is fetched; no slash at its end.
 MirrorUrl = Annotated[str, AfterValidator(_mirror)]
+#: Hosts that images are fetched from, separated by commas.
+ImageHosts = Annotated[str, AfterValidator(_image_hosts)]
 #: Origins, separated by commas, as browsers write them.
 Origins = Annotated[str, AfterValidator(_origins)]

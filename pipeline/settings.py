@@ -40,7 +40,15 @@ from pipeline.setting_readers import (
     Process,
     ReadBy,
 )
-from pipeline.setting_values import MirrorUrl, Networks, Origins, Rate, ServiceUrl, SigningSecret
+from pipeline.setting_values import (
+    ImageHosts,
+    MirrorUrl,
+    Networks,
+    Origins,
+    Rate,
+    ServiceUrl,
+    SigningSecret,
+)
 from pipeline.tiles import TILES_MOST
 
 CONFIG_FILE: Final = "damoscope.toml"
@@ -238,6 +246,12 @@ class Settings(BaseSettings):
     # what a request may ask for
     max_upload_bytes: Annotated[int, FRONTEND] = Field(
         20 * 2**20, ge=1024, description="Largest image file that is accepted, in bytes."
+    )
+    image_hosts: Annotated[ImageHosts | None, FRONTEND] = Field(
+        None,
+        description="Hosts that images are fetched from where a client sends an address in the "
+        "place of an image, separated by commas: `cameras.example`, `*.example.org`, "
+        "`http://10.0.0.5:8080`, `https://nvr.lan=10.0.0.0/8`. Unset: none.",
     )
     page_uploads_bytes: Annotated[int, FRONTEND] = Field(
         4 * 2**30,

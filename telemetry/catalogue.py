@@ -247,6 +247,9 @@ ATTR_DETECTIONS = _attribute(
 ATTR_IMAGE_FORMAT = _attribute(
     "damoscope.image.format", "string", (SPAN_UPLOAD,), "JPEG, PNG and so on"
 )
+ATTR_IMAGE_HOST = _attribute(
+    "damoscope.image.host", "string", (SPAN_UPLOAD,), "the host it was fetched from, where it was"
+)
 ATTR_IMAGE_BYTES = _attribute(
     "damoscope.image.bytes", "int", (SPAN_UPLOAD,), "of the encoded image"
 )

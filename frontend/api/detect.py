@@ -10,7 +10,7 @@ from opentelemetry.trace import get_current_span
 from pydantic import BaseModel, Field
 from starlette.types import Receive, Scope, Send
 
-from frontend.api import idempotency, preferences, problems
+from frontend.api import by_address, idempotency, preferences, problems
 from frontend.api.body import FIELD, read_image
 from frontend.api.parameters import known_labels
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
@@ -108,6 +108,7 @@ _BODY = {
             "schema": {"type": "object", "required": [FIELD], "properties": {FIELD: _BINARY}}
         },
         "image/*": {"schema": _BINARY},
+        by_address.MEDIA_TYPE: {"schema": by_address.ImageAddress.model_json_schema()},
     },
 }
 
@@ -128,6 +129,7 @@ _BODY = {
             errors.RateLimited,
             errors.Unavailable,
             errors.DetectionTimeout,
+            errors.FetchFailed,
             errors.InferenceFailed,
         ),
     },
@@ -152,7 +154,8 @@ async def detect(
     ] = None,
 ) -> Response:
     """Send an image as the field `image` of multipart/form-data, or as raw bytes with an
-    `image/*` content type. Boxes are in pixels of the image as a person sees it."""
+    `image/*` content type; or its address as JSON, where the operator has named its host. Boxes
+    are in pixels of the image as a person sees it."""
     detection: DetectionService = request.app.state.detection
     preferred = preferences.read(request.headers.getlist("prefer") if prefer else ())
     waits = not preferred.respond_async
@@ -212,12 +215,12 @@ class Answer(Response):
 
 def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> ImageRequest:
     who, arrival = principal(request.scope), Arrival.of(request.scope)
-    return ImageRequest(
+    asked = ImageRequest(
         span=get_current_span(),
         route="api",
         received_ns=arrival.unix_ns,
         began_s=arrival.monotonic_s,
-        read=lambda: read_image(request, request.app.state.settings.max_upload_bytes),
+        read=lambda: _read(request, asked),
         stored=lambda: free_memory(request.scope),
         options=query.options(),
         gone=lambda: disconnected(request.receive),
@@ -227,6 +230,15 @@ def _asked(request: Request, query: DetectQuery, *, waits: bool = True) -> Image
         priority=query.priority,
         timeout_s=query.timeout if waits or "timeout" in query.model_fields_set else None,
     )
+    return asked
+
+
+async def _read(request: Request, asked: ImageRequest) -> bytes:
+    state = request.app.state
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if kind.strip().lower() == by_address.MEDIA_TYPE:
+        return await by_address.fetch(request, state.fetcher, asked)
+    return await read_image(request, state.settings.max_upload_bytes)
 
 
 def _check_labels(request: Request, asked: ImageRequest) -> None:

@@ -81,6 +81,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/pages/results/batch/{batch_id}/images.zip", "any"),
     ("GET DELETE", "/pages/batches/{batch_id}", "detect"),
     ("GET", "/pages/examples/{name}", "detect"),
+    ("POST", "/pages/address", "detect"),
     ("GET", "/pages/traces", "read"),
     ("GET", "/pages/traces/histogram", "read"),
     ("GET", "/pages/traces/compare", "read"),

@@ -12,8 +12,8 @@ from uuid import uuid4
 from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.pages.detect_one import Outcome, Runner
 from frontend.pages.result_files import Results
-from frontend.pages.slots import Slots
 from frontend.pages.uploads import Upload, Uploads
+from frontend.slots import Slots
 from pipeline.job import DetectOptions
 
 #: Images of one batch, and of all together, that wait in the service's queue at once. The others

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from frontend.identity.principal import principal, share_of
-from frontend.pages import camera, detect_many, modules
+from frontend.pages import addresses, camera, detect_many, modules
 from frontend.pages.batches import Batches
 from frontend.pages.browser import owner
 from frontend.pages.controls import (
@@ -51,6 +51,8 @@ class DetectPage:
     #: The state of queue and workers now.
     snapshot: Callable[[], Snapshot]
     examples: Examples
+    #: Whether images are fetched by their address.
+    fetches: bool
     label: Label
 
     def build(self, blocks: gr.Blocks) -> None:
@@ -77,6 +79,8 @@ class DetectPage:
             with gr.Column(scale=5, min_width=320):
                 image = photo_input(self.label)
                 photo = hidden_ids()
+                if self.fetches:
+                    addresses.field()
                 self.examples.lay_out(image)
                 chosen = controls(self.label, "one")
                 mine()

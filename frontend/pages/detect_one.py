@@ -74,6 +74,7 @@ class Runner:
             client=client,
             who=who,
             gone=gone,
+            image_host=upload.host,
         )
         try:
             result = DetectionResult.model_validate_json(await self._detection.detect(request))

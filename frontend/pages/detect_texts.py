@@ -6,6 +6,7 @@ EN = {
     "detect.waiting": "Detecting…",
     "detect.uploading": "Uploading {name}…",
     "detect.uploading.many": "Uploading {count} images…",
+    "detect.fetching": "Fetching {name}…",
     "detect.uploading.413": "These are too many bytes for one upload. Choose fewer or smaller "
     "images.",
     "detect.uploading.429": "There are too many uploads from here at once. Wait a moment, and try "
@@ -88,6 +89,7 @@ ZH = {
     "detect.waiting": "正在检测…",
     "detect.uploading": "正在上传 {name}…",
     "detect.uploading.many": "正在上传 {count} 张图片…",
+    "detect.fetching": "正在获取 {name}…",
     "detect.uploading.413": "一次上传的数据过大，请选择更少或更小的图片。",
     "detect.uploading.429": "此处同时上传过多，请稍候重试。",
     "detect.uploading.503": "服务暂不接收上传，请几分钟后重试。",

@@ -76,6 +76,19 @@ _CHINESE = (
         r"(\d+) batches of images are under way already; .*",
         "已有 {0} 批图片正在处理，请稍后再试",
     ),
+    (
+        r"url: .* is none of the hosts that images are fetched from \(DAMOSCOPE_IMAGE_HOSTS\)",
+        "此地址的主机不在允许获取图片的主机之列（DAMOSCOPE_IMAGE_HOSTS）",
+    ),
+    (r"url: (\S+) leads to another address, .*", "{0} 跳转到不允许的地址"),
+    (r"url: (\S+) is in a network that .*", "{0} 所在的网络不允许获取图片"),
+    (r"url: (\S+) answers (\d+), and no image", "{0} 返回 {1}，没有图片"),
+    (r"url: .*", "无法识别此地址，请使用 https://主机/图片.jpg 的形式"),
+    (r"(\S+) did not send the image within ([\d.]+) s", "{0} 未在 {1} 秒内发送图片"),
+    (
+        r"what (\S+) sends has more than the ([\d,]+) bytes allowed",
+        "{0} 发送的内容超过 {1} 字节的上限",
+    ),
     (r"every worker that took this image died over it", "处理这张图片的工作进程都异常退出了"),
 )
 #: What a kind of error is, by its code.
@@ -90,6 +103,7 @@ CHINESE_KINDS = {
     "timeout": "未能及时完成",
     "expired": "图片在队列中等待过久，已被放弃",
     "cancelled": "图片已撤回",
+    "fetch_failed": "无法从该主机获取图片",
     "worker_lost": "处理这张图片的工作进程异常退出",
     "inference_failed": "模型推理出错",
 }

@@ -21,9 +21,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.identity.principal import share_of
-from frontend.pages.slots import Slots
 from frontend.pages.uploads import ID
 from frontend.server.bodies import disconnected
+from frontend.slots import Slots
 from pipeline.errors import InvalidParameter
 
 #: Bytes of an event's body at most: the ids of 1,000 images are 33,000.

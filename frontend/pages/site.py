@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from examples import photos
 from frontend.api import problems
 from frontend.detection import DetectionService
+from frontend.fetching import ImageFetcher
 from frontend.limits import Limiter
 from frontend.pages import (
     detect_many,
@@ -29,6 +30,7 @@ from frontend.pages import (
     theme,
     traces,
 )
+from frontend.pages.addresses import ImageAddresses
 from frontend.pages.batches import Batches
 from frontend.pages.browser import NamesBrowser
 from frontend.pages.detect import DetectPage
@@ -74,6 +76,8 @@ EVENTS = "/gradio_api/run/predict"
 UPLOAD = "/gradio_api/upload"
 UPLOAD_PROGRESS = "/gradio_api/upload_progress"
 FILE = "/gradio_api/file={upload_id}"
+#: Where the address of an image is sent.
+ADDRESS = "/pages/address"
 #: Those that are pages.
 PAGES = frozenset({"/", "/monitor", "/traces", "/report", "/model"})
 
@@ -90,6 +94,7 @@ class Site:
         limiter: Limiter,
         traces_store: TraceStore,
         pictures: KeptPictures,
+        fetcher: ImageFetcher,
     ) -> None:
         folder = settings.home.resolve() / "uploads"
         # Gradio has nothing to write; should it ever, then here.
@@ -109,12 +114,16 @@ class Site:
             links=links,
             snapshot=lambda: status.snapshot,
             examples=examples,
+            fetches=bool(fetcher.hosts),
             label=lambda key: i18n(LABEL.format(key)),
         )
         blocks = _blocks(page)
         self._gradio = _gradio(blocks, settings, i18n)
         self._public_url = settings.public_url
         self._events = Events(AtRoot(self._gradio), blocks)
+        self._addresses = ImageAddresses(
+            self._uploads, fetcher, lambda client: limiter.check(client, "upload")
+        )
         intake = UploadIntake(
             self._uploads, settings.max_upload_bytes, lambda client: limiter.check(client, "upload")
         )
@@ -145,6 +154,7 @@ class Site:
                 for path, method in ADDRESSES.items()
             ),
             (EVENTS, "POST", self._events),
+            (ADDRESS, "POST", request_response(self._addresses.fetch)),
             (UPLOAD, "POST", request_response(self._files.upload)),
             (UPLOAD_PROGRESS, "GET", request_response(self._files.progress)),
             (FILE, "GET", request_response(self._files.file)),

@@ -19,9 +19,9 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.identity.principal import share_of
 from frontend.pages.browser import owner
-from frontend.pages.slots import Slots
 from frontend.pages.upload_request import UploadIntake
 from frontend.pages.uploads import Uploads
+from frontend.slots import Slots
 from pipeline.errors import InvalidParameter, NotFound
 
 #: Uploads under way at once, and streams that tell how far one is: of each client, and of all.

@@ -65,6 +65,8 @@ class Upload:
     error: DamoscopeError | None = None
     id: str = field(default_factory=lambda: uuid4().hex)
     size: int = 0
+    #: The host from which it was fetched, where it was.
+    host: str = ""
     #: On the monotonic clock: when it was complete (0 until then), and when it was last used.
     stored_s: float = 0.0
     used_s: float = field(default_factory=time.monotonic)

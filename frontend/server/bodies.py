@@ -52,6 +52,13 @@ async def take_memory(scope: Scope, more: int) -> None:
             raise _no_memory()
 
 
+def not_the_senders(scope: Scope) -> None:
+    """What is kept for this request from now on comes from elsewhere: its client's pace says
+    nothing of it."""
+    if held := scope.get("state", {}).get(_HELD):
+        held[1].upload = None
+
+
 async def disconnected(receive: Receive) -> None:
     """Return once the client of a request has hung up. To be called when its body was read: what
     still comes of it is dropped."""

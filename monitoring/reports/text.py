@@ -157,6 +157,7 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "kind.unavailable": ("service not available", "服务不可用"),
         "kind.timeout": ("not done in time", "未能及时完成"),
         "kind.expired": ("expired in the queue", "在队列中过期"),
+        "kind.fetch_failed": ("image could not be fetched", "无法获取图片"),
         "kind.worker_lost": ("worker lost", "工作进程异常退出"),
         "kind.inference_failed": ("inference failed", "推理出错"),
         "severity.info": ("info", "提示"),

@@ -23,6 +23,11 @@ export function start() {
     takeFolder([...folder.files]);
     folder.value = "";
   });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches?.(".ds-address")) return;
+    event.preventDefault();
+    fetched(event.target.elements.url.value.trim());
+  });
   // Before Gradio's own inputs see it: they take no folder, and nothing where an image is already.
   const drop = { capture: true };
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -79,6 +84,36 @@ export function take(files, many = files.length > 1) {
   send(files.slice(0, most), many || several ? "given-several" : "given", note);
 }
 
+// The service fetches it: the browser itself may load nothing from elsewhere.
+async function fetched(url) {
+  if (!url) return;
+  sending?.abort();
+  const mine = (sending = new AbortController());
+  say("");
+  waiting(text("detect.fetching", { name: url.length > 60 ? `${url.slice(0, 60)}…` : url }));
+  try {
+    const answer = await fetch("pages/address", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ url }),
+      signal: mine.signal,
+    });
+    if (sending !== mine) return;
+    if (!answer.ok) return refused(reason(answer.status));
+    const { id, name, size } = await answer.json();
+    if (sending !== mine) return;
+    sending = null;
+    waiting("");
+    put("given", described(id, { name, size, type: "" }));
+  } catch {
+    if (sending === mine) refused(reason(0));
+  }
+}
+
+function reason(status) {
+  return text(`detect.uploading.${REASONS.has(status) ? status : "other"}`);
+}
+
 function say(line) {
   const place = document.querySelector(".ds-notices");
   place.querySelector(".ds-said")?.remove();
@@ -105,7 +140,7 @@ function send(files, to, note) {
   request.addEventListener("load", () => {
     waiting("");
     sending = null;
-    if (request.status !== 200) return refused(text(`detect.uploading.${REASONS.has(request.status) ? request.status : "other"}`));
+    if (request.status !== 200) return refused(reason(request.status));
     say(note);
     const stored = JSON.parse(request.responseText).map((id, index) => described(id, files[index]));
     put(to, to === "given" ? stored[0] : stored);

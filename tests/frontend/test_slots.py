@@ -1,10 +1,10 @@
-"""frontend.pages.slots: so many at once, and no more."""
+"""frontend.slots: so many at once, and no more."""
 
 from __future__ import annotations
 
 import pytest
 
-from frontend.pages.slots import Slots
+from frontend.slots import Slots
 from pipeline.errors import RateLimited, Unavailable
 
 
