@@ -45,6 +45,11 @@ def install(app: FastAPI) -> None:
         swagger_favicon_url=f"{assets}/favicon-32x32.png",
     )
     html = bytes(page.body).decode()
+    for wanting, whole in (
+        ("<html>", '<html lang="en">'),
+        ('<div id="swagger-ui">\n    </div>', '<main id="swagger-ui"></main>'),
+    ):
+        html = html.replace(wanting, whole)
     own_script = html.rpartition("<script>")[2].partition("</script>")[0]
     digest = b64encode(sha256(own_script.encode()).digest()).decode()
     headers = {"Content-Security-Policy": POLICY.format(digest=digest)}

@@ -37,15 +37,15 @@ def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, adm
 
 
 def _section(title: str, body: str, more: str = "") -> str:
-    return f'<section class="ds-part-of"{more}><h3>{escape(title)}</h3>{body}</section>'
+    return f'<section class="ds-part-of"{more}><h2>{escape(title)}</h2>{body}</section>'
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Cells of `rows` are HTML."""
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    titles = "".join(f"<th>{escape(title)}</th>" if title else "<td></td>" for title in head)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return (
-        f'<div class="ds-table"><table><thead><tr>{titles}</tr></thead>'
+        f'<div class="ds-table" tabindex="0"><table><thead><tr>{titles}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

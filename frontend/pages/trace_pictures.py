@@ -146,7 +146,7 @@ def _listing(image: TracedImage, words: Texts) -> str:
     key = {0: "found.none", 1: "found.one"}.get(image.found, "found")
     title = escape(words[key].format(count=image.found))
     items = "".join(
-        f'<li data-box="{index}"><i style="background:{colour(box.label)}"></i>'
+        f'<li data-box="{index}" tabindex="0"><i style="background:{colour(box.label)}"></i>'
         f"{escape(box.label)} <b>{box.score:.2f}</b></li>"
         for index, box in enumerate(image.boxes)
     )

@@ -210,7 +210,7 @@ def rows(found: Sequence[TraceSummary], words: Texts, *, filtered: bool = False)
     titles = ("time", "outcome", "found", "duration", "stages")
     head = "".join(f"<th>{escape(words['traces.' + title])}</th>" for title in titles)
     return (
-        f'<div class="ds-table"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="ds-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

@@ -209,4 +209,4 @@ function lasting({ window_s: span, for_s: held }) {
   return span ? text("rules.window.only", { window: seconds(span) }) : "";
 }
 
-const table = (head, rows) => `<div class="ds-table"><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+const table = (head, rows) => `<div class="ds-table" tabindex="0"><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;

@@ -18,7 +18,7 @@ function table(name, found) {
   const head = [text("time"), text("traces.outcome"), text("duration"), last]
     .map((title) => `<th>${escape(title)}</th>`).join("");
   const body = found.map((item) => row(name, item, longest)).join("");
-  return `<div class="ds-table"><table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
+  return `<div class="ds-table" tabindex="0"><table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
 }
 
 function row(name, item, longest) {
