@@ -90,6 +90,7 @@ EVERYWHERE = (
     responses(errors.Unauthenticated, errors.Forbidden, errors.NotFound)
     | described(400, "Not what HTTP, or the operation, can read")
     | described(405, "Method not allowed; `Allow` names those that are")
+    | described(414, "Address too long")
     | responses(errors.InvalidParameter, errors.DamoscopeError)
 )
 
