@@ -393,10 +393,12 @@ def test_openapi(client: httpx.Client) -> None:
     }  # fmt: skip
     for status in ("400", "413", "415", "422", "429", "503", "504"):
         assert list(operation["responses"][status]["content"]) == ["application/problem+json"]
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "image/*"}
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data", "image/*", "application/json",
+    }  # fmt: skip
     assert {parameter["name"] for parameter in operation["parameters"]} == {
-        "score_threshold", "iou_threshold", "max_detections", "labels", "timeout", "priority",
-        "prefer", "idempotency-key",
+        "score_threshold", "iou_threshold", "max_detections", "labels", "tiles", "timeout",
+        "priority", "prefer", "idempotency-key",
     }  # fmt: skip
     assert "/otlp/v1/traces" not in client.get("/openapi.json").json()["paths"]
     assert client.get("/docs").status_code == 200

@@ -176,10 +176,8 @@ def secured(answer: httpx.Response) -> None:
     told = answer.headers
     where = (answer.request.method, answer.request.url, answer.status_code)
     assert told["x-content-type-options"] == "nosniff", where
-    devices = told.get("permissions-policy", "")
-    assert ("camera=(self), microphone=()" in devices) == told["content-type"].startswith(
-        "text/html"
-    ), where
+    devices, kind = told.get("permissions-policy", ""), told.get("content-type", "")
+    assert ("camera=(self), microphone=()" in devices) == kind.startswith("text/html"), where
     assert told["referrer-policy"] == "same-origin", where
     assert told["cross-origin-resource-policy"] == "same-origin", where
     (policy,) = told.get_list("content-security-policy")
