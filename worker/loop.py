@@ -1,8 +1,7 @@
 """The worker's loop: take a batch, run its stages, answer, and begin again.
 
-While one batch is in inference the next is taken and decoded, so that a GPU does not
-wait for JPEGs. RQ's worker keeps the registration that `rq info` shows; its job-by-job
-loop is replaced, because its bookkeeping costs more than an inference (rq issue 928).
+RQ's worker keeps the registration that `rq info` shows; its job-by-job loop is replaced, because
+its bookkeeping costs more than an inference (rq issue 928).
 """
 
 from __future__ import annotations
@@ -13,10 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from types import FrameType
 from uuid import uuid4
 
@@ -44,6 +40,7 @@ from worker.pace import Pace
 from worker.pictures import Pictures
 from worker.stages import Stages
 from worker.switching import ModelSwitch
+from worker.taking import TakenBatch, Taking
 from worker.trace import WorkerTrace
 from worker.watchdog import Watchdog
 
@@ -59,22 +56,12 @@ MEND_BEATS, CLEAN_BEATS = 10, 60
 HEARTBEAT_STALLED_S, LOOP_STALLED_S = 90.0, 120.0
 #: Seconds after the last heartbeat at which a worker counts as gone.
 WORKER_TTL_S = 12
-#: Seconds an idle worker sleeps at most before it looks at its queues unasked.
-IDLE_WAIT_S = 1.0
 #: Tries, one a second, to store a batch's outcomes while Redis is away or refuses.
 FINISH_TRIES = 120
 #: Seconds that a worker waits after it could not take images, for no reason that it knows.
 PAUSE_S = 1.0
 
 LOST_REDIS = (RedisConnectionError, RedisTimeoutError)
-
-
-@dataclass(frozen=True)
-class TakenBatch:
-    """Images that were prepared for a model, and are run with the same one."""
-
-    items: list[BatchItem]
-    stages: Stages
 
 
 class BatchWorker(BaseWorker):
@@ -95,7 +82,6 @@ class BatchWorker(BaseWorker):
             provider=detector.provider,
         )  # fmt: skip
         self._stopping = threading.Event()
-        self._suspended = False
         self._in_hand: dict[str, TakenJob] = {}
         self._pictures = Pictures(settings, connection, self._refused)
         self._stages = Stages(
@@ -109,11 +95,9 @@ class BatchWorker(BaseWorker):
         self._loop_moves = self._liveness.watch("the loop", LOOP_STALLED_S)
         self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
         self._pace = Pace()
-        #: The next batch, taken and decoded while this one is in hand, and what does that.
-        self._ahead: Future[TakenBatch] | None = None
-        self._pool = ThreadPoolExecutor(1, "ahead")
-        #: Images that are to be looked at in tiles, one after the other.
-        self._tiled: deque[TakenBatch] = deque()
+        self._taking = Taking(
+            settings, self._consumer, self._in_hand, self._stopping, lambda: self._stages
+        )
         self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
@@ -290,7 +274,7 @@ class BatchWorker(BaseWorker):
                 raise answer
 
     def _look_whether_suspended(self) -> None:
-        self._suspended = is_suspended(self.connection)
+        self._taking.suspended = is_suspended(self.connection)
 
     def _clean_registries(self) -> None:
         """As RQ does, but by Redis' clock: by another, what others keep would be too old."""
@@ -309,20 +293,20 @@ class BatchWorker(BaseWorker):
     # -- the loop -------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        with self._pool:
+        with self._taking:
             while True:
                 self._loop_moves(self._watchdog.most_s)
                 try:
                     if self._stages.stalled and not self._stopping.is_set():
                         log.warning("an image took too long to decode: this worker begins anew")
                         self._stopping.set()
-                    batch = self._next()
+                    batch = self._taking.next()
                     if batch is None:
                         return
                     if batch.items:
                         # Nothing waits behind a lone image, and looking would take a core from it.
                         if not batch.items[0].taken.alone:
-                            self._take_ahead(batch)
+                            self._taking.begin_ahead(batch)
                         self._run(batch)
                 except LOST_REDIS as error:
                     complaints.of_redis(log, error, then="trying until it does")
@@ -332,72 +316,13 @@ class BatchWorker(BaseWorker):
                     self._attempt("mending", self._consumer.mend)
                     self._stopping.wait(PAUSE_S)
 
-    def _next(self) -> TakenBatch | None:
-        """What is to be done now: what was taken already, or what comes within a moment; None once
-        the worker has nothing in hand and is to stop."""
-        if self._tiled:
-            return self._tiled.popleft()
-        future, self._ahead = self._ahead, None
-        batch = future.result() if future else None
-        if batch and batch.items:
-            return batch
-        return None if self._stopping.is_set() else self._wait_for_batch()
-
-    def _take_ahead(self, batch: TakenBatch) -> None:
-        """Begin to take the next batch while this one is in hand. One over which a worker died
-        keeps no other company (take.lua)."""
-        first = batch.items[0].taken
-        if self._ahead is None and not self._stopping.is_set() and first.attempt == 1:
-            self._ahead = self._pool.submit(self._take, ahead=True)
-
-    def _wait_for_batch(self) -> TakenBatch:
-        if self._suspended:
-            self._stopping.wait(IDLE_WAIT_S)
-            return TakenBatch([], self._stages)
-        batch = self._take()
-        if not batch.items:
-            self._consumer.wait(IDLE_WAIT_S)
-            if not self._stopping.is_set():
-                batch = self._take()
-        return batch
-
-    def _take(self, ahead: bool = False) -> TakenBatch:
-        """Take and preprocess the next batch; empty when nothing waits for this worker."""
-        stages = self._stages
-        if self._suspended:
-            return TakenBatch([], stages)
-        most = stages.detector.batch_max
-        jobs = self._consumer.take(most, ahead=ahead)
-        if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
-            jobs += self._fill(most - len(jobs))
-        items = [BatchItem(job) for job in jobs]
-        self._in_hand.update((job.execution_id, job) for job in jobs)
-        # A hundred tiles take a hundred times the memory: they are made when it is their turn.
-        stages.preprocess([item for item in items if not item.tiled])
-        return TakenBatch(items, stages)
-
-    def _fill(self, room: int) -> list[TakenJob]:
-        """Wait up to `batch_wait_ms` for more images."""
-        more: list[TakenJob] = []
-        deadline = time.monotonic() + self._settings.batch_wait_ms / 1000
-        while len(more) < room and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, 0.001))
-            more += self._consumer.take(room - len(more))
-        return more
-
     def _run(self, batch: TakenBatch) -> None:
         """One batch. Of several images, those that are to be looked at in tiles have their turn
         after the others, one by one."""
         if len(batch.items) == 1 and batch.items[0].tiled:
             self._run_tiled(batch)
         else:
-            self._run_together(self._put_off_tiled(batch))
-
-    def _put_off_tiled(self, batch: TakenBatch) -> TakenBatch:
-        """A batch without what is to be looked at in tiles, which waits for its turn."""
-        of = batch.stages
-        self._tiled.extend(TakenBatch([item], of) for item in batch.items if item.tiled)
-        return TakenBatch([item for item in batch.items if not item.tiled], of)
+            self._run_together(self._taking.put_off_tiled(batch))
 
     def _run_tiled(self, batch: TakenBatch) -> None:
         """One image in tiles; then its answer; then telemetry. Between two calls others have
@@ -416,16 +341,15 @@ class BatchWorker(BaseWorker):
     def _run_others(self, batch: TakenBatch) -> None:
         """Run what came while tiles are worked on. While further images that are to be looked at in
         tiles wait for their turn, no more are taken."""
-        if self._ahead is not None and self._ahead.done():
-            future, self._ahead = self._ahead, None
-            try:
-                self._run_together(self._put_off_tiled(future.result()))
-            except LOST_REDIS as error:
-                complaints.of_redis(log, error, then="tiles are worked on meanwhile")
-            except Exception as error:  # whatever it is, the image in hand goes on
-                self._complain("taking images", error)
-        if not self._tiled:
-            self._take_ahead(batch)
+        try:
+            if (others := self._taking.come()) is not None:
+                self._run_together(self._taking.put_off_tiled(others))
+        except LOST_REDIS as error:
+            complaints.of_redis(log, error, then="tiles are worked on meanwhile")
+        except Exception as error:  # whatever it is, the image in hand goes on
+            self._complain("taking images", error)
+        if not self._taking.tiled_wait:
+            self._taking.begin_ahead(batch)
 
     def _call_begins(self, stages: Stages) -> None:
         """It has all of its time before it."""
