@@ -47,7 +47,7 @@ class ImageHost:
         """Whether it may be connected to there."""
         if self.network is not None and address.version == self.network.version:
             return address in self.network
-        return is_public(address) and not _is_address(self.name)
+        return is_public(address) and not is_address(self.name)
 
 
 def parsed(value: str) -> tuple[ImageHost, ...]:
@@ -79,7 +79,7 @@ def _host(entry: str) -> ImageHost:
     try:
         if found["network"]:
             network = ip_network(found["network"], strict=False)
-        if _is_address(name):
+        if is_address(name):
             name = str(ip_address(name))
             network = ip_network(name)
     except ValueError as error:
@@ -87,7 +87,8 @@ def _host(entry: str) -> ImageHost:
     return ImageHost(scheme, name, port, network)
 
 
-def _is_address(name: str) -> bool:
+def is_address(name: str) -> bool:
+    """Whether a host is named by its address."""
     try:
         ip_address(name)
     except ValueError:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from frontend.api.problems import refusal
 from pipeline.errors import Misdirected
+from pipeline.image_hosts import is_address
 from pipeline.settings import Settings
 
 _HOST = re.compile(r"[\w.:\[\]-]*", re.ASCII)
@@ -67,7 +68,7 @@ class Hosts:
             return True
         if self._on_loopback:
             return self._public is not None and "." not in name and ":" not in name
-        return self._public is None or "." not in name or _is_address(name)
+        return self._public is None or "." not in name or is_address(name)
 
 
 def hostname(netloc: str) -> str | None:
@@ -85,12 +86,4 @@ def hostname(netloc: str) -> str | None:
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    return _is_address(name) and ip_address(name).is_loopback
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
+    return is_address(name) and ip_address(name).is_loopback

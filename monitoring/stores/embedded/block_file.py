@@ -8,9 +8,10 @@ where each bucket begins in the other columns.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -27,6 +28,10 @@ FORMAT: Final = 2
 WORTH_PACKING: Final = 0.75
 
 
+#: Of values, by block, how many requests have them.
+Counted = Mapping[str, Mapping[int, bytes]]
+
+
 class StoredBlock(NamedTuple):
     """A row of `block`."""
 
@@ -35,6 +40,28 @@ class StoredBlock(NamedTuple):
     earliest_ns: int
     latest_ns: int
     format: int
+
+
+class CountedBlock:
+    """A block of the file, of which the counts that are asked for have been read."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, counted: Counted, stored: StoredBlock
+    ) -> None:
+        self.first, self.span_ns = stored.first, (stored.earliest_ns, stored.latest_ns)
+        self._size, self._connection, self._counted = stored.size, connection, counted
+
+    @functools.cached_property
+    def edges(self) -> Counts:
+        """At which position each bucket of durations begins; last, how many requests there are."""
+        return edges_of(self._counted[ALL].get(self.first), self.first, self._size)
+
+    def counts(self, name: str) -> Counts | None:
+        """How many have a value, by bucket; None when none has it."""
+        if name == ALL:
+            return np.diff(self.edges)
+        found = self._counted[name].get(self.first)
+        return None if found is None else counts_of(found, self.first)
 
 
 def write(connection: sqlite3.Connection, block: ImageBlock) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -23,27 +23,8 @@ from monitoring.stores.embedded.damage import BlockDamaged
 _BUCKET: Final = "#bucket"
 
 
-class OldPart:
+class OldPart(block_file.CountedBlock):
     """A block of this format, as the Part that it will be."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        counted: Mapping[str, Mapping[int, bytes]],
-        stored: block_file.StoredBlock,
-    ) -> None:
-        self.first, self.span_ns = stored.first, (stored.earliest_ns, stored.latest_ns)
-        self._size, self._connection, self._counted = stored.size, connection, counted
-
-    @functools.cached_property
-    def edges(self) -> Counts:
-        return block_file.edges_of(self._counted[ALL].get(self.first), self.first, self._size)
-
-    def counts(self, name: str) -> Counts | None:
-        if name == ALL:
-            return np.diff(self.edges)
-        found = self._counted[name].get(self.first)
-        return None if found is None else block_file.counts_of(found, self.first)
 
     def bits(self, name: str) -> Bits | None:
         if self.first not in self._counted[name]:

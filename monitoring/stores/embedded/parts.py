@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Protocol
-
-import numpy as np
 
 from monitoring.stores.embedded import block_file, block_format_1, blocks, summaries
 from monitoring.stores.embedded.bits import Array, Bits, Counts
@@ -69,32 +66,12 @@ class TailPart:
         yield from self._block.bits.items()
 
 
-#: Of values, by block, how many requests have them.
-Counted = Mapping[str, Mapping[int, bytes]]
-
-
-class StoredPart:
+class StoredPart(block_file.CountedBlock):
     """A block of the file, of which only what is asked for is read."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, counted: Counted, stored: block_file.StoredBlock
-    ) -> None:
-        self.first, self.span_ns = stored.first, (stored.earliest_ns, stored.latest_ns)
-        self._size, self._connection, self._counted = stored.size, connection, counted
-
-    @functools.cached_property
-    def edges(self) -> Counts:
-        return block_file.edges_of(self._counted[ALL].get(self.first), self.first, self._size)
 
     @property
     def _total(self) -> int:
         return int(self.edges[-1])
-
-    def counts(self, name: str) -> Counts | None:
-        if name == ALL:
-            return np.diff(self.edges)
-        found = self._counted[name].get(self.first)
-        return None if found is None else block_file.counts_of(found, self.first)
 
     def bits(self, name: str) -> Bits | None:
         if self.first not in self._counted[name]:
