@@ -29,6 +29,9 @@ from pipeline.job import DetectOptions, Priority
 from pipeline.queue.admission import Admission
 from pipeline.queue.keys import QUEUES
 
+#: Refusals of one frontend that are traced in a second. They say the same each time, and to record,
+#: send and store the span takes more than all the rest of a refusal; every one is counted.
+TRACED_PER_S = 10
 #: The field of a request that may be one that was sent before.
 IDEMPOTENCY_KEY = idempotency.FIELD.encode()
 
@@ -47,6 +50,7 @@ class EarlyRefusals:
     ) -> None:
         self.app, self._turns, self._admission = app, turns, admission
         self._tracer, self._detection = tracer, detection
+        self._second, self._traced = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -83,7 +87,7 @@ class EarlyRefusals:
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, arrival: Arrival, error: Overloaded
     ) -> None:
-        span = _server_span(self._tracer, scope, arrival)
+        span = _server_span(self._tracer, scope, arrival) if self._traces() else INVALID_SPAN
         with use_span(span, end_on_exit=True):
             await self._detection().refuse(_asked(scope, arrival, span), error)
             response = await problems.on_error(Request(scope), error)
@@ -91,6 +95,14 @@ class EarlyRefusals:
             span.set_attributes({"http.response.status_code": status, "error.type": str(status)})
             span.set_status(StatusCode.ERROR)
             await response(scope, receive, send)
+
+    def _traces(self) -> bool:
+        """Whether this refusal is traced."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._traced = second, 0
+        self._traced += 1
+        return self._traced <= TRACED_PER_S
 
 
 class Terms(NamedTuple):
@@ -141,7 +153,7 @@ async def _nothing() -> bytes:
 
 def _server_span(tracer: Tracer, scope: Scope, arrival: Arrival) -> Span:
     """The SERVER span of a request that never comes to the instrumentation, with what that would
-    say by the stable conventions. It costs as much itself as all the rest of a refusal."""
+    say by the stable conventions."""
     headers = Headers(scope=scope)
     path, client = scope["path"], scope.get("client") or ("", 0)
     said = {

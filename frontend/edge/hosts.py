@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -71,6 +72,7 @@ class Hosts:
         return self._public is None or "." not in name or is_address(name)
 
 
+@lru_cache(maxsize=1024)
 def hostname(netloc: str) -> str | None:
     """The name in a `Host` field, in small letters and without a port; None where it is none."""
     if not _HOST.fullmatch(netloc):
@@ -83,6 +85,7 @@ def hostname(netloc: str) -> str | None:
     return asked.hostname.removesuffix(".") if asked.hostname else None
 
 
+@lru_cache(maxsize=1024)
 def _is_loopback(name: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True

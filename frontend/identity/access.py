@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -130,6 +131,7 @@ _RULES: Final = tuple(
 )
 
 
+@lru_cache(maxsize=1024)
 def needed(method: str, path: str) -> Need | None:
     """What it takes to ask for an address; None where there is none of this name."""
     method = "GET" if method == "HEAD" else method

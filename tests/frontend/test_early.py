@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from opentelemetry.trace import StatusCode
 from starlette.types import Message
 
 from frontend.api.detect import DETECT_PATH
-from frontend.early import Terms, _terms
+from frontend.early import TRACED_PER_S, Terms, _terms
 from frontend.server.protocol import CONNECTION
 from pipeline.errors import Overloaded
 from pipeline.queue.admission import Throughput
@@ -58,6 +59,23 @@ def test_the_span_of_what_is_refused(tmp_path: Path, settings: dict[str, str]) -
         assert dict(early.attributes or {}) == dict(late.attributes or {})
         assert [type(error).__name__ for error in app.detection.refused] == ["Overloaded"]
         assert len(app.detection.asked) == 1
+
+
+def test_a_flood_of_refusals_is_traced_in_part(app: Application) -> None:
+    """Each is counted and answered in full; beyond a few in a second they have no trace, and name
+    none."""
+    overload(app)
+    began_s = time.monotonic()
+    answers = [app.ask("POST", DETECT_PATH, content=b"1", headers=JPEG) for _ in range(60)]
+    seconds = int(time.monotonic()) - int(began_s) + 1
+    assert {answer.status_code for answer in answers} == {503}
+    assert len(app.detection.refused) == len(answers)
+    named = [answer.headers["x-trace-id"] for answer in answers if "x-trace-id" in answer.headers]
+    assert [
+        answer.json().get("trace_id") for answer in answers if "trace_id" in answer.json()
+    ] == named
+    assert len(app.spans()) == len(named)
+    assert TRACED_PER_S <= len(named) <= min(60, TRACED_PER_S * seconds)
 
 
 def test_a_request_begins_when_it_came(app: Application) -> None:
