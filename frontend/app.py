@@ -44,6 +44,7 @@ from frontend.identity.layer import Authenticator, Identity
 from frontend.identity.sessions import Sessions
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
+from frontend.preferences import ChosenLanguage
 from frontend.replies import Replies
 from frontend.rollouts import Rollouts
 from frontend.server.bodies import Bodies, BodyLimit
@@ -216,6 +217,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         app,
         [  # the first is the outermost
             Middleware(Edge, settings, lambda: not authenticator.needed),
+            Middleware(ChosenLanguage),
             Middleware(Sessions, settings),
             Middleware(Identity, authenticator),
             Middleware(Access, telemetry.instruments),

@@ -11,7 +11,8 @@ from fastapi import FastAPI, Security
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.responses import HTMLResponse
-from starlette.staticfiles import StaticFiles
+
+from frontend.files import CompressedFiles
 
 ASSETS = "/docs/assets"
 #: How OpenAPI, and so *Try it out*, says in which ways a key is sent. They decide nothing:
@@ -34,7 +35,7 @@ def install(app: FastAPI) -> None:
     spec = importlib.util.find_spec("swagger_ui")
     assert spec is not None
     assert spec.origin is not None
-    app.mount(ASSETS, StaticFiles(directory=Path(spec.origin).parent / "static"))
+    app.mount(ASSETS, CompressedFiles(directory=Path(spec.origin).parent / "static"))
 
     assets = ASSETS.lstrip("/")  # relative, as the page may lie under any path
     page = get_swagger_ui_html(

@@ -19,6 +19,7 @@ from frontend.identity.principal import Principal, principal
 from frontend.identity.tokens import Use
 from frontend.pages import login as views
 from frontend.pages.i18n import texts
+from frontend.preferences import chosen
 from pipeline import errors
 from telemetry import catalogue
 from telemetry.instruments import Instruments
@@ -224,7 +225,7 @@ def _not_yours(scope: Scope, who: Principal, need: Need) -> Response:
     if route_path(scope) == "/" and who.may("read"):
         return RedirectResponse(root + _SECOND_PAGE, 303, {"cache-control": "no-store"})
     words = texts(Headers(scope=scope).get("accept-language"))
-    page = views.forbidden(words, root, who.name)
+    page = views.forbidden(words, root, who.name, chosen(scope, "theme") or "")
     return Response(page, 403, views.HEADERS, "text/html")
 
 

@@ -17,6 +17,7 @@ from frontend.identity.layer import Authenticator
 from frontend.identity.sessions import begin_with_key
 from frontend.pages import login as views
 from frontend.pages.i18n import texts
+from frontend.preferences import CHOICES, chosen, keep
 from telemetry import catalogue
 from telemetry.instruments import Instruments
 
@@ -56,12 +57,25 @@ def router(authenticator: Authenticator, logins: Logins) -> APIRouter:
     async def form(
         request: Request,
         next: str = "/",
+        language: str = "",
+        theme: str = "",
         accept_language: Annotated[str | None, Header()] = None,
     ) -> Response:
         after = safe_next(next)
         if not authenticator.needed:
             return _go(request, after)
-        return page(request, after, accept_language, oidc=authenticator.oidc)
+        said = {"language": language, "theme": theme}
+        made = {what: value for what, value in said.items() if value in CHOICES[what]}
+        answer = page(
+            request,
+            after,
+            made.get("language", accept_language),
+            oidc=authenticator.oidc,
+            theme=made.get("theme"),
+        )
+        for what, value in made.items():
+            keep(answer, request.scope, what, value)
+        return answer
 
     @routes.post("/login")
     async def login(
@@ -105,6 +119,7 @@ def page(
     accept_language: str | None,
     *,
     oidc: bool,
+    theme: str | None = None,
     error: str = "",
     status: int = 200,
 ) -> Response:
@@ -115,6 +130,7 @@ def page(
         request.scope.get("root_path", ""),
         after,
         oidc=oidc,
+        theme=theme or chosen(request.scope, "theme") or "",
         error=words[error] if error else "",
     )
     return Response(html, status, views.HEADERS, "text/html")

@@ -23,6 +23,31 @@ async function refresh() {
   }
 }
 
+// A language or a theme that was chosen stays, in a cookie, which the service reads as well. Where the
+// theme is the system's again, it follows the system again.
+element.querySelector(".ds-chosen").addEventListener("click", (event) => {
+  const name = event.target.closest("[data-choose]")?.dataset.choose;
+  if (!name) return;
+  const dark = document.documentElement.style.colorScheme === "dark";
+  const value = name === "theme" ? (dark ? "light" : "dark") : zh ? "en" : "zh";
+  const follows = name === "theme" && document.documentElement.system.matches !== dark;
+  const path = new URL("./", document.baseURI).pathname.replace(/(.)\/$/, "$1");
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  document.cookie = `damoscope_${name}=${value}; Path=${path}; Max-Age=${follows ? 0 : 31536000}; SameSite=Lax${secure}`;
+  const address = new URL(location.href);
+  address.searchParams.delete("__theme");
+  history.replaceState(history.state, "", address);
+  location.reload();
+});
+
+// The page's base makes another address of `#...`: the way past the header goes by hand.
+element.querySelector(".ds-skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  const rest = element.closest(".ds-header-block").nextElementSibling;
+  rest.tabIndex = -1;
+  rest.focus();
+});
+
 // What else on the page depends on the service hears of it here.
 function tell(state) {
   document.documentElement.service = state;

@@ -55,16 +55,26 @@ def header(page: str) -> None:
         for name, address in PAGES.items()
     )
     gr.HTML(
-        f'<header class="ds-header"><h1 class="ds-hidden">{both("nav." + page)}</h1>'
+        f'<header class="ds-header"><h1 class="ds-hidden" id="title">{both("nav." + page)}</h1>'
+        f'<a class="ds-skip" href="#">{both("header.skip")}</a>'
         '<a class="ds-name" href="./"><i></i>damoscope</a>'
         f'<nav>{links}<a href="docs">{both("nav.api")}</a></nav>'
-        '<p class="ds-state" role="status">&nbsp;</p>'
+        '<p class="ds-state" role="status">&nbsp;</p><p class="ds-chosen">'
+        f'<button type="button" data-choose="language">{_other_language()}</button>'
+        '<button type="button" data-choose="theme">'
+        f'<span class="ds-light">{both("header.light")}</span>'
+        f'<span class="ds-dark">{both("header.dark")}</span></button></p>'
         '<form class="ds-who" method="post" action="logout" hidden><span></span>'
         f"<button>{both('logout')}</button></form></header>",
         js_on_load=script("header"),
         apply_default_css=False,
         elem_classes="ds-header-block",
     )
+
+
+def _other_language() -> str:
+    """Its name in itself, for who cannot read the one that is seen."""
+    return '<span class="en" lang="zh">中文</span><span class="zh" lang="en">English</span>'
 
 
 def router() -> APIRouter:

@@ -7,8 +7,9 @@ from typing import Final
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+
+from frontend.files import CompressedFiles
 
 #: Where those of the Detect page are served, and where they lie.
 DETECT: Final = "/pages/detect"
@@ -26,7 +27,7 @@ def start(name: str) -> str:
     return f"import({address}).then((script) => script.start(element, {{ props, trigger }}));"
 
 
-class _Modules(StaticFiles):
+class _Modules(CompressedFiles):
     """Browsers ask whether a module has changed, so that an update never mixes old and new."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gradio as gr
 
 from frontend.pages.header import header
-from frontend.pages.i18n import EN, both
+from frontend.pages.i18n import both
 from frontend.pages.theme import script
 from monitoring.reports.build import DAYS_MAX, DAYS_MIN
 
@@ -25,9 +25,10 @@ def build() -> None:
         for format, name in FORMATS.items()
     )
     gr.HTML(
-        f'<div class="ds-report"><form class="ds-filter" inert><label>{both("report.period")} '
+        f'<div class="ds-report"><form class="ds-filter" inert><label>'
+        f'<span id="days">{both("report.period")}</span> '
         f'<input name="days" type="range" min="{DAYS_MIN}" max="{DAYS_MAX}" value="{DAYS}" '
-        f'aria-label="{EN["report.period"]}">'
+        'aria-labelledby="days">'
         f"<output><b>{DAYS}</b> <span data-many>{both('report.days')}</span>"
         f"<span data-one hidden>{both('report.day')}</span></output></label>"
         f'<span class="ds-state" role="status" hidden>{both("report.writing")}</span>'
@@ -36,7 +37,7 @@ def build() -> None:
         f'<p class="ds-error" role="alert" hidden><span>{both("report.unreadable")} '
         "<span data-why></span></span></p>"
         f'<iframe sandbox="allow-same-origin allow-popups allow-popups-to-escape-sandbox '
-        f'allow-modals" title="{EN["nav.report"]}"></iframe></div>',
+        f'allow-modals" aria-labelledby="title"></iframe></div>',
         js_on_load=script("report"),
         apply_default_css=False,
         elem_classes="ds-report-block",

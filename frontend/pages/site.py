@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp
 
@@ -40,7 +41,7 @@ from frontend.pages.example_photos import Examples
 from frontend.pages.i18n import EN, ZH, Texts
 from frontend.pages.monitor import page as monitor
 from frontend.pages.result_files import Results
-from frontend.pages.root import AtRoot, OwnRoot
+from frontend.pages.root import AtRoot, Rewritten, own_root, with_head
 from frontend.pages.trace_links import Links
 from frontend.pages.upload_request import OVERSIZE, UploadIntake
 from frontend.pages.upload_routes import UploadRoutes
@@ -53,6 +54,8 @@ from telemetry.setup import Telemetry
 
 #: Seconds between two looks at Gradio's queue, in which no event of ours waits.
 IDLE_S = 1.0
+#: How well a page is compressed: it is done for each time that one is opened.
+PAGE_LEVEL = 5
 #: Our texts in Gradio's table of texts, apart from its own.
 LABEL = "damoscope.{}"
 SILENT: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
@@ -147,7 +150,10 @@ class Site:
         modules.install(app, modules.DETECT, modules.SCRIPTS)
         monitor.install(app)
         gradio = AtRoot(self._gradio)
-        page = OwnRoot(gradio, self._public_url) if self._public_url else gradio
+        changes = [own_root(self._public_url)] if self._public_url else []
+        page = GZipMiddleware(
+            Rewritten(gradio, *changes, with_head(theme.first())), compresslevel=PAGE_LEVEL
+        )
         served: list[tuple[str, str, ASGIApp]] = [
             *(
                 (path, method, page if path in PAGES else gradio)

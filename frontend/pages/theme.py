@@ -45,16 +45,15 @@ def theme() -> gr.themes.Base:
 
 
 def head() -> str:
-    """What goes into the head of every page: the style, and the browser's language.
-
-    The language is set before anything is drawn, so that no text changes before one's eyes.
-    """
+    """What Gradio adds to the head of every page: the style, which comes after its own."""
     style = "".join((HERE / name).read_text(encoding="utf-8") for name in STYLES)
-    return (
-        '<script>document.documentElement.dataset.lang=/^zh/i.test(navigator.language)?"zh":"en";'
-        "document.documentElement.lang=navigator.language;</script>"
-        f"<style>{style}</style>"
-    )
+    return f"<style>{style}</style>"
+
+
+def first() -> str:
+    """What stands first in it: the title, and the language and theme."""
+    ground = ":root body { background: light-dark(#f8fafc, #020617); }"
+    return f"<title>damoscope</title><script>{script('head')}</script><style>{ground}</style>"
 
 
 def script(name: str) -> str:

@@ -53,6 +53,24 @@ def test_a_login(guarded: Guarded) -> None:
         assert browser.get("/traces", headers=PAGE).status_code == 303
 
 
+def test_a_language_and_a_theme_for_the_login(guarded: Guarded) -> None:
+    """Links on the form, which work without scripts: it is there in the other language and theme,
+    and so are all pages from then on. What cannot be chosen changes nothing."""
+    with guarded.client() as browser:
+        form = browser.get("/login?next=%2Ftraces", headers={"accept-language": "en"})
+        assert '<html lang="en" data-theme="">' in form.text
+        for what in ("language=zh", "theme=dark", "theme=light"):
+            assert f'href="/login?next=%2Ftraces&amp;{what}"' in form.text
+        other = browser.get("/login?next=%2Ftraces&language=zh&theme=dark")
+        assert '<html lang="zh" data-theme="dark">' in other.text
+        assert 'value="/traces"' in other.text
+        assert dict(browser.cookies) == {"damoscope_language": "zh", "damoscope_theme": "dark"}
+        odd = browser.get("/login?language=fr&theme=%22%3E", headers={"accept-language": "en"})
+        assert '<html lang="zh" data-theme="dark">' in odd.text
+        browser.post("/login", data={"key": guarded.keys["camera-1"], "next": "/"})
+        assert '<html lang="zh" data-theme="dark">' in browser.get("/monitor", headers=PAGE).text
+
+
 def test_a_login_ends_with_its_key(guarded: Guarded) -> None:
     """Revoking a key ends its logins; a new key of the same name does not bring them back."""
     key = make_key(guarded.home, "guest", "read")

@@ -86,7 +86,8 @@ def _controls() -> str:
     return (
         # Until its script listens to it: what is clicked before would be lost.
         '<form class="ds-filter" inert><div class="ds-choice" role="group" '
-        f'aria-label="{EN["monitor.window"]}">{windows}</div>'
+        f'aria-labelledby="windows"><span class="ds-hidden" id="windows">{both("monitor.window")}'
+        f"</span>{windows}</div>"
         f'<button type="button" class="ds-ranged" aria-pressed="false">{both("monitor.range")}'
         f"</button>{_range()}"
         f'<label>{both("monitor.refresh")} <select name="refresh">{paces}</select></label>'

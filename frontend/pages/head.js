@@ -1,0 +1,31 @@
+// Before anything is drawn: the language and the theme, so that nothing changes before one's eyes.
+// What was chosen with the header's switches is in cookies, which the service reads as well.
+(() => {
+  const root = document.documentElement;
+  const cookies = Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
+  const known = (value, ...values) => values.find((one) => one === value);
+  const speaks = /^zh/i.test(navigator.language) ? "zh" : "en";
+  const language = known(cookies.damoscope_language, "en", "zh") ?? speaks;
+  // Gradio, and what writes dates, ask the browser. Other languages than ours are English throughout.
+  const locale = navigator.language.toLowerCase().startsWith(language) ? navigator.language
+    : { en: "en", zh: "zh-CN" }[language];
+  Object.defineProperty(navigator, "language", { value: locale, configurable: true });
+  Object.defineProperty(navigator, "languages", { value: [locale], configurable: true });
+  root.dataset.lang = language;
+  root.lang = locale;
+
+  const ask = window.matchMedia.bind(window);
+  const system = root.system = ask("(prefers-color-scheme: dark)");
+  const asked = new URLSearchParams(location.search).get("__theme");
+  const theme = known(asked, "light", "dark") ?? known(cookies.damoscope_theme, "light", "dark");
+  const dark = () => (theme ? theme === "dark" : system.matches);
+  const colour = () => { root.style.colorScheme = dark() ? "dark" : "light"; };
+  colour();
+  system.addEventListener("change", colour);
+  if (!theme) return;
+  window.matchMedia = (query) => { // by which Gradio's theme follows the system's
+    const found = ask(query), about = /^\(prefers-color-scheme:\s*(dark|light)\)$/.exec(query);
+    if (about) Object.defineProperty(found, "matches", { value: about[1] === theme });
+    return found;
+  };
+})();
