@@ -82,6 +82,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/pages/results/batch/{batch_id}/results.json", "any"),
     ("GET", "/pages/results/batch/{batch_id}/images.zip", "any"),
     ("GET DELETE", "/pages/batches/{batch_id}", "detect"),
+    ("GET", "/pages/batches/{batch_id}/view", "detect"),
     ("GET", "/pages/examples/{name}", "detect"),
     ("POST", "/pages/address", "detect"),
     ("GET", "/pages/traces", "read"),

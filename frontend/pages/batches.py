@@ -33,6 +33,8 @@ class Batch:
     """Images that were given together, and what has become of them."""
 
     owner: str
+    #: What they are run with.
+    options: DetectOptions
     #: In the order in which they were given; None while one is not done.
     outcomes: list[Outcome | None]
     #: Their places there, in the order in which they were done.
@@ -71,7 +73,7 @@ class Batches:
     ) -> Batch:
         """Begin a batch. Raises RateLimited or Unavailable where too many are under way."""
         self._under_way.take(client)
-        batch = Batch(owner, [None] * len(uploads))
+        batch = Batch(owner, options, [None] * len(uploads))
         batch.task = asyncio.create_task(self._run(batch, uploads, options, client, who))
         batch.task.add_done_callback(lambda _: self._under_way.free(client))
         self._all[batch.id] = batch
@@ -87,10 +89,14 @@ class Batches:
         batch.looked_s = time.monotonic()
         return batch
 
-    def stop(self, batch: Batch) -> None:
-        """Give a batch up: its images that wait are withdrawn, and no more are begun."""
+    def cancel(self, batch: Batch) -> None:
+        """Withdraw its images that wait, and begin no more. What is done is kept."""
         if batch.task is not None:
             batch.task.cancel()
+
+    def stop(self, batch: Batch) -> None:
+        """Cancel a batch, and forget it."""
+        self.cancel(batch)
         self._all.pop(batch.id, None)
 
     async def sweep(self) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import gradio as gr
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from starlette.responses import JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from frontend.identity.principal import principal, share_of
 from frontend.pages import modules
@@ -37,7 +37,6 @@ from frontend.pages.result import alert, described, empty, kept
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import ID, Uploads, gone
 from pipeline.errors import DamoscopeError, NotFound
-from pipeline.job import DetectOptions
 
 BatchId = Annotated[str, Path(pattern=ID)]
 
@@ -109,7 +108,7 @@ def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any,
             batch = batches.start(found, asked, share_of(scope), owner(scope), principal(scope))
         except DamoscopeError as error:
             return alert(error, words)
-        return _frame(batch, asked, words)
+        return _frame(batch, words)
 
     return run
 
@@ -148,9 +147,17 @@ def router(batches: Batches, links: Links) -> APIRouter:
             headers={"Cache-Control": "no-store"},
         )
 
+    @routes.get("/{batch_id}/view")
+    async def view(
+        request: Request, batch_id: BatchId, accept_language: Annotated[str | None, Header()] = None
+    ) -> Response:
+        """The same as its event has answered: for a page that was left and is there again."""
+        html = _frame(found(batch_id, request), texts(accept_language))
+        return HTMLResponse(html, headers={"Cache-Control": "private, no-store"})
+
     @routes.delete("/{batch_id}")
     async def leave(request: Request, batch_id: BatchId) -> Response:
-        batches.stop(found(batch_id, request))
+        batches.cancel(found(batch_id, request))
         return Response(status_code=204)
 
     return routes
@@ -167,9 +174,9 @@ def _item(outcome: Outcome, words: Texts, links: Links) -> dict[str, Any]:
     return told | shown | {"ms": result.timings_ms.total}
 
 
-def _frame(batch: Batch, asked: DetectOptions, words: Texts) -> str:
+def _frame(batch: Batch, words: Texts) -> str:
     """What the script fills with a batch's images."""
-    iou = asked.iou_threshold
+    iou = batch.options.iou_threshold
     return (
         f'<div class="ds-result ds-several ds-batch" data-batch="{batch.id}" '
         f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-done="0">'

@@ -49,6 +49,8 @@ EN = {
     "several.cancel": "Cancel",
     "several.cancelled": "Cancelled: the images that waited were not run.",
     "several.gone": "The service has these images no longer. Press Detect to run them again.",
+    "several.gone.link": "The service has these images no longer. What was found in each may still "
+    "be under My images.",
     "several.outdated.score": "Press Detect for boxes that score less than {lowest}.",
     "several.outdated": "Found with the IoU threshold {iou}. Press Detect to run these images with "
     "another one.",
@@ -123,6 +125,7 @@ ZH = {
     "several.cancel": "取消",
     "several.cancelled": "已取消：等待中的图片未运行。",
     "several.gone": "服务已不再保留这些图片。请点击“检测”重新运行。",
+    "several.gone.link": "服务已不再保留这些图片。每张的结果可能仍可在“我的图片”中打开。",
     "several.outdated.score": "置信度低于 {lowest} 的检测框需点击“检测”后显示。",
     "several.outdated": "当前结果使用 IoU 阈值 {iou}。请点击“检测”，以新阈值重新运行这些图片。",
     "several.progress": "已完成的图片",

@@ -39,7 +39,7 @@ def close(page: Page) -> None:
 
 
 def go_elsewhere(page: Page) -> None:
-    page.goto(page.url.rstrip("/") + "/monitor")
+    page.goto(page.url.split("?")[0] + "monitor")
 
 
 Leave = Callable[[Page], None]

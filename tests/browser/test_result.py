@@ -159,6 +159,8 @@ def test_a_result_has_an_address(open_page: OpenPage, photo: Path) -> None:
     expect(small).to_have_js_property("naturalWidth", 320)
     page.goto(address.split("?")[0])
     page.locator(".ds-mine summary").click()
+    of_trace = page.locator(".ds-mine").get_by_role("link", name="Trace")
+    expect(of_trace).to_have_attribute("href", f"traces?trace={trace}")
     page.get_by_role("link", name=photo.name).click()
     assert trace_of(page) == trace
     page.get_by_role("button", name="Forget all").click()

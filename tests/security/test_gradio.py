@@ -242,6 +242,7 @@ def test_what_is_anothers(pages_service: Service) -> None:
         theirs = [
             f"/gradio_api/file={mine_id}", f"{base}/image", f"{base}/preview", f"{base}/boxes.jpg",
             f"{base}/result.json", f"/pages/batches/{batch[1]}",
+            f"/pages/batches/{batch[1]}/view",
             f"/pages/results/batch/{batch[1]}/results.json",
             f"/pages/results/batch/{batch[1]}/images.zip",
         ]  # fmt: skip

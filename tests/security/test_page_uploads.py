@@ -200,7 +200,10 @@ def test_several_images_on_their_way(browser: Browser) -> None:
     for wrong in (-1, "x", 10**9):
         assert is_refused(browser.client.get(address, params={"since": wrong}))
     assert browser.client.delete(address).status_code == 204
-    assert is_refused(browser.client.get(address))
+    assert browser.client.get(address, params={"since": 3}).json() == rest  # what is done stays
+    frame = browser.client.get(f"{address}/view").text
+    assert f'data-batch="{batch[1]}" data-count="4"' in frame
+    assert is_refused(browser.client.get(f"/pages/batches/{'0' * 32}/view"))
     assert is_refused(browser.client.get("/pages/batches/x"))
 
 

@@ -49,7 +49,7 @@ async function dropped(transfer) {
   if (!entries.some((entry) => entry.isDirectory)) return take(plain);
   const found = [], looked = { left: LOOKED };
   for (const entry of entries) await walk(entry, found, looked, DEPTH);
-  found.sort((a, b) => (a.path < b.path ? -1 : 1));
+  found.sort((a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }));
   takeFolder(found.map((each) => each.file));
 }
 
@@ -70,7 +70,12 @@ async function walk(entry, found, looked, depth) {
 
 // A folder's images; what else lies there was not meant.
 function takeFolder(files) {
+  const path = (file) => file.webkitRelativePath || file.name;
   const images = files.filter(isImage);
+  // A folder that was dropped is in order already; one that was chosen comes as the disk has it.
+  if (images[0]?.webkitRelativePath) {
+    images.sort((a, b) => path(a).localeCompare(path(b), undefined, { numeric: true }));
+  }
   if (images.length) take(images, true);
   else say(text("detect.no_image"));
 }

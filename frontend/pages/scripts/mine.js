@@ -47,6 +47,12 @@ export function show() {
       times.format(new Date(image.at)), text("detect.mine.found", { count: Number(image.found) }),
     ].join(" · ");
     row.append(link, facts);
+    if (/^[0-9a-f]{32}$/.test(image.trace)) {
+      const trace = document.createElement("a");
+      trace.href = `traces?trace=${image.trace}`;
+      trace.textContent = text("several.trace");
+      facts.append(" · ", trace);
+    }
     return row;
   }));
 }

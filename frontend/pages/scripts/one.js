@@ -170,7 +170,7 @@ function address() {
 
 function written(query) {
   const next = address();
-  for (const name of ["result", "score", "hide"]) next.delete(name);
+  for (const name of ["result", "batch", "score", "hide"]) next.delete(name);
   for (const [name, value] of query) next.append(name, value);
   const asked = next.toString();
   return location.pathname + (asked ? `?${asked}` : "");
@@ -188,7 +188,9 @@ function note(query) {
 // What the address names, after Back, a reload, or by a link.
 async function restore() {
   const job = address().get("result");
-  if (view && job === view.shown.job) return;
+  const several = address().has("batch"); // which its own tab shows
+  if (several || job) document.querySelectorAll('.ds-tabs [role="tab"]')[Number(several)]?.click();
+  if (several || (view && job === view.shown.job)) return;
   restoring = job;
   if (!job) {
     if (view) place(initial);

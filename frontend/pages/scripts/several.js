@@ -40,10 +40,45 @@ export function start(element, given) {
   let redraw;
   sliders.watch("several", "score", () => {
     clearTimeout(redraw);
-    redraw = setTimeout(show, 30);
+    redraw = setTimeout(() => {
+      show();
+      if (batch && new URLSearchParams(location.search).get("batch") === batch.id) note();
+    }, 30);
   });
   sliders.watch("several", "iou", show);
   addEventListener("pagehide", leave);
+  addEventListener("popstate", restore);
+  restore();
+}
+
+// ---- the address
+
+const ID = /^[0-9a-f]{32}$/;
+
+// These images are found again after Back and a reload, at the same score.
+function note() {
+  const next = new URLSearchParams(location.search), { id } = batch;
+  const fresh = next.get("batch") !== id;
+  for (const name of ["result", "batch", "score", "hide"]) next.delete(name);
+  next.set("batch", id);
+  next.set("score", sliders.value("several", "score"));
+  history[fresh ? "pushState" : "replaceState"](null, "", `${location.pathname}?${next}`);
+}
+
+async function restore() {
+  const asked = new URLSearchParams(location.search), id = asked.get("batch");
+  if (!id || id === batch?.id) return;
+  const missing = () => draw(api, failure(text("several.gone.link")).outerHTML, begin);
+  leave();
+  if (!ID.test(id)) return missing();
+  const answer = await fetch(`pages/batches/${id}/view`).catch(() => null);
+  const html = answer?.ok ? await answer.text().catch(() => "") : "";
+  await sliders.ready;
+  if (new URLSearchParams(location.search).get("batch") !== id || batch) return;
+  if (!html) return missing();
+  const score = Number(asked.get("score"));
+  if (score >= 0.01 && score <= 0.99) sliders.put("several", "score", score);
+  draw(api, html, begin);
 }
 
 // ---- the images on their way
@@ -77,6 +112,7 @@ function begin() {
   if (!view) return;
   batch = {
     view,
+    id: view.dataset.batch,
     address: `pages/batches/${view.dataset.batch}`,
     count: Number(view.dataset.count),
     iou: Number(view.dataset.iou),
@@ -86,6 +122,7 @@ function begin() {
     page: 0,
     hidden: new Set(),
   };
+  note();
   show();
   if (matchMedia("(max-width: 767px)").matches) host.scrollIntoView({ block: "start" });
   follow(batch);
@@ -105,7 +142,7 @@ async function follow(mine) {
       mine.items.push(...told.items);
       mine.times = [...mine.times.slice(-99), [performance.now(), mine.items.length]];
       more = told.items.length > 0;
-      if (told.finished) end("");
+      if (told.finished) end(mine.items.length < told.count ? text("several.cancelled") : "");
       else if (more || mine.times.length < 3) show();
       wait = EVERY_MS;
     } catch {

@@ -99,10 +99,11 @@ def test_so_many_at_once(tmp_path: Path) -> None:
         begun = [desk.start("a", 1) for _ in range(batches.EACH)]
         with pytest.raises(RateLimited, match="batches of images"):
             desk.start("a", 1)
-        desk.batches.stop(begun[0])
+        desk.batches.cancel(begun[0])
         await settle()
         assert begun[0].task is not None
         assert begun[0].task.cancelled()
+        assert desk.batches.find(begun[0].id, "me") is begun[0]  # what was done is kept
         desk.start("a", 1)
         desk.workers.done.set()
         await settle()
