@@ -175,6 +175,7 @@ class BatchWorker(BaseWorker):
             labels=spec.labels,
             score_threshold=detector.score_threshold,
             iou_threshold=detector.iou_threshold,
+            input_side=max(spec.width, spec.height),
         )
         # The last fact last: where it is, the registration is whole.
         self.connection.hset(self.key, mapping=more | said)  # type: ignore[arg-type]

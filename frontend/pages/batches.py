@@ -19,6 +19,8 @@ from pipeline.job import DetectOptions
 #: Images of one batch, and of all together, that wait in the service's queue at once. The others
 #: wait here, as files.
 CONCURRENCY, CONCURRENCY_ALL = 16, 32
+#: Images of one batch that wait there when each is the work of dozens, in tiles.
+CONCURRENCY_TILED = 4
 #: Batches under way at once, of each client and of all.
 EACH, MOST = 8, 64
 #: Seconds after which a batch that no page asks for is given up. Browsers let pages that are out
@@ -117,6 +119,7 @@ class Batches:
         who: Principal,
     ) -> None:
         waiting = iter(enumerate(uploads))
+        at_once = CONCURRENCY if options.tiles is None else CONCURRENCY_TILED
 
         async def some() -> None:
             for position, upload in waiting:
@@ -132,7 +135,7 @@ class Batches:
                 for upload in uploads:
                     held.enter_context(self._uploads.holding(upload))
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(min(CONCURRENCY, len(uploads))):
+                    for _ in range(min(at_once, len(uploads))):
                         group.create_task(some())
         finally:  # of one that was stopped, what was done until then
             self._results.add_batch(batch.id, batch.ready)

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from frontend.pages import modules
+from frontend.pages.i18n import both
 from frontend.status import Snapshot
 from pipeline.job import MAX_DETECTIONS, DetectOptions
 
@@ -81,8 +82,8 @@ def photo_input(label: Label) -> gr.Image:
     )
 
 
-def hidden_ids() -> gr.Textbox:
-    """Holds the ids of what was chosen, for the events."""
+def hidden_text() -> gr.Textbox:
+    """Has a place in the events for what the page's scripts know: ids, for one."""
     return gr.Textbox("", visible=False, container=False)
 
 
@@ -94,7 +95,14 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Controls(Thresholds):
+    #: Holds what of the tiles is chosen, for the events.
+    tiles: gr.Textbox
     button: gr.Button
+
+    @property
+    def values(self) -> list[gr.components.Component]:
+        """What every run is asked with."""
+        return [self.score, self.iou, self.tiles]
 
 
 def thresholds(label: Label, name: str) -> Thresholds:
@@ -115,17 +123,46 @@ def thresholds(label: Label, name: str) -> Thresholds:
     return Thresholds(score, iou)
 
 
-def controls(label: Label, name: str) -> Controls:
-    """The same, with the button."""
+def controls(label: Label, name: str, tiles_max: int, boxes_most: int) -> Controls:
+    """The same, with the other choices and the button."""
     chosen = thresholds(label, name)
+    gr.HTML(_choices(name, tiles_max, boxes_most), apply_default_css=False, js_on_load=None)
     button = gr.Button(label("detect"), variant="primary", elem_classes="ds-detect")
-    return Controls(chosen.score, chosen.iou, button)
+    return Controls(chosen.score, chosen.iou, hidden_text(), button)
 
 
-def options(score: float, iou: float, most: int = MAX_DETECTIONS) -> DetectOptions:
+def _choices(name: str, tiles_max: int, boxes_most: int) -> str:
+    """In how many tiles to look, where the service does so, and how many boxes to show."""
+    tiles = (
+        f'<label>{both("tiles")} <select name="tiles"><option value="">{both("tiles.off")}</option>'
+        f'<option value="auto">{both("tiles.auto")}</option>'
+        f'<option value="own">{both("tiles.own")}</option></select></label>'
+        f'<span class="ds-pair" hidden>{_count("columns", 2, tiles_max)} × '
+        f"{_count('rows', 2, tiles_max)}</span>"
+    )
+    return (
+        f'<form class="ds-filter ds-choices" data-choices="{name}" inert>'
+        f"{tiles if tiles_max > 1 else ''}<label>{both('boxes.most')} "
+        f'<input type="number" name="most" min="1" max="{boxes_most}" value="{boxes_most}" '
+        "required></label></form>"
+    )
+
+
+def _count(name: str, value: int, most: int) -> str:
+    return (
+        f'<label><span class="ds-hidden">{both(f"tiles.{name}")}</span><input type="number" '
+        f'name="{name}" min="1" max="{min(most, 99)}" value="{value}" required></label>'
+    )
+
+
+def options(score: float, iou: float, tiles: str, most: int = MAX_DETECTIONS) -> DetectOptions:
     """What a page's run asks for: what the thresholds choose, and what a lower score would."""
     return DetectOptions(
-        score_threshold=score, iou_threshold=iou, max_detections=most, weaker_from=WEAKEST
+        score_threshold=score,
+        iou_threshold=iou,
+        max_detections=most,
+        weaker_from=WEAKEST,
+        tiles=tiles or None,
     )
 
 
@@ -135,3 +172,8 @@ def defaults(snapshot: Snapshot) -> tuple[float, float]:
         if worker.score_threshold is not None and worker.iou_threshold is not None:
             return worker.score_threshold, worker.iou_threshold
     return SCORE, IOU
+
+
+def input_side(snapshot: Snapshot, model: str) -> int | None:
+    """Pixels along the longer side of a model's input, where a worker that runs it has said."""
+    return next((each.input_side for each in snapshot.workers if each.model == model), None)

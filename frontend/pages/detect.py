@@ -22,12 +22,13 @@ from frontend.pages.controls import (
     defaults,
     event_of,
     given,
-    hidden_ids,
+    hidden_text,
+    input_side,
     options,
     photo_input,
 )
 from frontend.pages.detect_one import Runner
-from frontend.pages.events import ImageId, Threshold, hung_up, scope_of
+from frontend.pages.events import AskedTiles, ImageId, Threshold, hung_up, scope_of
 from frontend.pages.example_photos import Examples
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
@@ -37,6 +38,7 @@ from frontend.pages.result_files import Results
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import Uploads, gone
 from frontend.status import Snapshot
+from pipeline.job import MAX_DETECTIONS, DetectOptions
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class DetectPage:
     examples: Examples
     #: Whether images are fetched by their address.
     fetches: bool
+    #: Tiles that an image may be looked at in.
+    tiles_max: int
     label: Label
 
     def build(self, blocks: gr.Blocks) -> None:
@@ -63,7 +67,9 @@ class DetectPage:
             with gr.Tab(self.label("tab.one")):
                 one = self._one_image()
             with gr.Tab(self.label("tab.several")):
-                more = detect_many.tab(self.uploads, self.batches, self.links, self.label)
+                more = detect_many.tab(
+                    self.uploads, self.batches, self.links, self.label, self.tiles_max
+                )
             with gr.Tab(self.label("tab.camera")):
                 live = camera.tab(self.label)
         blocks.load(
@@ -78,11 +84,11 @@ class DetectPage:
         with gr.Row(elem_classes="ds-columns"):
             with gr.Column(scale=5, min_width=320):
                 image = photo_input(self.label)
-                photo = hidden_ids()
+                photo = hidden_text()
                 if self.fetches:
                     addresses.field()
                 self.examples.lay_out(image)
-                chosen = controls(self.label, "one")
+                chosen = controls(self.label, "one", self.tiles_max, MAX_DETECTIONS)
                 mine()
             with gr.Column(scale=8, min_width=320):
                 result = gr.HTML(
@@ -93,7 +99,7 @@ class DetectPage:
                 )
         run = result.submit(
             self.arrived,
-            inputs=[photo, chosen.score, chosen.iou],
+            inputs=[photo, *chosen.values],
             outputs=result,
             # Answered by the request itself: no waiting in Gradio's queue before our own.
             queue=False,
@@ -113,21 +119,26 @@ class DetectPage:
         return defaults(self.snapshot()) * 3
 
     async def arrived(
-        self, photo: ImageId, score: Threshold, iou: Threshold, request: gr.Request
+        self,
+        photo: ImageId,
+        score: Threshold,
+        iou: Threshold,
+        tiles: AskedTiles,
+        request: gr.Request,
     ) -> str:
         """An image came, or is to be run again."""
         if not photo:
             return empty(both("first"), both("empty.one.hint"))
-        return await self._run(photo, score, iou, request)
+        return await self._run(photo, options(score, iou, tiles), request)
 
-    async def _run(self, photo: str, score: float, iou: float, request: gr.Request) -> str:
+    async def _run(self, photo: str, asked: DetectOptions, request: gr.Request) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
         with self.uploads.holding(upload):
             outcome = await self.runner.run(
                 upload,
-                options(score, iou),
+                asked,
                 share_of(scope),
                 principal(scope),
                 gone=hung_up(request),
@@ -135,4 +146,7 @@ class DetectPage:
         if outcome.result is None:
             return error_line(outcome, words, self.links)
         self.results.add(outcome, owner(scope))
-        return result_view(outcome.result, outcome.options, words, self.links, name=outcome.name)
+        side = input_side(self.snapshot(), outcome.result.model)
+        return result_view(
+            outcome.result, asked, words, self.links, name=outcome.name, input_side=side
+        )

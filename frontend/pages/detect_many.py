@@ -26,16 +26,18 @@ from frontend.pages.controls import (
     controls,
     event_of,
     given,
-    hidden_ids,
+    hidden_text,
+    input_side,
     options,
 )
 from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
-from frontend.pages.events import IMAGES_MOST, ImageIds, Threshold, scope_of
+from frontend.pages.events import IMAGES_MOST, AskedTiles, ImageIds, Threshold, scope_of
 from frontend.pages.i18n import Texts, both, texts
 from frontend.pages.result import alert, described, empty, kept
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import ID, Uploads, gone
+from frontend.status import Snapshot
 from pipeline.errors import DamoscopeError, NotFound
 
 BatchId = Annotated[str, Path(pattern=ID)]
@@ -50,7 +52,7 @@ SEE = ("all", "found", "nothing", "failed")
 ORDER = ("given", "name", "found", "score", "slowest")
 
 
-def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Controls:
+def tab(uploads: Uploads, batches: Batches, links: Links, label: Label, tiles_max: int) -> Controls:
     """Lay the tab out in the Blocks that is being built."""
     with gr.Row(elem_classes="ds-columns"):
         with gr.Column(scale=5, min_width=320):
@@ -63,8 +65,8 @@ def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Contr
                 elem_id="photos",
             )
             dropped = given("given-several", _folder())
-            ids = hidden_ids()
-            chosen = controls(label, "several")
+            ids = hidden_text()
+            chosen = controls(label, "several", tiles_max, BOXES_MOST)
         with gr.Column(scale=8, min_width=320):
             view = gr.HTML(
                 empty(both("empty.several"), both("empty.several.hint")),
@@ -75,7 +77,7 @@ def tab(uploads: Uploads, batches: Batches, links: Links, label: Label) -> Contr
 
     run = view.submit(
         _handler(uploads, batches),
-        inputs=[ids, chosen.score, chosen.iou],
+        inputs=[ids, *chosen.values],
         outputs=view,
         queue=False,
         show_progress="hidden",
@@ -97,10 +99,12 @@ def _folder() -> str:
 
 
 def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any, Any, str]]:
-    async def run(ids: ImageIds, score: Threshold, iou: Threshold, request: gr.Request) -> str:
+    async def run(
+        ids: ImageIds, score: Threshold, iou: Threshold, tiles: AskedTiles, request: gr.Request
+    ) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
-        asked = options(score, iou, BOXES_MOST)
+        asked = options(score, iou, tiles, BOXES_MOST)
         if not ids:
             return empty(both("first"), both("empty.several.hint"))
         found = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
@@ -113,7 +117,7 @@ def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any,
     return run
 
 
-def router(batches: Batches, links: Links) -> APIRouter:
+def router(batches: Batches, links: Links, snapshot: Callable[[], Snapshot]) -> APIRouter:
     """What the page's script asks for."""
     routes = APIRouter(prefix="/pages/batches", include_in_schema=False)
 
@@ -139,7 +143,7 @@ def router(batches: Batches, links: Links) -> APIRouter:
                 "count": len(batch.outcomes),
                 "finished": batch.finished and told.stop == len(done),
                 "items": [
-                    {"place": batch.done[n], **_item(outcome, words, links)}
+                    {"place": batch.done[n], **_item(outcome, words, links, snapshot())}
                     for n in told
                     if (outcome := done[n]) is not None
                 ],
@@ -163,27 +167,28 @@ def router(batches: Batches, links: Links) -> APIRouter:
     return routes
 
 
-def _item(outcome: Outcome, words: Texts, links: Links) -> dict[str, Any]:
+def _item(outcome: Outcome, words: Texts, links: Links, snapshot: Snapshot) -> dict[str, Any]:
     """One image as the script draws it: its result, or why there is none."""
     told: dict[str, Any] = {"name": outcome.name, "href": links.trace(outcome.trace_id)}
     if outcome.result is None:
         assert outcome.error is not None
         return told | {"error": sentence(outcome.error, words)}
     result = outcome.result
-    shown = described(result, outcome.options, outcome.name)
+    side = input_side(snapshot, result.model)
+    shown = described(result, outcome.options, outcome.name, side)
     return told | shown | {"ms": result.timings_ms.total}
 
 
 def _frame(batch: Batch, words: Texts) -> str:
     """What the script fills with a batch's images."""
-    iou = batch.options.iou_threshold
+    iou, tiles = batch.options.iou_threshold, batch.options.tiles or ""
     return (
         f'<div class="ds-result ds-several ds-batch" data-batch="{batch.id}" '
-        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-done="0">'
+        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-tiles="{tiles}" data-done="0">'
         '<header><h2 aria-live="polite">&nbsp;</h2>'
         f'<button type="button" data-do="cancel">{escape(words["several.cancel"])}</button>'
         "</header>"
-        '<p class="ds-outdated" role="status" hidden></p>'
+        '<p class="ds-outdated" role="status" hidden></p><p class="ds-hint" hidden></p>'
         '<div class="ds-progress" role="progressbar" aria-valuenow="0" aria-valuemin="0" '
         f'aria-valuemax="{len(batch.outcomes)}" aria-label="{escape(words["several.progress"])}">'
         '<i style="width:0"></i></div>'

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Tracer
 
 from frontend.detection import DetectionService
 from frontend.identity.principal import ANONYMOUS, Principal
-from frontend.image_request import ImageRequest
+from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.pages.uploads import Upload
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectionResult, DetectOptions
@@ -21,6 +21,8 @@ from telemetry.context import trace_id
 log = logging.getLogger("damoscope.frontend")
 
 
+#: Seconds within which an image in tiles is wanted: each tile takes as long as an image.
+TILED_TIMEOUT_S = 300.0
 #: The model's own thresholds.
 DEFAULTS = DetectOptions()
 
@@ -75,6 +77,7 @@ class Runner:
             who=who,
             gone=gone,
             image_host=upload.host,
+            timeout_s=TIMEOUT_S if options.tiles is None else TILED_TIMEOUT_S,
         )
         try:
             result = DetectionResult.model_validate_json(await self._detection.detect(request))

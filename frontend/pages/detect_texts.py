@@ -19,6 +19,23 @@ EN = {
     "detect.outdated.score": "Boxes that score less than {lowest} come with the next run.",
     "detect.outdated.no_image": "Found with the IoU threshold {iou}. Choose the image again to run "
     "it with another one.",
+    "detect.outdated.tiles": "Found with another choice of tiles. What this one finds comes with "
+    "the next run.",
+    "detect.outdated.tiles.no_image": "Found with another choice of tiles. Choose the image again "
+    "to run it with this one.",
+    "detect.fewer": "The best {most} of {count} boxes are shown.",
+    "tiles": "Tiles",
+    "tiles.off": "off",
+    "tiles.auto": "auto",
+    "tiles.own": "own",
+    "tiles.columns": "Columns of tiles",
+    "tiles.rows": "Rows of tiles",
+    "tiles.look": "Look again in tiles",
+    "tiles.hint": "This picture is much larger than what the model looks at: small objects in it "
+    "may have been missed.",
+    "tiles.hint.no_image": "This picture is much larger than what the model looks at: small "
+    "objects in it may have been missed. To look for them, choose it again with Tiles on auto.",
+    "boxes.most": "Boxes at most",
     "detect.lost": "There was no answer: the connection broke, or the service has ended. Press "
     "Detect to try again.",
     "detect.lost.login": "Your login has ended. Reload the page to log in again.",
@@ -54,6 +71,13 @@ EN = {
     "several.outdated.score": "Press Detect for boxes that score less than {lowest}.",
     "several.outdated": "Found with the IoU threshold {iou}. Press Detect to run these images with "
     "another one.",
+    "several.outdated.tiles": "Found with another choice of tiles. Press Detect to run these "
+    "images with this one.",
+    "several.small.one": "1 picture is much larger than what the model looks at: small objects in "
+    "it may have been missed. Tiles find more of them; each takes as long as an image.",
+    "several.small": "{count} pictures are much larger than what the model looks at: small "
+    "objects in them may have been missed. Tiles find more of them; each takes as long as an "
+    "image.",
     "several.progress": "Images done",
     "several.done": "{done} of {count} images",
     "several.rate": "{rate} a second",
@@ -99,6 +123,21 @@ ZH = {
     "detect.outdated": "当前结果使用 IoU 阈值 {iou}。新阈值的结果将在下一次检测后显示。",
     "detect.outdated.score": "置信度低于 {lowest} 的检测框将在下一次检测后显示。",
     "detect.outdated.no_image": "当前结果使用 IoU 阈值 {iou}。请重新选择图片，以新阈值再次检测。",
+    "detect.outdated.tiles": "当前结果使用了另一种分块设置。新设置的结果将在下一次检测后显示。",
+    "detect.outdated.tiles.no_image": "当前结果使用了另一种分块设置。"
+    "请重新选择图片，以新设置再次检测。",
+    "detect.fewer": "仅显示 {count} 个检测框中最好的 {most} 个。",
+    "tiles": "分块",
+    "tiles.off": "关闭",
+    "tiles.auto": "自动",
+    "tiles.own": "自定",
+    "tiles.columns": "分块列数",
+    "tiles.rows": "分块行数",
+    "tiles.look": "分块重新检测",
+    "tiles.hint": "图片远大于模型的输入，其中的小目标可能未被检测到。",
+    "tiles.hint.no_image": "图片远大于模型的输入，其中的小目标可能未被检测到。"
+    "如需查找，请重新选择图片，并将“分块”设为“自动”。",
+    "boxes.most": "最多检测框",
     "detect.lost": "没有收到结果：连接中断，或服务已停止。请点击“检测”重试。",
     "detect.lost.login": "登录已失效，请刷新页面重新登录。",
     "detect.lost.many": "同时进行的请求过多，请稍候再点击“检测”。",
@@ -128,6 +167,12 @@ ZH = {
     "several.gone.link": "服务已不再保留这些图片。每张的结果可能仍可在“我的图片”中打开。",
     "several.outdated.score": "置信度低于 {lowest} 的检测框需点击“检测”后显示。",
     "several.outdated": "当前结果使用 IoU 阈值 {iou}。请点击“检测”，以新阈值重新运行这些图片。",
+    "several.outdated.tiles": "当前结果使用了另一种分块设置。"
+    "请点击“检测”，以新设置重新运行这些图片。",
+    "several.small.one": "1 张图片远大于模型的输入，其中的小目标可能未被检测到。"
+    "分块检测可以找到更多小目标，每个分块的耗时相当于一张图片。",
+    "several.small": "{count} 张图片远大于模型的输入，其中的小目标可能未被检测到。"
+    "分块检测可以找到更多小目标，每个分块的耗时相当于一张图片。",
     "several.progress": "已完成的图片",
     "several.done": "已完成 {done} / {count} 张",
     "several.rate": "每秒 {rate} 张",

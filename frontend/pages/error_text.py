@@ -89,6 +89,21 @@ _CHINESE = (
         r"what (\S+) sends has more than the ([\d,]+) bytes allowed",
         "{0} 发送的内容超过 {1} 字节的上限",
     ),
+    (r"tiles: this service does not cut pictures into tiles", "此服务不支持分块检测"),
+    (
+        r"tiles: (\w+) is not from 2 to (\d+) tiles; .*",
+        "分块 {0} 不在 2 至 {1} 块之间，请减少分块，或设为自动",
+    ),
+    (
+        r"tiles: (\w+) would be tiles of less than (\d+) pixels a side; this image of "
+        r"(\d+) x (\d+) may have no tiles",
+        "分块 {0} 的边长将小于 {1} 像素：{2} × {3} 的图片不能分块",
+    ),
+    (
+        r"tiles: (\w+) would be tiles of less than (\d+) pixels a side; this image of "
+        r"(\d+) x (\d+) may have at most (\w+) tiles",
+        "分块 {0} 的边长将小于 {1} 像素：{2} × {3} 的图片最多可分为 {4} 块",
+    ),
     (r"every worker that took this image died over it", "处理这张图片的工作进程都异常退出了"),
 )
 #: What a kind of error is, by its code.

@@ -25,6 +25,7 @@ from frontend.pages.uploads import ID
 from frontend.server.bodies import disconnected
 from frontend.slots import Slots
 from pipeline.errors import InvalidParameter
+from pipeline.tiles import PATTERN as TILES
 
 #: Bytes of an event's body at most: the ids of 1,000 images are 33,000.
 BODY_MOST = 128 * 1024
@@ -44,6 +45,8 @@ ImageIds = Annotated[
     ),
 ]
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+#: Nothing, or the tiles that an image is to be looked at in.
+AskedTiles = Annotated[str, StringConstraints(max_length=8, pattern=rf"^$|{TILES}")]
 
 
 class PageEvent(BaseModel):

@@ -20,8 +20,19 @@ from pipeline.job import DetectionResult, DetectOptions, ImageInfo
 
 #: Height of a shown image at most, as a part of the window's.
 TALLEST_VH = 68
+#: How many times as long as its model's input a picture is of which it is said that small objects
+#: may be missed: of what has 64 pixels there, 16 are left.
+MUCH_LARGER = 4
 #: Texts that the script writes into a result, by the beginnings of their keys.
-TEXTS = ("found", "detect.labels", "detect.outdated", "detect.cut", "detect.copied", "detect.copy")
+TEXTS = (
+    "found",
+    "detect.labels",
+    "detect.outdated",
+    "detect.cut",
+    "detect.fewer",
+    "detect.copied",
+    "detect.copy",
+)
 
 
 def empty(title: str, hint: str) -> str:
@@ -46,12 +57,19 @@ def error_line(outcome: Outcome, texts: Texts, links: Links, *, name: str = "") 
 
 
 def result_view(
-    result: DetectionResult, options: DetectOptions, texts: Texts, links: Links, *, name: str = ""
+    result: DetectionResult,
+    options: DetectOptions,
+    texts: Texts,
+    links: Links,
+    *,
+    name: str = "",
+    input_side: int | None = None,
 ) -> str:
-    """Everything about one image that was run with these options, of a file of this name."""
+    """Everything about one image that was run with these options, of a file of this name, by a
+    model that takes images of so many pixels a side."""
     facts = f"{result.image.width} × {result.image.height} {result.image.format}"
     stages = result.timings_ms.model_dump(exclude={"total"})
-    shown = escape(json.dumps(described(result, options, name), separators=(",", ":")))
+    shown = escape(json.dumps(described(result, options, name, input_side), separators=(",", ":")))
     words = {key: text for key, text in texts.items() if key.startswith(TEXTS)}
     return (
         f'<div class="ds-result" data-trace="{escape(result.trace_id)}" data-shown="{shown}" '
@@ -60,6 +78,8 @@ def result_view(
         f'<a class="ds-trace" href="{escape(links.trace(result.trace_id))}">'
         f"{escape(texts['trace'])}</a></header>"
         '<p class="ds-outdated" role="status" hidden></p>'
+        f'<p class="ds-hint" hidden><span></span><button type="button" data-look hidden>'
+        f"{escape(texts['tiles.look'])}</button></p>"
         f'<div class="ds-labels" role="group" aria-label="{escape(texts["detect.labels"])}" '
         f"hidden></div>{_picture(result, texts)}"
         f"{bar_with_legend(stages, result.timings_ms.total, texts)}"
@@ -67,7 +87,12 @@ def result_view(
     )
 
 
-def described(result: DetectionResult, options: DetectOptions, name: str = "") -> dict[str, Any]:
+def described(
+    result: DetectionResult,
+    options: DetectOptions,
+    name: str = "",
+    input_side: int | None = None,
+) -> dict[str, Any]:
     """What the scripts need to draw a result with any threshold: JSON values.
 
     A box is the index of its label, its score, and its corners in pixels; the best come first.
@@ -95,6 +120,12 @@ def described(result: DetectionResult, options: DetectOptions, name: str = "") -
         # The score down to which nothing is missing.
         "lowest": found[-1].score if cut else lowest,
         "cut": cut,
+        # As was asked, or else as it was done.
+        "tiles": options.tiles or result.tiles or "",
+        "large": options.tiles is None
+        and result.tiles is None
+        and input_side is not None
+        and max(result.image.width, result.image.height) >= MUCH_LARGER * input_side,
     }
 
 

@@ -31,7 +31,7 @@ from frontend.pages.detect_one import DEFAULTS, Outcome
 from frontend.pages.uploads import Upload
 from pipeline.draw import draw
 from pipeline.errors import NotFound, Unavailable
-from pipeline.job import DetectionResult, DetectOptions
+from pipeline.job import MAX_DETECTIONS, DetectionResult, DetectOptions
 
 #: Results and batches remembered by one process; an image takes its file's space on disk only.
 MOST = 2000
@@ -97,6 +97,8 @@ class Shown(BaseModel):
     score: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
     #: Labels that are not.
     hide: Annotated[list[str], Field(max_length=LABELS_MOST)] = []
+    #: So many of the best of the others.
+    most: Annotated[int, Field(ge=1, le=MAX_DETECTIONS)] = MAX_DETECTIONS
 
     def of(self, result: DetectionResult) -> DetectionResult:
         """The result with these boxes alone."""
@@ -105,7 +107,7 @@ class Shown(BaseModel):
             every = (*result.detections, *(result.weaker or ()))
             found = [each for each in every if each.score >= self.score]
         hidden = frozenset(self.hide)
-        found = [each for each in found if each.label not in hidden]
+        found = [each for each in found if each.label not in hidden][: self.most]
         return result.model_copy(update={"detections": found, "weaker": None})
 
 

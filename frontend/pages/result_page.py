@@ -3,6 +3,7 @@ or a reload."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request, Response
@@ -10,18 +11,31 @@ from starlette.responses import HTMLResponse
 
 from frontend.detection import DetectionService
 from frontend.identity.principal import principal
-from frontend.pages.i18n import texts
+from frontend.pages.controls import input_side
+from frontend.pages.i18n import Texts, texts
 from frontend.pages.result import alert, result_view
 from frontend.pages.result_files import Results
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import ID
+from frontend.status import Snapshot
 from pipeline.errors import NotFound, from_code
-from pipeline.job import DetectOptions
+from pipeline.job import DetectionResult, DetectOptions
 
 
-def router(results: Results, detection: DetectionService, links: Links) -> APIRouter:
+def router(
+    results: Results,
+    detection: DetectionService,
+    links: Links,
+    snapshot: Callable[[], Snapshot],
+) -> APIRouter:
     """A result as HTML, for who may see it."""
     routes = APIRouter(prefix="/pages/results", include_in_schema=False)
+
+    def shown(
+        result: DetectionResult, options: DetectOptions, words: Texts, name: str = ""
+    ) -> Response:
+        side = input_side(snapshot(), result.model)
+        return _page(result_view(result, options, words, links, name=name, input_side=side))
 
     @routes.get("/{job_id}")
     async def view(
@@ -38,11 +52,10 @@ def router(results: Results, detection: DetectionService, links: Links) -> APIRo
             if not who.may("detect"):
                 raise
         else:
-            name = found.upload.name
-            return _page(result_view(found.result, found.options, words, links, name=name))
+            return shown(found.result, found.options, words, found.upload.name)
         state = await detection.state(job_id, who)
         if state.result is not None:
-            return _page(result_view(state.result, DetectOptions(), words, links))
+            return shown(state.result, DetectOptions(), words)
         if state.error is not None:
             return _page(alert(from_code(state.error.code, state.error.message), words))
         return Response(status_code=202, headers={"Cache-Control": "no-store"})

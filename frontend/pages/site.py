@@ -118,6 +118,7 @@ class Site:
             snapshot=lambda: status.snapshot,
             examples=examples,
             fetches=bool(fetcher.hosts),
+            tiles_max=settings.tiles_max,
             label=lambda key: i18n(LABEL.format(key)),
         )
         blocks = _blocks(page)
@@ -135,8 +136,8 @@ class Site:
             header.router(),
             examples.router(),
             result_files.router(kept),
-            result_page.router(kept, detection, links),
-            detect_many.router(self._batches, links),
+            result_page.router(kept, detection, links, lambda: status.snapshot),
+            detect_many.router(self._batches, links, lambda: status.snapshot),
             traces.router(
                 traces_store, links, detection, pictures, lambda: status.snapshot.workers
             ),

@@ -20,6 +20,8 @@ from pipeline.queue.start_failures import StartFailure, fresh
 
 #: Workers that are looked at; more than that are not registered in earnest.
 WORKERS_MAX = 1024
+#: Pixels of a model's input along a side; no model has more.
+INPUT_SIDE_MAX = 2**16
 #: Bytes of a model's labels together.
 LABELS_BYTES_MAX = 2**20
 
@@ -34,7 +36,7 @@ PACE_MAX_S = 3600.0
 _FIELDS = (
     "state", "death", "damoscope_provider", "damoscope_model", "damoscope_labels",
     "damoscope_score_threshold", "damoscope_iou_threshold", "damoscope_fallback",
-    "damoscope_model_version", PACE,
+    "damoscope_model_version", "damoscope_input_side", PACE,
 )  # fmt: skip
 
 
@@ -51,6 +53,8 @@ class WorkerState:
     fallback: bool
     #: What tells two files of one name apart: digits of the file's SHA-256.
     model_version: str = ""
+    #: Pixels along the longer side of what its model takes; None when it has not said.
+    input_side: int | None = None
     #: Seconds that an image takes it while others wait; None when it is not known.
     pace_s: float | None = None
 
@@ -76,14 +80,16 @@ class Census:
 
 
 def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
-          score_threshold: float, iou_threshold: float) -> dict[str, str | float]:  # fmt: skip
-    """What a worker adds to its registration, and to its state."""
+          score_threshold: float, iou_threshold: float,
+          input_side: int = 0) -> dict[str, str | float]:  # fmt: skip
+    """What a worker adds to its registration, and to its state. An `input_side` of 0 is not known."""
     return {
         "damoscope_model": model,
         "damoscope_model_version": model_version,
         "damoscope_provider": provider,
         "damoscope_fallback": int(fallback),
         "damoscope_labels": "\n".join(labels),
+        "damoscope_input_side": input_side,
         "damoscope_score_threshold": score_threshold,
         LAST_FACT: iou_threshold,
     }
@@ -154,7 +160,7 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
     """A registration as the worker wrote it; None when it is not one."""
     try:
         state, _, *texts = row or ()
-        provider, model, labels, score, iou, fallback, version, pace = (
+        provider, model, labels, score, iou, fallback, version, side, pace = (
             (text or b"").decode() for text in texts
         )
         if len(labels) > LABELS_BYTES_MAX:
@@ -169,10 +175,18 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
             iou_threshold=_threshold(iou),
             fallback=fallback == "1",
             model_version=version,
+            input_side=_input_side(side),
             pace_s=_pace_s(pace),
         )
     except ValueError:
         return None
+
+
+def _input_side(text: str) -> int | None:
+    value = int(text or "0")
+    if not 0 <= value <= INPUT_SIDE_MAX:
+        raise ValueError("no side of an image")
+    return value or None
 
 
 def _pace_s(text: str) -> float | None:

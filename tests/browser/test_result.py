@@ -186,6 +186,90 @@ def test_copies(open_page: OpenPage, photo: Path) -> None:
     assert "/api/v1/detect?score_threshold=0.3&iou_threshold=0." in said
 
 
+def test_tiles(open_page: OpenPage, tmp_path: Path) -> None:
+    """A large picture's result says what may be missed, and looks again in tiles by its button;
+    other tiles are another run, until which the result is marked. Its address, the copied command
+    and the trace say which tiles there were; a reload shows the same."""
+    path = tmp_path / "wide.jpg"
+    path.write_bytes(pictures.jpeg(2600, 700, seed=4))
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    form = page.locator('[data-choices="one"]:not([inert])')
+    choose(page, path)
+    first = trace_of(page)
+    hint = page.locator("#result .ds-hint")
+    expect(hint).to_contain_text("small objects in it may have been missed")
+    hint.get_by_role("button", name="Look again in tiles").click()
+    shown = page.locator("#result .ds-result")
+    expect(shown).not_to_have_attribute("data-trace", first)
+    expect(hint).to_be_hidden()
+    expect(form.locator("[name=tiles]")).to_have_value("auto")
+    expect(page).to_have_url(re.compile(r"\?result=[0-9a-f]{32}&tiles=auto$"))
+    second = trace_of(page)
+    form.locator("[name=tiles]").select_option("own")
+    form.get_by_label("Columns of tiles").fill("3")
+    form.get_by_label("Columns of tiles").press("Tab")
+    expect(page).to_have_url(re.compile(r"&tiles=3x2$"))
+    expect(page.locator("#result .ds-outdated")).to_be_hidden()
+    trace = trace_of(page)
+    assert trace not in (first, second)
+    page.get_by_role("button", name="Copy as curl").click()
+    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.startsWith('curl'))")
+    assert "&max_detections=500&tiles=3x2&timeout=300" in clipboard(page)
+    page.reload()
+    assert trace_of(page) == trace
+    expect(form.locator("[name=tiles]")).to_have_value("own")
+    expect(form.get_by_label("Columns of tiles")).to_have_value("3")
+    expect(page.locator("#result .ds-outdated")).to_be_hidden()
+    form.locator("[name=tiles]").select_option("")
+    expect(page.locator("#result .ds-outdated")).to_contain_text("Choose the image again")
+    page.locator("#result .ds-trace").click()
+    page.get_by_text("inference", exact=True).first.click()
+    spans = page.locator(".ds-span", has_text="damoscope.tiles")
+    expect(spans.first).to_contain_text("6")
+
+
+def test_tiles_that_cannot_be(open_page: OpenPage, tmp_path: Path) -> None:
+    """Too many, or too small: the page says what is allowed."""
+    path = tmp_path / "small.jpg"
+    path.write_bytes(pictures.jpeg(200, 150, seed=5))
+    page = open_page()
+    form = page.locator('[data-choices="one"]:not([inert])')
+    form.locator("[name=tiles]").select_option("own")
+    for name, number in (("Columns", "60"), ("Rows", "60")):
+        form.get_by_label(f"{name} of tiles").fill(number)
+    choose(page, path)
+    expect(page.locator("#result .ds-error")).to_contain_text("60x60 is not from 2 to 64 tiles")
+    for name in ("Columns", "Rows"):
+        form.get_by_label(f"{name} of tiles").fill("8")
+    page.get_by_role("button", name="Detect", exact=True).click()
+    expect(page.locator("#result .ds-error")).to_contain_text("may have at most 3x2 tiles")
+
+
+def test_so_many_boxes(open_page: OpenPage, photo: Path) -> None:
+    """The best are shown, listed, downloaded and asked for by the address, without another run."""
+    page = open_page()
+    choose(page, photo)
+    boxes = page.locator("#result .ds-box")
+    score(page, "0.05")
+    expect(boxes.nth(1)).to_be_visible()
+    trace, best = trace_of(page), boxes.first.inner_text()
+    most = page.locator('[data-choices="one"]:not([inert]) [name=most]')
+    most.fill("1")
+    expect(boxes).to_have_count(1)
+    assert boxes.first.inner_text() == best
+    expect(page.locator("#result h2")).to_have_text("1 object found")
+    expect(page.locator("#result .ds-cut")).to_have_text(re.compile("The best 1 of [0-9]+ boxes"))
+    expect(page).to_have_url(re.compile("&most=1$"))
+    href = page.get_by_role("link", name="JSON").get_attribute("href")
+    assert str(href).endswith("&most=1")
+    page.reload()
+    assert trace_of(page) == trace
+    expect(boxes).to_have_count(1)
+    most.fill("500")
+    expect(boxes).not_to_have_count(1)
+
+
 def clipboard(page: Page) -> str:
     return str(page.evaluate("() => navigator.clipboard.readText()"))
 
@@ -202,13 +286,13 @@ def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
     )
     first = trace_of(page)
     expect(page.locator("#result .ds-box").first).to_be_visible()
-    expect(page.locator(".ds-mine ol a")).to_have_text("pasted.jpg")
+    expect(page.locator(".ds-mine ol a[data-result]")).to_have_text("pasted.jpg")
     other = [list(pictures.jpeg(seed=3)), "dropped.jpg", "image/jpeg"]
     given = page.evaluate_handle(TRANSFER, other)
     for kind in ("dragenter", "dragover", "drop"):
         page.locator("#photo").dispatch_event(kind, {"dataTransfer": given})
     expect(page.locator("#result .ds-result")).not_to_have_attribute("data-trace", first)
-    expect(page.locator(".ds-mine ol a").first).to_have_text("dropped.jpg")
+    expect(page.locator(".ds-mine ol a[data-result]").first).to_have_text("dropped.jpg")
     expect(page.locator("body")).not_to_have_class(re.compile("ds-dropping"))
 
 

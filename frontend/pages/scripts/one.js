@@ -1,7 +1,9 @@
 // One image: its run, its result, and the address under which the result is found again.
+import * as choices from "./choices.js";
 import * as files from "./files.js";
+import { hear } from "./hear.js";
 import * as mine from "./mine.js";
-import { draw, empty, hear, run, stop } from "./run.js";
+import { draw, empty, run, stop } from "./run.js";
 import * as sliders from "./sliders.js";
 import { failure, tell, text, waiting } from "./texts.js";
 import { View } from "./view.js";
@@ -9,20 +11,21 @@ import { View } from "./view.js";
 const TELL_MS = 100, RUN_MS = 400, NOTE_MS = 300; // how often, and after how much quiet
 const RETRY_MS = 500, RETRIES = 120; // while an image of a link is still worked on
 const ID = /^[0-9a-f]{32}$/;
+const OURS = ["result", "batch", "score", "hide", "tiles", "most"]; // what an address here may say
 
-let host, api, initial;
+let host, initial;
 let view = null;
 let photo = "", photoJob = null; // what is chosen, and the job that it became last
-let restoring = null, wanted = null; // what is asked for by its address; and its score
+let restoring = null, wanted = null; // what is asked for by its address; and its thresholds
 let hidden = new Set();
 let begun = 0, timers = {};
 
 export function start(element, given) {
-  [host, api, initial] = [element, given, given.props.value];
+  [host, initial] = [element, given.props.value];
   mine.start();
   files.start();
   tell(document.documentElement.service);
-  hear("ds-thresholds", () => { if (wanted !== null) aim(wanted); });
+  hear("ds-thresholds", () => { if (wanted) aim(wanted); });
   addEventListener("popstate", restore);
   host.addEventListener("ds-labels", (event) => {
     hidden = event.detail;
@@ -40,7 +43,16 @@ export function start(element, given) {
     show();
     again();
   });
-  sliders.watch("one", "iou", again);
+  sliders.watch("one", "iou", () => {
+    wanted = null;
+    again();
+  });
+  choices.watch("one", { boxes: show, cut: again });
+  host.addEventListener("click", (event) => {
+    if (!event.target.closest("[data-look]")) return;
+    choices.choose("one", "auto");
+    detect();
+  });
   restore();
   hear("ds-photo", chosen);
   hear("ds-detect", (tab) => { if (tab === "one") detect(); });
@@ -65,7 +77,7 @@ async function detect() {
   document.dispatchEvent(new CustomEvent("ds-look"));
   if (matchMedia("(max-width: 767px)").matches) host.scrollIntoView({ block: "start" });
   try {
-    const html = await run("one", photo, sliders.value("one", "score"), sliders.value("one", "iou"));
+    const html = await run("one", photo);
     if (html === null) return;
     place(html);
   } catch (error) {
@@ -86,7 +98,7 @@ function busy(on) {
   timers.busy = setInterval(said, TELL_MS);
 }
 
-// Another IoU threshold takes a run of its own, as does a very low score; until it is there, what is
+// Another IoU threshold takes a run of its own, as do other tiles and a very low score; until it is there, what is
 // seen is said to be old.
 function again() {
   clearTimeout(timers.again);
@@ -101,13 +113,18 @@ function mayRun() {
 function judge() {
   if (!view) return false;
   const { iou, lowest, cut } = view.shown;
-  const other = iou !== null && Math.abs(iou - sliders.value("one", "iou")) > 1e-6;
+  const other = iou !== null && Math.abs(iou - (wanted?.iou ?? sliders.value("one", "iou"))) > 1e-6;
+  const tiles = choices.offered("one") && view.shown.tiles !== choices.tiles("one");
   const lower = iou !== null && !cut && view.score < lowest - 1e-6;
+  const may = mayRun();
   let line = "";
-  if (other) line = text(mayRun() ? "detect.outdated" : "detect.outdated.no_image", { iou: iou.toFixed(2) });
+  if (other) line = text(may ? "detect.outdated" : "detect.outdated.no_image", { iou: iou.toFixed(2) });
+  else if (tiles) line = text(may ? "detect.outdated.tiles" : "detect.outdated.tiles.no_image");
   else if (lower) line = text("detect.outdated.score", { lowest: lowest.toFixed(2) });
   view.outdated(line);
-  return other || lower;
+  const small = view.shown.large && choices.offered("one") && !tiles;
+  view.hint(small ? text(may ? "tiles.hint" : "tiles.hint.no_image") : "", may);
+  return other || tiles || lower;
 }
 
 // ---- what is seen
@@ -126,9 +143,14 @@ function changed() {
   const { job, trace, name } = view.shown;
   if (by === job) {
     const asked = new URLSearchParams(location.search);
-    const score = Number(asked.get("score") ?? view.shown.score ?? sliders.value("one", "score"));
+    const { score, iou, tiles } = view.shown;
     hidden = new Set(asked.getAll("hide"));
-    aim(score);
+    choices.choose("one", tiles);
+    choices.limit("one", asked.get("most") ?? choices.allowed("one"));
+    aim({
+      score: Number(asked.get("score") ?? score ?? sliders.value("one", "score")),
+      iou: iou ?? sliders.value("one", "iou"),
+    });
     show();
     return;
   }
@@ -139,16 +161,18 @@ function changed() {
   again(); // it may have been moved meanwhile
 }
 
-// Put the slider where a link wants it; again, should the page set it to the model's own.
-function aim(score) {
-  if (!(score >= 0.01 && score <= 0.99)) return;
-  wanted = document.told?.["ds-thresholds"] ? null : score;
-  sliders.put("one", "score", score);
+// Put the sliders where a link wants them; again, should the page set them to the model's own.
+function aim(thresholds) {
+  for (const [which, number] of Object.entries(thresholds)) {
+    if (number >= 0.01 && number <= 0.99) sliders.put("one", which, number);
+    else delete thresholds[which];
+  }
+  wanted = document.told?.["ds-thresholds"] ? null : thresholds; // what has moved them forgets it
 }
 
 function show() {
   if (!view) return 0;
-  const found = view.show(wanted ?? sliders.value("one", "score"), hidden);
+  const found = view.show(wanted?.score ?? sliders.value("one", "score"), hidden, choices.most("one"));
   judge();
   clearTimeout(timers.note);
   const seen = view;
@@ -159,7 +183,8 @@ function show() {
 }
 
 function place(html) {
-  draw(api, html, changed);
+  draw(host, html);
+  changed();
 }
 
 // ---- addresses
@@ -170,7 +195,7 @@ function address() {
 
 function written(query) {
   const next = address();
-  for (const name of ["result", "batch", "score", "hide"]) next.delete(name);
+  for (const name of OURS) next.delete(name);
   for (const [name, value] of query) next.append(name, value);
   const asked = next.toString();
   return location.pathname + (asked ? `?${asked}` : "");

@@ -1,18 +1,13 @@
 // Runs a tab's event, and tells what came of it.
+import * as choices from "./choices.js";
+import * as sliders from "./sliders.js";
 import { text } from "./texts.js";
 
 const under = {};
 
-// Hears what the page's inputs tell, also what they told before this script was there.
-export function hear(name, act) {
-  document.addEventListener(name, (event) => act(event.detail));
-  const earlier = document.told?.[name];
-  if (earlier !== undefined) act(earlier);
-}
-
 // The HTML that the service answers; null when a later run has taken this one's place, or it was
 // given up. Throws what to say where there is no answer.
-export async function run(tab, ids, score, iou) {
+export async function run(tab, ids) {
   under[tab]?.abort(); // its image is withdrawn
   const mine = (under[tab] = new AbortController());
   const event = Number(document.querySelector(`[data-tab="${tab}"]`).dataset.event);
@@ -20,7 +15,7 @@ export async function run(tab, ids, score, iou) {
     const answer = await fetch("gradio_api/run/predict", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ fn_index: event, data: [ids, score, iou] }),
+      body: JSON.stringify({ fn_index: event, data: [ids, ...asked(tab)] }),
       signal: mine.signal,
     });
     const told = await answer.json();
@@ -42,10 +37,15 @@ export function stop(tab) {
   delete under[tab];
 }
 
-// Gradio draws in a microtask when a value is set; `then` is called when it has.
-export function draw(api, html, then) {
-  api.props.value = html;
-  queueMicrotask(then);
+// What a tab's controls ask of a run.
+function asked(tab) {
+  return [sliders.value(tab, "score"), sliders.value(tab, "iou"), choices.tiles(tab)];
+}
+
+// Not by the component's value: that Gradio may set to its first one at any time after a tab has
+// opened, and draws what it was then. Where the value stays as it is, it draws nothing.
+export function draw(host, html) {
+  host.innerHTML = html;
 }
 
 export function empty(title, hint) {

@@ -1,6 +1,8 @@
 // Several images: how far they are, what was found in them, and a look at each.
+import * as choices from "./choices.js";
+import { hear } from "./hear.js";
 import * as mine from "./mine.js";
-import { draw, empty, hear, run } from "./run.js";
+import { draw, empty, run } from "./run.js";
 import * as sliders from "./sliders.js";
 import { failure, milliseconds, text } from "./texts.js";
 import { View } from "./view.js";
@@ -9,12 +11,12 @@ const EVERY_MS = 300, AWAY_MS = 5000; // how often it is asked, and at most whil
 const PAGE = 24; // cards that are there at once
 const RECENT_S = 10; // seconds over which the rate is taken
 
-let host, api;
+let host;
 let ids = []; // of what is chosen
 let batch = null;
 
-export function start(element, given) {
-  [host, api] = [element, given];
+export function start(element) {
+  host = element;
   host.addEventListener("click", click);
   host.addEventListener("change", (event) => {
     if (!batch || !event.target.closest(".ds-filter")) return;
@@ -25,7 +27,7 @@ export function start(element, given) {
   host.addEventListener("ds-labels", (event) => {
     if (!batch) return;
     batch.hidden = event.detail;
-    batch.open?.show(sliders.value("several", "score"), batch.hidden);
+    look();
   });
   host.addEventListener("keydown", (event) => {
     if (!host.querySelector("dialog")?.open) return;
@@ -40,15 +42,19 @@ export function start(element, given) {
   let redraw;
   sliders.watch("several", "score", () => {
     clearTimeout(redraw);
-    redraw = setTimeout(() => {
-      show();
-      if (batch && new URLSearchParams(location.search).get("batch") === batch.id) note();
-    }, 30);
+    redraw = setTimeout(shown, 30);
   });
   sliders.watch("several", "iou", show);
+  choices.watch("several", { boxes: shown, cut: show });
   addEventListener("pagehide", leave);
   addEventListener("popstate", restore);
   restore();
+}
+
+// Shown anew, and noted where this is what the address names.
+function shown() {
+  show();
+  if (batch && new URLSearchParams(location.search).get("batch") === batch.id) note();
 }
 
 // ---- the address
@@ -59,16 +65,18 @@ const ID = /^[0-9a-f]{32}$/;
 function note() {
   const next = new URLSearchParams(location.search), { id } = batch;
   const fresh = next.get("batch") !== id;
-  for (const name of ["result", "batch", "score", "hide"]) next.delete(name);
+  for (const name of ["result", "batch", "score", "hide", "tiles", "most"]) next.delete(name);
   next.set("batch", id);
   next.set("score", sliders.value("several", "score"));
+  if (batch.tiles) next.set("tiles", batch.tiles);
+  if (choices.most("several") < choices.allowed("several")) next.set("most", choices.most("several"));
   history[fresh ? "pushState" : "replaceState"](null, "", `${location.pathname}?${next}`);
 }
 
 async function restore() {
   const asked = new URLSearchParams(location.search), id = asked.get("batch");
   if (!id || id === batch?.id) return;
-  const missing = () => draw(api, failure(text("several.gone.link")).outerHTML, begin);
+  const missing = () => place(failure(text("several.gone.link")).outerHTML);
   leave();
   if (!ID.test(id)) return missing();
   const answer = await fetch(`pages/batches/${id}/view`).catch(() => null);
@@ -78,21 +86,25 @@ async function restore() {
   if (!html) return missing();
   const score = Number(asked.get("score"));
   if (score >= 0.01 && score <= 0.99) sliders.put("several", "score", score);
-  draw(api, html, begin);
+  choices.limit("several", asked.get("most") ?? choices.allowed("several"));
+  place(html);
+  choices.choose("several", batch.tiles);
+  sliders.put("several", "iou", batch.iou);
+  show();
 }
 
 // ---- the images on their way
 
 async function detect() {
   leave(); // what went on before is not looked at any more
-  if (!ids.length) return draw(api, empty("first", "empty.several.hint"), begin);
+  if (!ids.length) return place(empty("first", "empty.several.hint"));
   host.classList.add("ds-busy");
   await sliders.ready;
   try {
-    const html = await run("several", ids.join(" "), sliders.value("several", "score"), sliders.value("several", "iou"));
-    if (html !== null) draw(api, html, begin);
+    const html = await run("several", ids.join(" "));
+    if (html !== null) place(html);
   } catch (error) {
-    draw(api, failure(error.message).outerHTML, begin);
+    place(failure(error.message).outerHTML);
   }
 }
 
@@ -106,7 +118,8 @@ function leave() {
   batch = null;
 }
 
-function begin() {
+function place(html) {
+  draw(host, html);
   host.classList.remove("ds-busy");
   const view = host.querySelector(".ds-batch");
   if (!view) return;
@@ -116,6 +129,7 @@ function begin() {
     address: `pages/batches/${view.dataset.batch}`,
     count: Number(view.dataset.count),
     iou: Number(view.dataset.iou),
+    tiles: view.dataset.tiles,
     asking: new AbortController(),
     items: [],
     times: [[performance.now(), 0]],
@@ -174,7 +188,7 @@ function reached(item) {
   const score = sliders.value("several", "score");
   const label = batch.view.querySelector('[name="label"]').value;
   return (item.boxes ?? []).filter((box) =>
-    box[1] >= score && (!label || item.labels[box[0]][0] === label));
+    box[1] >= score && (!label || item.labels[box[0]][0] === label)).slice(0, choices.most("several"));
 }
 
 function chosen() {
@@ -221,7 +235,7 @@ function show() {
   pager.querySelector('[data-do="before"]').disabled = !batch.page;
   pager.querySelector('[data-do="after"]').disabled = batch.page >= pages - 1;
   table(part);
-  const query = new URLSearchParams({ score: sliders.value("several", "score") });
+  const query = new URLSearchParams({ score: sliders.value("several", "score"), most: choices.most("several") });
   const downloads = view.querySelector(".ds-downloads");
   downloads.hidden = !done || !items.some((item) => item.job);
   downloads.querySelectorAll("a[data-file]").forEach((link) => {
@@ -231,12 +245,17 @@ function show() {
   const line = view.querySelector(".ds-outdated");
   const lowest = Math.max(0, ...items.map((item) => (item.cut ? 0 : item.lowest ?? 0)));
   const lower = sliders.value("several", "score") < lowest - 1e-6;
-  line.hidden = !old && !lower && !batch.why;
+  const tiles = choices.offered("several") && batch.tiles !== choices.tiles("several");
+  line.hidden = !old && !tiles && !lower && !batch.why;
   line.textContent = [
     batch.why,
     old && text("several.outdated", { iou: batch.iou.toFixed(2) }),
+    tiles && text("several.outdated.tiles"),
     lower && text("several.outdated.score", { lowest: lowest.toFixed(2) }),
   ].filter(Boolean).join(" ");
+  const large = items.filter((item) => item.large).length, hint = view.querySelector(".ds-hint");
+  hint.hidden = !done || !large || tiles || !choices.offered("several");
+  hint.textContent = text(large === 1 ? "several.small.one" : "several.small", { count: large });
 }
 
 function title(every) {
@@ -404,5 +423,10 @@ async function open(at) {
   dialog.lastElementChild.innerHTML = html;
   const root = dialog.querySelector(".ds-result");
   mine.open = root && new View(root);
-  mine.open?.show(sliders.value("several", "score"), mine.hidden);
+  look();
+}
+
+// What is open, as all are seen.
+function look() {
+  batch.open?.show(sliders.value("several", "score"), batch.hidden, choices.most("several"));
 }

@@ -1,5 +1,5 @@
 // The thresholds of a tab, as its sliders have them.
-import { hear } from "./run.js";
+import { hear } from "./hear.js";
 
 const field = (name, which) => document.querySelector(`#${name}-${which} input[type=number]`);
 

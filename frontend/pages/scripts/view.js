@@ -4,12 +4,13 @@ import { Zoom } from "./zoom.js";
 
 //: Labels that are written at once, the best first: weak ones by the dozen would hide the image.
 const WRITTEN = 24;
+//: Boxes that a run brings at most; seconds that it may take in tiles, here and by the copied command.
+const MOST = 500, PATIENCE_S = 300;
 //: Height of a label over its box, in pixels.
 const LABEL = 20;
 
 export class View {
-  // `root` is a `.ds-result` as the service has written it. Gradio makes the next result of the same
-  // elements: `close` this before.
+  // `root` is a `.ds-result` as the service has written it; `close` this before it goes.
   constructor(root) {
     this.root = root;
     this.shown = JSON.parse(root.dataset.shown);
@@ -43,14 +44,15 @@ export class View {
     return this.root.querySelector(selector);
   }
 
-  // Show what scores so much or more, without some labels.
-  show(score, hidden) {
+  // Show what scores so much or more, without some labels, and of that so many of the best.
+  show(score, hidden, most = Infinity) {
     const { labels, boxes } = this.shown;
-    [this.score, this.hidden] = [score, hidden];
+    [this.score, this.hidden, this.most] = [score, hidden, most];
     const reached = boxes.filter((box) => box[1] >= score);
-    const found = reached.filter((box) => !hidden.has(labels[box[0]][0]));
+    const wanted = reached.filter((box) => !hidden.has(labels[box[0]][0]));
+    const found = wanted.slice(0, most);
     this.found = found.length;
-    this.count(found);
+    this.count(found, wanted.length);
     this.choose(reached);
     this.draw(found);
     this.list(found);
@@ -58,7 +60,7 @@ export class View {
     return this.found;
   }
 
-  count(found) {
+  count(found, all) {
     const key = { 0: "found.none", 1: "found.one" }[found.length] ?? "found";
     const title = fill(this.texts[key], { count: found.length });
     if (this.find("h2").textContent !== title) this.find("h2").textContent = title;
@@ -66,8 +68,11 @@ export class View {
     nothing.hidden = found.length > 0;
     nothing.textContent = fill(this.texts["found.none.hint"], { score: this.score.toFixed(2) });
     const { boxes, lowest } = this.shown;
-    cut.hidden = !(this.shown.cut && this.score < lowest);
-    cut.textContent = fill(this.texts["detect.cut"], { count: boxes.length, score: lowest.toFixed(2) });
+    const fewer = found.length < all;
+    cut.hidden = !fewer && !(this.shown.cut && this.score < lowest);
+    cut.textContent = fewer
+      ? fill(this.texts["detect.fewer"], { most: found.length, count: all })
+      : fill(this.texts["detect.cut"], { count: boxes.length, score: lowest.toFixed(2) });
   }
 
   // The labels as buttons that leave one out, where there are several.
@@ -157,6 +162,7 @@ export class View {
   offer() {
     const query = new URLSearchParams({ score: this.score });
     for (const label of this.hidden) query.append("hide", label);
+    if (this.most < MOST) query.set("most", this.most);
     this.root.querySelectorAll("a[data-file]").forEach((link) => {
       link.href = `${link.getAttribute("href").split("?")[0]}?${query}`;
     });
@@ -167,6 +173,14 @@ export class View {
     place.hidden = !line;
     place.textContent = line;
     this.root.classList.toggle("outdated", Boolean(line));
+  }
+
+  // That small objects may have been missed, and whether the page can look again.
+  hint(line, may) {
+    const place = this.find(".ds-hint");
+    place.hidden = !line;
+    place.querySelector("span").textContent = line;
+    place.querySelector("button").hidden = !may;
   }
 
   click(event) {
@@ -207,6 +221,8 @@ export class View {
   query() {
     const asked = new URLSearchParams({ result: this.shown.job });
     if (this.score !== this.shown.score) asked.set("score", this.score);
+    if (this.shown.tiles) asked.set("tiles", this.shown.tiles);
+    if (this.most < MOST) asked.set("most", this.most);
     for (const label of this.hidden) {
       if (this.shown.labels.some(([name]) => name === label)) asked.append("hide", label);
     }
@@ -224,10 +240,12 @@ export class View {
 
   // The same by the API.
   curl() {
-    const { name, iou, labels } = this.shown;
+    const { name, iou, labels, tiles } = this.shown;
     const query = new URLSearchParams({ score_threshold: this.score });
     if (iou !== null) query.set("iou_threshold", iou);
-    query.set("max_detections", 500);
+    query.set("max_detections", Math.min(this.most, MOST));
+    if (tiles) query.set("tiles", tiles);
+    if (tiles) query.set("timeout", PATIENCE_S);
     const wanted = labels.map(([label]) => label).filter((label) => !this.hidden.has(label));
     if (wanted.length && wanted.length < labels.length) query.set("labels", wanted.join(","));
     const address = new URL(`./api/v1/detect?${query}`, document.baseURI);

@@ -39,9 +39,9 @@ class Desk:
         self.workers = Workers()
         self.batches = Batches(self.workers, Uploads(folder, bytes_most=1000), Results())
 
-    def start(self, name: str, count: int) -> Batch:
+    def start(self, name: str, count: int, tiles: str | None = None) -> Batch:
         images = [Upload("me", "a", f"{name}{number}") for number in range(count)]
-        return self.batches.start(images, DetectOptions(), "a", "me")
+        return self.batches.start(images, DetectOptions(tiles=tiles), "a", "me")
 
 
 async def settle() -> None:
@@ -86,6 +86,20 @@ def test_a_large_one_leaves_room(tmp_path: Path) -> None:
         assert {name[0] for name in desk.workers.begun[:100]} == {"a", "b", "c"}
         for batch in list(desk.batches._all.values()):
             desk.batches.stop(batch)
+        await settle()
+
+    asyncio.run(test())
+
+
+def test_images_in_tiles_wait_here(tmp_path: Path) -> None:
+    """Each is the work of dozens: few of them are in the queue at once."""
+
+    async def test() -> None:
+        desk = Desk(tmp_path)
+        batch = desk.start("a", 40, tiles="auto")
+        await settle()
+        assert len(desk.workers.begun) == batches.CONCURRENCY_TILED
+        desk.batches.stop(batch)
         await settle()
 
     asyncio.run(test())

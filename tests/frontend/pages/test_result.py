@@ -61,6 +61,27 @@ def test_a_result_of_which_little_is_known() -> None:
     assert (told["score"], told["iou"], told["cut"], len(told["boxes"])) == (None, None, False, 1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "used", "side", "tiles", "large"),
+    [
+        (None, None, 2, "", True),  # 9 pixels
+        (None, None, 3, "", False),
+        (None, None, None, "", False),  # the model's input is not known
+        ("auto", "4x3", 2, "auto", False),
+        ("auto", None, 2, "auto", False),
+        (None, "4x3", 2, "4x3", False),  # of a job of another process
+    ],
+)
+def test_what_it_says_of_tiles(
+    asked: str | None, used: str | None, side: int | None, tiles: str, large: bool
+) -> None:
+    """How it was looked at, and whether the picture is so large that small objects may be missed
+    as a whole."""
+    run = RUN.model_copy(update={"tiles": asked})
+    told = described(BOTH.model_copy(update={"tiles": used}), run, input_side=side)
+    assert (told["tiles"], told["large"]) == (tiles, large)
+
+
 def test_a_result_is_text() -> None:
     """Names of files and labels are data, in the page and in the script's attributes."""
     evil = "\"><script>alert(1)</script>'"
@@ -79,6 +100,7 @@ def test_a_result_is_text() -> None:
     [
         ({}, [0.9, 0.6]), ({"score": 0.6}, [0.9, 0.6]), ({"score": 0.61}, [0.9]),
         ({"score": 0.0}, [0.9, 0.6, 0.3]), ({"score": 0.2, "hide": ["cup"]}, [0.6, 0.3]),
+        ({"score": 0.2, "most": 2}, [0.9, 0.6]), ({"hide": ["cup"], "score": 0, "most": 1}, [0.6]),
         ({"hide": ["cup", "phone"]}, []), ({"score": 1, "hide": ["no such"]}, []),
     ],
 )  # fmt: skip
@@ -90,7 +112,16 @@ def test_files_have_what_is_shown(asked: dict[str, Any], scores: list[float]) ->
 
 
 @pytest.mark.parametrize(
-    "asked", [{"score": 1.1}, {"score": -1}, {"score": "nan"}, {"hide": ["x"] * 1001}, {"x": 1}]
+    "asked",
+    [
+        {"most": 0},
+        {"most": 501},
+        {"score": 1.1},
+        {"score": -1},
+        {"score": "nan"},
+        {"hide": ["x"] * 1001},
+        {"x": 1},
+    ],
 )
 def test_what_no_page_asks_for(asked: dict[str, Any]) -> None:
     """Other thresholds, names by the thousand, other parameters."""
