@@ -82,7 +82,7 @@ class Census:
 def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
           score_threshold: float, iou_threshold: float,
           input_side: int = 0) -> dict[str, str | float]:  # fmt: skip
-    """What a worker adds to its registration, and to its state. An `input_side` of 0 is not known."""
+    """What a worker adds to its registration, and to its state. 0 is no `input_side`."""
     return {
         "damoscope_model": model,
         "damoscope_model_version": model_version,
