@@ -27,6 +27,7 @@ from frontend.api import (
     problems,
     reference,
     report,
+    slo,
     stats,
     traces,
 )
@@ -52,6 +53,8 @@ from frontend.server.bounds import bounds
 from frontend.server.memory import Memory
 from frontend.status import Status, observe_losses
 from frontend.turns import Turns
+from monitoring.alerts import objectives
+from monitoring.alerts.budgets import RecentBudgets
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
@@ -127,6 +130,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     detection.observe()
     observe_losses(telemetry.instruments, stores)
     alerting = alerts.Alerting(settings, stores, telemetry.instruments.malformed)
+    budgets = RecentBudgets(stores.metrics, objectives.read(settings.slo))
     rollouts = Rollouts(settings, lambda: status.snapshot)
     authenticator = Authenticator(settings)
     logins = login.Logins(telemetry.instruments)
@@ -195,6 +199,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.status = status
     app.state.stores = stores
     app.state.alerts = alerting
+    app.state.budgets = budgets
     app.state.rollouts = rollouts
     app.state.authenticator = authenticator
     reference.install(app)
@@ -204,7 +209,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
 
         app.include_router(oidc.router(settings, logins))
     secured = reference.KEYS if authenticator.needed else []
-    for api in (detect, compare, traces, pictures, stats, alerts, report, models):
+    for api in (detect, compare, traces, pictures, stats, alerts, slo, report, models):
         app.include_router(api.router, dependencies=[*secured, Depends(single_values)])
     if stores.receiver is not None:
         app.include_router(otlp.router(stores.receiver))

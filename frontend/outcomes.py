@@ -54,7 +54,7 @@ class Outcomes:
             spans.fail(request.span, error)
             if not request.answered:  # the worker has said why
                 logs.refusal(log, set_span_in_context(request.span), error)
-            self.count(request, error.outcome)
+            self.count(request, error.outcome, is_limited=isinstance(error, errors.RateLimited))
             raise
         except asyncio.CancelledError:  # by who asked for it, or because the service stops
             kind = errors.Unavailable if self.stopping else errors.Cancelled
@@ -74,8 +74,8 @@ class Outcomes:
         self._active += 1
         self.count(request, errors.Cancelled.outcome)
 
-    def count(self, request: ImageRequest, outcome: str) -> None:
-        """How a request ended, once."""
+    def count(self, request: ImageRequest, outcome: str, *, is_limited: bool = False) -> None:
+        """How a request ended, once; `is_limited`: its client was over its own rate."""
         if request.outcome is not None:
             return
         request.outcome = outcome
@@ -86,6 +86,9 @@ class Outcomes:
         duration_s = (time.time_ns() - request.received_ns) / 1e9
         self._active -= 1
         self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
+        if is_limited:
+            route = {"route": request.route}
+            self._instruments.add(catalogue.REQUESTS_LIMITED, 1, route, context=here)
         if client := self._clients.name(request.who.name, known=request.who.known):
             self._instruments.add(catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here)
         self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)

@@ -366,6 +366,9 @@ class Settings(BaseSettings):
     alerts: Annotated[Path | None, READERS] = Field(
         None, description="File of alert rules. Unset: the rules that ship, `alerts.yaml`."
     )
+    slo: Annotated[Path | None, READERS] = Field(
+        None, description="File of service level objectives. Unset: those that ship, `slo.yaml`."
+    )
     notify: Annotated[SecretStr | None, READERS] = Field(
         None, description="Where notifications go: Apprise URLs, separated by spaces."
     )

@@ -252,6 +252,35 @@ def test() -> None:
         raise typer.Exit(1)
 
 
+slo = typer.Typer(help="Service level objectives.", no_args_is_help=True)
+app.add_typer(slo, name="slo")
+
+
+@slo.callback()
+def _slo() -> None:
+    extras.require("frontend")
+
+
+@slo.command("check")
+def slo_check() -> None:
+    """Read the objectives and say what they are, or what is wrong with them."""
+    from monitoring.alerts.command import check_objectives as run
+
+    run(_start())
+
+
+@slo.command("render")
+def slo_render(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write. Default: print.")
+    ] = None,
+) -> None:
+    """Write the objectives' alerts as Prometheus rules."""
+    from monitoring.alerts.command import render_objectives as run
+
+    run(_start(), output)
+
+
 def _serve(**options: object) -> Settings:
     """The start of a process that stays, and whose files hold images."""
     private_files.keep_private()

@@ -48,6 +48,12 @@ REQUESTS = Counter(
     {"outcome": OUTCOMES, "route": ROUTES},
     example="sum(rate({}[1m]))",
 )  # fmt: skip
+REQUESTS_LIMITED = Counter(
+    "damoscope.requests.limited", "{request}",
+    "Those of the rejected requests whose client was over its own rate: no fault of the service.",
+    {"route": ROUTES},
+    example="sum(rate({}[5m]))",
+)  # fmt: skip
 CLIENT_REQUESTS = Counter(
     "damoscope.client.requests", "{request}",
     "Requests by client: key's name, address, its hash, or `other` beyond 300 of a process.",

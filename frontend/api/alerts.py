@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
 from frontend.api.problems import responses
-from monitoring.alerts import rules
+from monitoring.alerts.burn_rules import every
 from monitoring.alerts.ledger import Ledger
 from monitoring.alerts.notices import Announcer
 from monitoring.alerts.overview import overview
@@ -49,7 +49,7 @@ class Alerting:
     def __init__(self, settings: Settings, stores: Stores, tally: Tally = nobody) -> None:
         """Raises ConfigurationError when rules or channels cannot be used."""
         self._settings = settings
-        self._rules = rules.read(settings.alerts)
+        self._rules = every(settings)
         self._channels = Channels(settings)
         self._redis = connect(settings)
         self.ledger = Ledger(self._redis, tally)

@@ -53,6 +53,7 @@ TABLE: Final[tuple[tuple[str, str, Need], ...]] = (
     ("GET", "/api/v1/report", "read"),
     ("GET", "/metrics", "read"),
     ("GET", "/api/v1/alerts", "read"),
+    ("GET", "/api/v1/slo", "read"),
     ("GET", "/api/v1/models", "read"),
     ("POST", "/api/v1/models/use", "admin"),
     ("POST", "/api/v1/alerts/silences", "admin"),

@@ -11,9 +11,10 @@ from redis import Redis
 from redis.exceptions import LockError, RedisError, ResponseError
 
 from monitoring.alerts import examples
+from monitoring.alerts.burn_rules import every
 from monitoring.alerts.ledger import PREFIX, Ledger
 from monitoring.alerts.notices import Announcer
-from monitoring.alerts.rules import Rule, read
+from monitoring.alerts.rules import Rule
 from monitoring.alerts.schema import Episode
 from monitoring.alerts.states import Standing, advance, after_gap
 from monitoring.notify.notice import Notice
@@ -49,7 +50,7 @@ class Evaluator:
         notify: Callable[[Notice], object],
         channels: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        self._rules = read(settings.alerts)
+        self._rules = every(settings)
         self._metrics, self._traces = metrics, traces
         self._ledger = Ledger(redis)
         self._announcer = Announcer(self._ledger, self._rules.cooldown, notify, settings, channels)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
 
+from monitoring.alerts import burn, burn_rules
+from monitoring.alerts.burn_rules import BurnRule
 from monitoring.alerts.figures import FIGURES
 from monitoring.alerts.measures import Asked
+from monitoring.alerts.objectives import Objective
 from monitoring.alerts.rules import Rule, Rules
 from monitoring.alerts.schema import Comparison
 from monitoring.alerts.units import shown
@@ -24,6 +28,14 @@ FIGURES_HEADER = """\
 # monitoring/alerts/figures.py defines them once for all.
 
 """
+OBJECTIVES_HEADER = """\
+# Made from slo.yaml: change it there, then `make generate`, or `damoscope slo render` for
+# objectives of your own. Of each objective and window it is recorded how many requests there
+# were and how many of them were bad; docs/slo.md says what that is, and when an alert fires.
+
+"""
+#: How often those are evaluated: the longest window is of three days.
+OBJECTIVES_EVERY = "1m"
 #: What Grafana shows: name of the record -> figure, over how many seconds.
 RECORDS = {
     "service:damoscope_requests:success_rate5m": ("success_rate", 300.0),
@@ -70,9 +82,47 @@ def render_figures() -> str:
     return FIGURES_HEADER + _group("damoscope-figures", found)
 
 
-def _group(name: str, rules: list[dict[str, Any]]) -> str:
+def render_objectives(objectives: list[Objective]) -> str:
+    """The text of a rule file: what objectives count, and the alerts about their budgets."""
+    found = [
+        {"record": name, "expr": _Expression(text), "labels": {"objective": each.name}}
+        for each in objectives
+        for window_s in burn.WINDOWS_S
+        for name, text in _recorded(each, window_s)
+    ]
+    alerts = [_burning(rule) for rule in burn_rules.of(objectives)]
+    return OBJECTIVES_HEADER + _group("damoscope-slo", [*found, *alerts], OBJECTIVES_EVERY)
+
+
+def _recorded(objective: Objective, window_s: float) -> Iterator[tuple[str, str]]:
+    """What is recorded of an objective over a window: requests, bad ones, the burn rate."""
+    names = [_record(what, window_s) for what in ("requests:increase", "bad:increase")]
+    yield from zip(names, burn.counters(objective)(window_s), strict=True)
+    total, bad = (_of(objective, name) for name in names)
+    yield _record("burn_rate:", window_s), burn.rate_promql(objective, window_s, total, bad)
+
+
+def _record(what: str, window_s: float) -> str:
+    return f"objective:damoscope_slo_{what}{promql.duration(window_s)}"
+
+
+def _of(objective: Objective, record: str) -> str:
+    return f'{record}{{objective="{objective.name}"}}'
+
+
+def _burning(rule: BurnRule) -> dict[str, Any]:
+    rates = [
+        _of(rule.objective, _record("burn_rate:", window_s))
+        for window_s in (rule.tier.short_s, rule.tier.long_s)
+    ]
+    text = f"({burn.slower_promql(*rates)}) > {rule.threshold!r}"
+    return {**_rule(rule), "expr": _Expression(text)}
+
+
+def _group(name: str, rules: list[dict[str, Any]], every: str | None = None) -> str:
+    how = {"name": name, **({"interval": every} if every else {}), "rules": rules}
     text: str = yaml.dump(
-        {"groups": [{"name": name, "rules": rules}]},
+        {"groups": [how]},
         Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=96,
     )  # fmt: skip
     return text

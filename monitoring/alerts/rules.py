@@ -9,23 +9,14 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any
 
-import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from monitoring.alerts.figures import FIGURES, RuleFigure
 from monitoring.alerts.measures import Asked
+from monitoring.alerts.reading import parsed
 from monitoring.alerts.schema import Comparison
 from monitoring.alerts.units import shown
 from monitoring.messages import Message, Severity
-from pipeline.errors import ConfigurationError
 
 #: The rules that ship.
 SHIPPED = Path(__file__).with_name("alerts.yaml")
@@ -123,6 +114,11 @@ class Rule(BaseModel):
         return FIGURES[self.metric]
 
     @property
+    def watches(self) -> Message | None:
+        """What it watches, in words, where that is not said by its figure and its threshold."""
+        return None
+
+    @property
     def asked(self) -> Asked:
         """What is asked of the figure."""
         return Asked(self.window or 0.0, self.where, self.at_least or 1)
@@ -210,35 +206,4 @@ def read(path: Path | None) -> Rules:
 
     Raises ConfigurationError naming file, rule and field.
     """
-    path = path or SHIPPED
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: alert rules cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        return Rules.model_validate(data)
-    except ValidationError as error:
-        raise ConfigurationError(f"{path}: {_explain(error, data)}") from error
-
-
-def _explain(error: ValidationError, data: Any) -> str:
-    lines = []
-    for item in error.errors():
-        where = [str(part) for part in item["loc"]]
-        if where[:1] == ["rules"] and len(where) > 1:
-            where[:2] = [f"rule {_name(data, int(where[1]))}"]
-        reason = item["msg"]
-        if item["type"] == "value_error":  # ours, which may begin with a name
-            reason = reason.removeprefix("Value error, ")
-        else:
-            reason = reason[:1].lower() + reason[1:]
-        lines.append(": ".join([*where, reason]))
-    return "; ".join(lines)
-
-
-def _name(data: Any, index: int) -> str:
-    entry = data["rules"][index]
-    name = entry.get("name") if isinstance(entry, Mapping) else None
-    return str(name) if name else f"number {index + 1}"
+    return parsed(path or SHIPPED, Rules, "alert rules", "rules")

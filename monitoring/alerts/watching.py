@@ -55,6 +55,8 @@ NAMES: Mapping[str, Message] = MappingProxyType(
 
 def watches(rule: Rule) -> Message:
     """`Fires when the success rate over 5 min, and over the last 30 s, is < 95 % for 1 min.`"""
+    if rule.watches is not None:
+        return rule.watches
     name = NAMES[rule.metric]
     where = ", ".join(f"{key}={value}" for key, value in rule.where.items())
     threshold = f"{rule.comparison} {shown(rule.threshold, rule.figure.unit)}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from monitoring.alerts.render import render, render_figures
+from monitoring.alerts import objectives
+from monitoring.alerts.render import render, render_figures, render_objectives
 from monitoring.alerts.rules import SHIPPED, read
 from run.generate import helm, history, settings, telemetry
 from run.generate.generated import Generated, table
@@ -16,6 +17,10 @@ def _alerts() -> str:
     return render(read(SHIPPED))
 
 
+def _objectives() -> str:
+    return render_objectives(objectives.read(objectives.SHIPPED))
+
+
 def _opentelemetry() -> str:
     return table(*variables.documented())
 
@@ -23,6 +28,7 @@ def _opentelemetry() -> str:
 GENERATED: Final = (
     Generated("deploy/prometheus/rules/alerts.yml", _alerts),
     Generated("deploy/prometheus/rules/figures.yml", render_figures),
+    Generated("deploy/prometheus/rules/slo.yml", _objectives),
     Generated("docs/settings.md", _opentelemetry, "OpenTelemetry"),
     Generated("docs/settings.md", settings.tables, "settings"),
     Generated(".env.example", settings.example, "settings"),

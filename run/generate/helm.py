@@ -31,7 +31,7 @@ COPIES: Final = {
     "otel-collector.yaml": "otel-collector.yaml",
     **{
         f"rules/{name}.yml": f"deploy/prometheus/rules/{name}.yml"
-        for name in ("recording", "figures", "history", "alerts")
+        for name in ("recording", "figures", "history", "alerts", "slo")
     },
 }
 #: Defaults that the chart reckons with: how long pods may take to stop.

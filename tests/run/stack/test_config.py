@@ -187,8 +187,9 @@ def test_dashboard_uses_the_provisioned_data_sources() -> None:
 
 def test_alerts_say_what_to_do() -> None:
     """Each alert has a severity, and a summary and an action in both languages."""
-    for path in ("deploy/prometheus/rules/alerts.yml", "deploy/prometheus/rules/platform.yml"):
-        for rule in _load(path)["groups"][0]["rules"]:
+    for name in ("alerts", "platform", "slo"):
+        found = _load(f"deploy/prometheus/rules/{name}.yml")["groups"][0]["rules"]
+        for rule in (each for each in found if "alert" in each):
             assert rule["labels"]["severity"] in ("info", "warning", "critical"), rule["alert"]
             texts = {"summary", "summary_zh", "action", "action_zh", "value"}
             assert set(rule["annotations"]) == texts, rule["alert"]

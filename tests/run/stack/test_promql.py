@@ -63,7 +63,8 @@ def recorded() -> dict[str, set[str]]:
         if "record" in rule:
             series, _ = asked(rule["expr"])
             known = EXPORTED | found
-            found[rule["record"]] = set().union(*(known.get(name, set()) for name in series))
+            labels = set().union(*(known.get(name, set()) for name in series))
+            found[rule["record"]] = labels | set(rule.get("labels", ()))
     return found
 
 
