@@ -6,6 +6,8 @@ import math
 import time
 from zoneinfo import ZoneInfo
 
+from monitoring.alerts import objectives
+from monitoring.alerts.budgets import budgets
 from monitoring.reports import alerts, images
 from monitoring.reports import detections as found
 from monitoring.reports import traffic as requests
@@ -85,6 +87,7 @@ def build(
         workers=workers,
         cost=cost,
         alerts=alerts.fired(episodes, covered.window, covered.now_s),
+        objectives=budgets(metrics, objectives.read(settings.slo), covered.now_s).objectives,
         trace_url=trace_url or default_trace_url(settings),
     )
     report.advice = advise(report)

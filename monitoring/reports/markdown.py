@@ -17,6 +17,8 @@ ROWS = 15
 #: Figures and pieces of advice of the summary.
 SUMMARY_FIGURES = {"qps_peak", "latency_p95", "detections", "utilisation", "cost_per_1000"}
 SUMMARY_ADVICE = 5
+#: Columns of the table of objectives, after their names.
+OBJECTIVE = ("target", "reached", "bad", "left", "burn")
 
 
 def render(report: Report, language: Language) -> str:
@@ -36,7 +38,7 @@ def render(report: Report, language: Language) -> str:
             *_detections(says),
             *_clients(says),
         ]
-    blocks += [*_workers(says), *_alerts(says), "---", *says.notes()]
+    blocks += [*_workers(says), *_objectives(says), *_alerts(says), "---", *says.notes()]
     blocks.append(
         says.say("generated", at=says.moment(report.generated_at)) + f" ({report.timezone})"
     )
@@ -302,6 +304,19 @@ def _workers(says: Sentences) -> Iterator[str]:
     yield f"## {says.words['workers']}"
     yield from says.workers()
     yield escaped(says.cost())
+
+
+def _objectives(says: Sentences) -> Iterator[str]:
+    words, found = says.words, says.report.objectives
+    if not found:
+        return
+    yield f"## {words['objectives']}"
+    yield table(
+        [words["objective"], *(words[f"objective.{name}"] for name in OBJECTIVE)],
+        [[escaped(each.name), *says.objective(each)] for each in found],
+        right=range(2, 6),
+    )
+    yield says.objectives()
 
 
 def _alerts(says: Sentences) -> Iterator[str]:

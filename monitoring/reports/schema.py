@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from monitoring.alerts.budgets import Budget
 from monitoring.messages import Message, Severity
 from monitoring.notify.deliveries import Delivery
 
@@ -281,6 +282,8 @@ class Report(BaseModel):
     workers: Workers
     cost: Cost
     alerts: FiredAlerts
+    #: Service level objectives, each over its own window up to now.
+    objectives: list[Budget] = Field(default_factory=list)
     #: Address of a trace, with `{trace_id}` in it.
     trace_url: str
 

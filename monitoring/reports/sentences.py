@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+from monitoring.alerts.budgets import Budget
 from monitoring.messages import Language
 from monitoring.reports import format as written
 from monitoring.reports.schema import Advice, Criterion, Figure, Fired, Period, Report
@@ -71,6 +72,33 @@ class Sentences:
         return self.say(
             "observed", observed=self.duration(period.observed_s), length=self.duration(length)
         )
+
+    def objectives(self) -> str:
+        """What the table of objectives is of."""
+        found = self.report.objectives
+        lengths = sorted({each.window_s for each in found})
+        text = self.say(
+            "objectives.text", windows=", ".join(self.duration(each) for each in lengths)
+        )
+        since = max((each.since_at for each in found if each.since_at is not None), default=None)
+        if since is None:
+            return text
+        return self.joined(text, self.say("objectives.since", since=self.moment(since)))
+
+    def objective(self, each: Budget) -> list[str]:
+        """Cells of one objective: target, what was reached, what was bad, what is left, burning."""
+        target = written.share(each.target)
+        if each.threshold_s is not None:
+            threshold = written.milliseconds(1000 * each.threshold_s)
+            target = self.say("objective.within", target=target, threshold=threshold)
+        left = written.NONE if each.left is None else f"{100 * each.left:,.0f} %"
+        return [
+            target,
+            written.value(each.reached, "share"),
+            f"{written.count(each.bad)} / {written.count(each.requests)}",
+            left.replace("-", "−"),
+            written.value(each.burn_rate, "number"),
+        ]
 
     def compared(self) -> str:
         """What the changes are against."""

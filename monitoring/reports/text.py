@@ -78,6 +78,25 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "workers": ("Workers and cost", "工作进程与成本"),
         "alerts": ("Alerts", "告警"),
         "notes": ("How these figures are made", "数据说明"),
+        # objectives
+        "objectives": ("Objectives", "服务目标"),
+        "objective": ("Objective", "目标"),
+        "objective.target": ("Target", "目标值"),
+        "objective.within": ("{target} within {threshold}", "{threshold} 内 {target}"),
+        "objective.reached": ("Reached", "实际达到"),
+        "objective.bad": ("Bad", "不合格"),
+        "objective.left": ("Budget left", "剩余错误预算"),
+        "objective.burn": ("Burn rate", "消耗速度"),
+        "objectives.text": (
+            "Each is over its own window up to now, {windows}; the error budget is what may be "
+            "bad. At a burn rate of 1, here of the last hour, it lasts just as long.",
+            "各目标均按自己的时段（{windows}）统计至今；错误预算是允许不合格的部分。"
+            "消耗速度（取最近 1 小时）为 1 时，预算恰好够用。",
+        ),
+        "objectives.since": (
+            "The service is known only since {since}: the figures are of that time.",
+            "服务数据始于 {since}，以上仅为此后的数据。",
+        ),
         # figures
         "figure": ("Figure", "指标"),
         "value": ("Value", "数值"),

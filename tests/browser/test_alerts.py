@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
 from tests.monitoring.receivers import SECRETS, Hook
-from tests.paths import ROOT
+from tests.paths import NO_OBJECTIVES, ROOT
 from tests.servers import Service, eventually
 
 PHOTO = ROOT / "examples" / "desk.jpg"
@@ -54,6 +54,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, hook: Hook) -> Iterator[Se
     (folder / "alerts.yaml").write_text(RULES, encoding="utf-8")
     settings = {
         "DAMOSCOPE_ALERTS": str(folder / "alerts.yaml"),
+        "DAMOSCOPE_SLO": str(NO_OBJECTIVES),
         "DAMOSCOPE_NOTIFY": hook.url,
     }
     with Service(folder / "home", pages=True, **settings) as running:

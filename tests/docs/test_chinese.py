@@ -16,7 +16,7 @@ from tests.paths import ROOT
 PAGES = (
     "README.md", "docs/alerts.md", "docs/api.md", "docs/detect.md", "docs/full-stack.md",
     "docs/metrics.md", "docs/models.md", "docs/monitor.md", "docs/notifications.md",
-    "docs/reports.md", "docs/settings.md", "docs/traces.md",
+    "docs/reports.md", "docs/settings.md", "docs/slo.md", "docs/traces.md",
 )  # fmt: skip
 MARK = re.compile(r"<!-- translated from ([\w./-]+) ([0-9a-f]{12}) -->")
 GENERATED = re.compile(r"<!-- ([\w ]+): begin -->\n.*?<!-- \1: end -->", re.S)

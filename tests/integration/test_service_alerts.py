@@ -11,6 +11,7 @@ import yaml
 
 from tests.integration import pictures
 from tests.monitoring.receivers import Hook
+from tests.paths import NO_OBJECTIVES
 from tests.servers import Service, eventually
 
 TEXT = {"en": "It takes {value}.", "zh": "耗时 {value}。"}
@@ -42,7 +43,10 @@ def test_an_alert_from_the_image_to_the_webhook(tmp_path: Path) -> None:
     rules.write_text(yaml.safe_dump({"rules": [RULE]}, allow_unicode=True))
     home = tmp_path / "home"
     with Hook().running() as hook:
-        settings = {"DAMOSCOPE_ALERTS": str(rules), "DAMOSCOPE_NOTIFY": hook.url}
+        settings = {
+            "DAMOSCOPE_ALERTS": str(rules), "DAMOSCOPE_NOTIFY": hook.url,
+            "DAMOSCOPE_SLO": str(NO_OBJECTIVES),
+        }  # fmt: skip
         with Service(home, **settings) as service:
             service.wait_until_ready()
             with service.client() as client:
@@ -81,7 +85,8 @@ def test_a_burst_that_is_over_fires_nothing(tmp_path: Path) -> None:
     it is inactive, although over its whole window the success rate is as low as before."""
     rules = tmp_path / "alerts.yaml"
     rules.write_text(yaml.safe_dump({"rules": [LASTS]}, allow_unicode=True))
-    with Service(tmp_path / "home", DAMOSCOPE_ALERTS=str(rules)) as service:
+    settings = {"DAMOSCOPE_ALERTS": str(rules), "DAMOSCOPE_SLO": str(NO_OBJECTIVES)}
+    with Service(tmp_path / "home", **settings) as service:
         service.wait_until_ready()
         with service.client() as client:
 

@@ -59,7 +59,7 @@ def _frame() -> str:
         '<div class="ds-firing" aria-live="polite"></div>'
         f'<h2 class="ds-hidden" id="figures">{both("monitor.figures")}</h2>'
         '<section class="ds-figures" aria-labelledby="figures"></section>'
-        '<div class="ds-never" hidden></div>'
+        '<div class="ds-never" hidden></div><section class="ds-slo" hidden></section>'
         f'<section class="ds-plots">{"".join(map(_plot, PLOTS))}{_capacity()}</section>'
         '<section class="ds-marks" hidden></section>'
         f'<p class="ds-all"><a class="ds-images" href="traces">{both("monitor.images")}</a></p>'

@@ -29,6 +29,7 @@ from telemetry import catalogue
 from tests.monitoring import traffic
 from tests.monitoring.conftest import NOW_S, Clock
 from tests.monitoring.readings import Process
+from tests.paths import NO_OBJECTIVES
 from tests.servers import RedisProcess
 
 COOLDOWN_S = 300.0
@@ -70,7 +71,7 @@ def redis(server: RedisProcess) -> Redis:
 def configured(tmp_path: Path) -> Settings:
     path = tmp_path / "alerts.yaml"
     path.write_text(yaml.safe_dump({"cooldown": COOLDOWN_S, "rules": [AGE]}))
-    return Settings(alerts=path, public_url="https://eye.example")
+    return Settings(alerts=path, slo=NO_OBJECTIVES, public_url="https://eye.example")
 
 
 class Watch:
@@ -354,7 +355,9 @@ def test_the_embedded_store_and_an_example(
     path = tmp_path / "alerts.yaml"
     path.write_text(yaml.safe_dump({"rules": [ERRORS]}))
     sent: list[Notice] = []
-    evaluator = Evaluator(Settings(alerts=path), store.metrics, store.traces, redis, sent.append)
+    evaluator = Evaluator(
+        Settings(alerts=path, slo=NO_OBJECTIVES), store.metrics, store.traces, redis, sent.append
+    )
     process = Process()
     for outcome, count in (("ok", 6), ("failed", 2)):
         store.receive_metrics(
@@ -409,7 +412,9 @@ def test_a_burst_that_stays_in_the_window(
     figure for as long as the window is long, and fires nothing."""
     path = tmp_path / "alerts.yaml"
     path.write_text(yaml.safe_dump({"rules": [LASTS]}))
-    evaluator = Evaluator(Settings(alerts=path), store.metrics, store.traces, redis, print)
+    evaluator = Evaluator(
+        Settings(alerts=path, slo=NO_OBJECTIVES), store.metrics, store.traces, redis, print
+    )
     process, sums, beyond_s = Process(), [0, 0], 0
     for number, export in enumerate(exports):
         clock.now_s = NOW_S + 5 * number + 1

@@ -55,9 +55,9 @@ class Servers:
         return float(result[0]["value"][1]) if result else None
 
     def rules(self, kind: str, slow: bool = False) -> list[dict[str, Any]]:
-        """Loaded rules: kind is record or alert; `slow` are evaluated every few minutes only."""
+        """Loaded rules: kind is record or alert; `slow` are evaluated every minute at most."""
         answer = get(self.ports.prometheus, "/api/v1/rules", type=kind)
-        groups = [group for group in answer["data"]["groups"] if (group["interval"] > 60) == slow]
+        groups = [group for group in answer["data"]["groups"] if (group["interval"] >= 60) == slow]
         return [rule for group in groups for rule in group["rules"]]
 
     def exemplars(self, expression: str) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import { Plots } from "./plots.js";
 import { capacity } from "./capacity.js";
 import { list, marksOf } from "./marks.js";
 import { iso, length, local, parameters, rangeOf, seconds } from "./range.js";
+import { ObjectivesView } from "./slo.js";
 import { extremes, follow, never } from "./tables.js";
 import { wall } from "./wall.js";
 
@@ -32,7 +33,9 @@ class Monitor {
     this.plots = new Plots(page, page.dataset.plotly, {
       zoom: (from, to) => this.zoom(from, to), open: (asked) => this.open(asked),
     });
-    this.alerts = new AlertsView(page, this.cards, () => this.round(true));
+    this.objectives = new ObjectivesView(page);
+    const red = { alarm: (alerts) => [this.cards, this.objectives].forEach((each) => each.alarm(alerts)) };
+    this.alerts = new AlertsView(page, red, () => this.round(true));
     this.happened = { told: null, history: null };
     this.running = null; // the round in flight
     this.drawnAt = null; // when figures were last read
@@ -189,6 +192,7 @@ class Monitor {
         this.alerts.draw(alerts);
         this.mark({ history: alerts.history }, range);
       }, (error) => this.alerts.unreadable(error)),
+      heavy && part("slo", "api/v1/slo", (slo) => this.objectives.draw(slo)),
       heavy && part("series", `api/v1/stats/series?${span}`,
         (series) => this.plots.draw(series, range.key)),
       heavy && part("marks", `api/v1/stats/marks?${span}`, (told) => this.mark({ told }, range)),
