@@ -14,9 +14,9 @@ from pydantic import BaseModel
 
 from monitoring.alerts import burn
 from monitoring.alerts.objectives import Objective
+from monitoring.figures.observed import HEARD
 from monitoring.messages import Message
 from monitoring.stores.contract import MetricsStore, Window
-from telemetry import catalogue
 
 #: Window of what is called the burn rate now.
 NOW_S: Final = 3600.0
@@ -119,13 +119,16 @@ def _rate(
 
 def _since(metrics: MetricsStore, window: Window, now_s: float) -> float | None:
     """When a frontend was first heard of in the window; None where that was at its beginning."""
-    found = metrics.gauge_series(catalogue.REQUESTS_ACTIVE, window, _STEP_S, across="sum").get(())
-    if found is None:
-        return round(now_s, 3)
-    heard = (at for at, value in zip(found.times_s, found.values, strict=True) if value is not None)
-    first_s = next(heard, now_s)
+    heard = [
+        at
+        for level in HEARD
+        for series in metrics.gauge_series(level, window, _STEP_S, across=level.across[0]).values()
+        for at, value in zip(series.times_s, series.values, strict=True)
+        if value is not None
+    ]
+    first_s = min(heard, default=now_s)
     # The first steps may be gone already where data is kept no longer than the window.
-    return None if first_s <= window.start_s + 2 * _STEP_S else round(max(first_s, 0.0), 3)
+    return None if first_s <= window.start_s + 2 * _STEP_S else round(first_s, 3)
 
 
 def _rounded(value: float | None) -> float | None:

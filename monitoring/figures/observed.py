@@ -17,7 +17,7 @@ from telemetry import catalogue
 from telemetry.definitions import Level, Metric
 
 #: What every frontend reports with each export; the second knows nothing while Redis is away.
-_HEARD: Final[tuple[Level, ...]] = (catalogue.REQUESTS_ACTIVE, catalogue.WORKERS)
+HEARD: Final[tuple[Level, ...]] = (catalogue.REQUESTS_ACTIVE, catalogue.WORKERS)
 _HOUR_S, _ALIGN_S = 3600.0, 600.0
 #: Stores have what is younger than this by 5 s, and by the minute: Prometheus is read by its
 #: records in a window of six hours.
@@ -69,7 +69,7 @@ def observed(metrics: MetricsStore, window: Window, now_s: float) -> Observed:
         step_s = metrics.resolution_s(part)
         # Steps that begin where the store's own do, so that none begins before it was heard of.
         asked = Window(part.start_s // step_s * step_s, part.end_s)
-        for level in _HEARD:
+        for level in HEARD:
             heard = metrics.gauge_series(level, asked, step_s, across=level.across[0])
             found += [
                 (max(at, window.start_s), min(at + series.step_s, end_s))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from zoneinfo import ZoneInfo
 
 from monitoring.alerts import objectives
-from monitoring.alerts.budgets import budgets
+from monitoring.alerts.budgets import Budget, budgets
 from monitoring.reports import alerts, images
 from monitoring.reports import detections as found
 from monitoring.reports import traffic as requests
@@ -19,9 +20,11 @@ from monitoring.reports.period import DAY_S, Covered, worker_time
 from monitoring.reports.rating import rate
 from monitoring.reports.schema import LatencySummary, Period, Report
 from monitoring.stores.contract import MetricsStore, TraceStore
-from pipeline.errors import InvalidParameter
+from pipeline.errors import ConfigurationError, InvalidParameter
 from pipeline.settings import Settings
 from telemetry import catalogue
+
+log = logging.getLogger("damoscope.report")
 
 DAYS_MIN, DAYS_MAX = 1, 30
 
@@ -87,11 +90,21 @@ def build(
         workers=workers,
         cost=cost,
         alerts=alerts.fired(episodes, covered.window, covered.now_s),
-        objectives=budgets(metrics, objectives.read(settings.slo), covered.now_s).objectives,
+        objectives=_objectives(metrics, settings, covered.now_s),
         trace_url=trace_url or default_trace_url(settings),
     )
     report.advice = advise(report)
     return report
+
+
+def _objectives(metrics: MetricsStore, settings: Settings, now_s: float) -> list[Budget]:
+    """How the objectives stand; none where their file cannot be read, which the log says."""
+    try:
+        found = objectives.read(settings.slo)
+    except ConfigurationError as error:  # it was changed since the process started
+        log.warning("a report without objectives: %s", error)
+        return []
+    return budgets(metrics, found, now_s).objectives
 
 
 def time_zone(name: str) -> ZoneInfo:

@@ -308,7 +308,7 @@ def _workers(says: Sentences) -> Iterator[str]:
 
 def _objectives(says: Sentences) -> Iterator[str]:
     words, found = says.words, says.report.objectives
-    if not found:
+    if not any(each.requests for each in found):
         return
     yield f"## {words['objectives']}"
     yield table(

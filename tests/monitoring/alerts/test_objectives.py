@@ -12,6 +12,7 @@ from monitoring.alerts import burn_rules
 from monitoring.alerts.objectives import OBJECTIVES_MAX, SHIPPED, read
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
+from tests.servers import damoscope
 
 DESCRIPTION = {"en": "Answers come.", "zh": "有应答。"}
 AVAILABLE = {"name": "Up", "sli": "availability", "target": 0.99, "description": DESCRIPTION}
@@ -124,3 +125,25 @@ def test_the_shipped_file_is_where_it_is_said_to_be() -> None:
     """Beside the alert rules."""
     assert SHIPPED.name == "slo.yaml"
     assert SHIPPED.parent.name == "alerts"
+
+
+def test_check_and_render_on_the_command_line(tmp_path: Path) -> None:
+    """`damoscope slo check` says when each objective raises an alert, `render` writes the rules; a
+    wrong file is one line and exit code 2."""
+    env = {"DAMOSCOPE_SLO": str(written(tmp_path, QUICK))}
+    good = damoscope("slo", "check", folder=tmp_path, **env)
+    assert good.returncode == 0, good.stderr
+    assert "Quick: 99 % within 1500ms over 28d\n  critical burn rate > 14.4 over 1h and 5m" in (
+        good.stdout
+    )
+    made = damoscope("slo", "render", "-o", "out.yml", folder=tmp_path, **env)
+    assert made.returncode == 0, made.stderr
+    rules = yaml.safe_load((tmp_path / "out.yml").read_text())["groups"][0]["rules"]
+    assert [rule["alert"] for rule in rules if "alert" in rule] == [
+        "QuickBurn1h", "QuickBurn6h", "QuickBurn3d",
+    ]  # fmt: skip
+    written(tmp_path, {**QUICK, "threshold": "1.2s"})
+    bad = damoscope("slo", "check", folder=tmp_path, **env)
+    assert bad.returncode == 2
+    (line,) = bad.stderr.splitlines()
+    assert line.endswith("take 1s or 1.5s")

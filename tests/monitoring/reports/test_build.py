@@ -331,3 +331,22 @@ def test_periods_touch(days: int) -> None:
     assert all(a.end_s == b.start_s for (a, _), (b, _) in pairwise(parts))
     assert covered.before.window.end_s == covered.window.start_s
     assert covered.window.seconds / covered.plot_step_s <= 180
+
+
+def test_objectives(report: Report) -> None:
+    """Each over its own weeks up to now, of which there are two days; invalid images are no fault
+    of the service."""
+    available, latency = report.objectives
+    assert (available.requests, available.bad) == (240 + OK + FAILED, FAILED)
+    assert available.left == pytest.approx(1 - FAILED / available.requests / 0.005, abs=1e-5)
+    assert (latency.requests, latency.bad) == (240 + OK, 0)
+    assert latency.since_at == pytest.approx(YESTERDAY[0], abs=3600)
+
+
+def test_a_file_of_objectives_that_was_damaged(embedded: EmbeddedStore, tmp_path: Path) -> None:
+    """The report comes all the same, without them."""
+    (tmp_path / "slo.yaml").write_text("objectives: 5")
+    settings = SETTINGS.model_copy(update={"slo": tmp_path / "slo.yaml"})
+    found = build(embedded.metrics, embedded.traces, Ledger(), settings, 1, NOW_S)
+    assert found.objectives == []
+    assert found.requests

@@ -348,3 +348,33 @@ def test_the_page_and_reports_say_it_alike(language: Language) -> None:
     page = {"en": monitor_texts.EN, "zh": monitor_texts.ZH}[language]
     for state in (*get_args(State), "unknown", "silenced", "none"):
         assert words(language)[f"notified.{state}"] == page[f"monitor.notified.{state}"]
+
+
+def objective(name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name, "sli": "latency", "target": 0.95, "threshold_s": 2, "window_s": 28 * 86400,
+        "description": {"en": "Soon <b>enough</b>.", "zh": "足够<b>快</b>。"},
+        "since_at": None, "requests": 2000, "bad": 150, "reached": 0.925, "left": -0.5,
+        "burn_rate": 1.5, "burn_rates": [], **more,
+    }  # fmt: skip
+
+
+def test_objectives(language: Language) -> None:
+    """Target, what was reached, what is left of the budget, also when it is overspent, and that the
+    service is known for a part of the time only."""
+    found = [objective("Latency"), objective("Quick", left=None, since_at=example.START_AT)]
+    report = example.report(objectives=found)
+    text, page = markdown.render(report, language), Page(html.render(report, language))
+    target = "2 s 内 95 %" if language == "zh" else "95 % within 2 s"
+    for said in (target, "92.5 %", "150 / 2,000", "−50 %", "1.5", "28"):
+        assert said in text
+        assert said in page.text.replace("\u00a0", " ")
+    assert len(page.all("tr", **{"data-objective": "Quick"})) == 1
+    assert "<b>enough" not in html.render(report, "en")
+    since = "服务数据始于" if language == "zh" else "known only since"
+    assert since in text
+    assert since in page.text
+    whole = markdown.render(example.report(objectives=found[:1]), language)
+    assert since not in whole
+    nothing = example.report(objectives=[objective("Latency", requests=0)])
+    assert "Latency |" not in markdown.render(nothing, language)

@@ -1,5 +1,5 @@
 // The service level objectives: what is left of each error budget, and how fast it burns.
-import { escape, message, moment, number, paint, percent, seconds, short, text } from "./page.js";
+import { escape, message, milliseconds, moment, number, paint, percent, seconds, short, text } from "./page.js";
 
 export class ObjectivesView {
   constructor(page) {
@@ -40,7 +40,7 @@ function one(objective) {
   const { left, window_s: window, threshold_s: threshold } = objective;
   const goal = text(threshold === null ? "slo.target" : "slo.target.within", {
     target: exact(objective.target), window: seconds(window),
-    threshold: threshold === null ? "" : seconds(threshold),
+    threshold: threshold === null ? "" : milliseconds(1000 * threshold),
   });
   const sense = left === null ? "" : left < 0 ? "bad" : left < 0.25 ? "low" : "good";
   const value = left === null ? "–" : percent(Math.max(left, 0));
