@@ -108,6 +108,25 @@ def test_the_cards_show_what_was_sent(open_page: OpenPage, found: list[int]) -> 
     expect(page.locator(".ds-never")).to_be_hidden()
 
 
+def test_objectives(open_page: OpenPage, service: Service, found: list[int]) -> None:
+    """Each with what the API says is left of its budget; too few images say nothing."""
+    with service.client() as client:
+        objectives = eventually(
+            lambda: [
+                each
+                for each in client.get("/api/v1/slo").json()["objectives"]
+                if each["requests"] == GOOD
+            ],
+            "the objectives to know of all images",
+        )
+    page = open_page(HOUR)
+    for objective in objectives:
+        shown = page.locator(f'[data-card="slo_{objective["name"]}"]')
+        expect(shown.locator("h3")).to_contain_text(objective["name"])
+        expect(shown.locator("dd").nth(1)).to_have_text(f"{objective['bad']} of {GOOD}")
+        expect(shown.locator(".ds-left")).to_contain_text("too few images")
+
+
 def test_the_plots_show_what_was_sent(open_page: OpenPage, found: list[int]) -> None:
     """The heat map has each image that succeeded once; the others are there, and capacity."""
     page = open_page(HOUR)

@@ -14,6 +14,7 @@ from rq.worker import BaseWorker
 
 from pipeline.queue.consumer import Consumer, Stored
 from pipeline.queue.keys import QUEUES
+from telemetry.catalogue import REQUESTS_LIMITED
 from tests.integration import pictures
 from tests.integration.test_service_api import assert_problem
 from tests.servers import Process, RedisProcess, eventually, free_port
@@ -22,6 +23,8 @@ DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
 QUEUE_MAX = 3
 RATE = 40
+
+LIMITED = REQUESTS_LIMITED.exported
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +178,20 @@ def test_the_rate_limit(client: httpx.Client, consumer: Consumer) -> None:
     transport = httpx.HTTPTransport(local_address="127.0.2.2")
     with httpx.Client(base_url=client.base_url, transport=transport, timeout=60) as other:
         assert other.post(DETECT, content=b"junk", headers=JPEG).status_code == 400
+
+
+def test_what_is_over_a_rate_is_counted_apart(client: httpx.Client, consumer: Consumer) -> None:
+    """It is the client's doing, and no fault of the service's: objectives leave it out."""
+
+    def limited() -> float:
+        found = httpx.get(f"{client.base_url}/metrics", trust_env=False, timeout=60).text
+        lines = [line for line in found.splitlines() if line.startswith(LIMITED)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    before = limited()
+    for _ in range(RATE + 2):
+        client.post(DETECT, content=b"junk", headers=JPEG)
+    eventually(lambda: limited() >= before + 2, "what was over the rate to be counted")
 
 
 def test_redis_goes_and_comes(

@@ -59,11 +59,13 @@ def _frame() -> str:
         '<div class="ds-firing" aria-live="polite"></div>'
         f'<h2 class="ds-hidden" id="figures">{both("monitor.figures")}</h2>'
         '<section class="ds-figures" aria-labelledby="figures"></section>'
-        '<div class="ds-never" hidden></div><section class="ds-slo" hidden></section>'
+        '<div class="ds-never" hidden></div>'
         f'<section class="ds-plots">{"".join(map(_plot, PLOTS))}{_capacity()}</section>'
         '<section class="ds-marks" hidden></section>'
         f'<p class="ds-all"><a class="ds-images" href="traces">{both("monitor.images")}</a></p>'
         f'<section class="ds-extremes">{_table("slowest")}{_table("failed")}</section>'
+        # Where nothing below jumps away from a click when it comes.
+        '<section class="ds-slo" hidden></section>'
         '<section class="ds-alerts" id="alerts"></section></div>'
     )
 
