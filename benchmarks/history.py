@@ -164,8 +164,12 @@ def _points(
         gauge = (level, id, time_s, value * readings, readings, value)
         connection.execute("INSERT INTO gauge_point VALUES (?, ?, ?, ?, ?, ?)", gauge)
         if level == 5 and interval.end_s >= NOW_S:
-            last = (id, instance, 0, int((NOW_S - 1) * 1e9), value, b"")
-            connection.execute("INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?)", last)
+            last = (id, instance, 0, int((NOW_S - 1) * 1e9), value, b"", NOW_S - 1)
+            connection.execute(
+                "INSERT INTO stream (series, instance, start_ns, time_ns, value, counts, heard_s)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                last,
+            )
 
 
 def _traces(connection: sqlite3.Connection, count: int) -> None:
