@@ -51,6 +51,8 @@ TIERS: Final = (
 )
 #: Windows so long or longer say nothing when they have few requests.
 LEAST_FROM_S: Final = 3600.0
+#: Seconds between two measurements: the shortest window is of five minutes.
+EVERY_S: Final = 60.0
 #: Every window that a burn rate is taken over, the shortest first.
 WINDOWS_S: Final = tuple(sorted({s for tier in TIERS for s in (tier.long_s, tier.short_s)}))
 

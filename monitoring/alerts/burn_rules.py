@@ -91,6 +91,11 @@ class BurnRule(Rule):
         )
 
     @property
+    def every_s(self) -> float:
+        """As often as Prometheus: hours and days of counts are read for it."""
+        return burn.EVERY_S
+
+    @property
     def recently(self) -> Asked | None:
         """The short window is part of the figure, also while the rule fires."""
         return None

@@ -57,6 +57,8 @@ class Evaluator:
         self._leader = redis.lock(f"{PREFIX}:leader", timeout=LEADER_S, thread_local=False)
         self._leads = False
         self._logged_s = -QUIET_S
+        #: Of rules that are measured only once in a while: when that was, and what was found.
+        self._measured: dict[str, tuple[float, float | None]] = {}
 
     def tick(self, now_s: float | None = None) -> None:
         """Evaluate every rule once, unless another watcher does. Never raises: when the store or
@@ -119,10 +121,18 @@ class Evaluator:
         self._ledger.save(new, now_s)
 
     def _advanced(self, rule: Rule, standing: Standing, now_s: float) -> Standing:
-        value, recent = rule.figure.measure(self._metrics, rule.asked, now_s), None
+        value, recent = self._value(rule, now_s), None
         if rule.recently and standing.state != "firing" and rule.holds(value):
             recent = rule.figure.measure(self._metrics, rule.recently, now_s)
         return advance(rule, standing, value, now_s, recent)
+
+    def _value(self, rule: Rule, now_s: float) -> float | None:
+        at, value = self._measured.get(rule.name, (now_s, None))
+        if 0 < now_s - at < rule.every_s:
+            return value
+        value = rule.figure.measure(self._metrics, rule.asked, now_s)
+        self._measured[rule.name] = (now_s, value)
+        return value
 
     def _record(self, standings: Mapping[str, Standing], now_s: float) -> None:
         """Open, go on with and close episodes, and send what is to be sent.

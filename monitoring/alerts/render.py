@@ -34,8 +34,6 @@ OBJECTIVES_HEADER = """\
 # were and how many of them were bad; docs/slo.md says what that is, and when an alert fires.
 
 """
-#: How often those are evaluated: the longest window is of three days.
-OBJECTIVES_EVERY = "1m"
 #: What Grafana shows: name of the record -> figure, over how many seconds.
 RECORDS = {
     "service:damoscope_requests:success_rate5m": ("success_rate", 300.0),
@@ -91,7 +89,8 @@ def render_objectives(objectives: list[Objective]) -> str:
         for name, text in _recorded(each, window_s)
     ]
     alerts = [_burning(rule) for rule in burn_rules.of(objectives)]
-    return OBJECTIVES_HEADER + _group("damoscope-slo", [*found, *alerts], OBJECTIVES_EVERY)
+    every = promql.duration(burn.EVERY_S)
+    return OBJECTIVES_HEADER + _group("damoscope-slo", [*found, *alerts], every)
 
 
 def _recorded(objective: Objective, window_s: float) -> Iterator[tuple[str, str]]:

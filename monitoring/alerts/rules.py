@@ -114,6 +114,11 @@ class Rule(BaseModel):
         return FIGURES[self.metric]
 
     @property
+    def every_s(self) -> float:
+        """Seconds between two measurements; 0: at every evaluation."""
+        return 0.0
+
+    @property
     def watches(self) -> Message | None:
         """What it watches, in words, where that is not said by its figure and its threshold."""
         return None

@@ -384,6 +384,47 @@ def test_the_embedded_store_and_an_example(
     assert alert.example_trace_id == spans[30]
 
 
+OBJECTIVE = {"name": "Up", "sli": "availability", "target": 0.99,
+             "description": {"en": "Answers come.", "zh": "有应答。"}}  # fmt: skip
+
+
+def test_a_budget_that_burns(
+    redis: Redis, store: EmbeddedStore, clock: Clock, tmp_path: Path
+) -> None:
+    """An objective's alerts are episodes and notices as a rule's are. They are measured once a
+    minute; the fast one ends when the last five minutes are good again, the slow ones go on."""
+    for name, text in (("alerts", {"rules": []}), ("slo", {"objectives": [OBJECTIVE]})):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(text))
+    files = Settings(alerts=tmp_path / "alerts.yaml", slo=tmp_path / "slo.yaml")
+    sent: list[Notice] = []
+    evaluator = Evaluator(files, store.metrics, store.traces, redis, sent.append)
+    process, ledger = Process(), Ledger(redis)
+
+    def ended(seconds: float, **counts: int) -> list[str]:
+        clock.now_s = NOW_S + seconds
+        for outcome, count in counts.items():
+            store.receive_metrics(
+                process.counter(catalogue.REQUESTS, clock.now_s - 1, count, outcome=outcome)
+            )
+        store.flush()
+        evaluator.tick(clock.now_s)
+        return sorted(ledger.open())
+
+    assert ended(0, ok=70) == []
+    assert ended(30, ok=70, failed=30) == [], "it was measured half a minute ago"
+    assert ended(60) == ["UpBurn1h", "UpBurn3d", "UpBurn6h"]
+    for minute in range(2, 8):
+        going_on = ended(60 * minute, ok=70 + 10 * minute)
+    assert going_on == ["UpBurn3d", "UpBurn6h"]
+    evaluator.close()
+    fired = [notice.title.en for notice in sent if notice.kind == "firing"]
+    assert fired[0] == (
+        "Critical: UpBurn1h: The error budget of Up burns 30 times as fast as it may, over 1 h and "
+        "over the last 5 min; the limit is 14.4."
+    )
+    assert len(fired) == 3
+
+
 LASTS = ERRORS | {"window": "5m", "for": "1m", "at_least": 10, "threshold": 0.95}
 #: Export by export, every 5 s: how many succeed, how many fail.
 WELL, BROKEN, LEAKS = (10, 0), (0, 10), (9, 1)
