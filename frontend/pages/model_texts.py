@@ -113,13 +113,14 @@ ZH = {
     "model.input": "输入尺寸",
     "model.bytes": "文件",
     "model.thresholds": "阈值",
-    "model.thresholds.are": "得分 {score}，重叠 (IoU) {iou}",
+    "model.thresholds.are": "置信度 {score}，IoU {iou}",
     "model.licence": "许可证",
     "model.source": "说明",
     "model.card": "检测效果",
     "model.card.none": "这里没有它的评测数据。用您自己标注的图片运行 damoscope eval 即可得知。",
-    "model.card.at": "精确率、召回率与误检按得分阈值 {threshold} 统计；区间为 95 %。来源：{source}",
-    "model.card.coco": "COCO val2017，{parameters} 百万参数，{gflops} GFLOPs。来源：{source}",
+    "model.card.at": "精确率、召回率与误检框数按置信度阈值 {threshold} 统计；区间为 95 %。"
+    "来源：{source}",
+    "model.card.coco": "COCO val2017，参数量 {parameters} M，{gflops} GFLOPs。来源：{source}",
     "model.data": "评测数据",
     "model.images": "图片",
     "model.objects": "目标",
@@ -135,10 +136,10 @@ ZH = {
     "model.size.above": "{least} 及以上",
     "model.limits": "局限",
     "model.import": "导入时的检查",
-    "model.parity": "与原模型相比，在 {pictures} 张测试图上：得分相差不超过 {scores}，"
-    "边框相差不超过 {boxes} 像素。",
+    "model.parity": "与原模型相比，在 {pictures} 张测试图上：置信度相差不超过 {scores}，"
+    "检测框坐标相差不超过 {boxes} 像素。",
     "model.precision": "{to}，在 {photographs} 张照片上：原模型的 {boxes} 个框中有 {again} 个"
-    "再次检出，另有 {new} 个新框；得分平均相差 {mean}，最多 {most}；导入所用机器上单线程 {ms} "
+    "再次检出，另有 {new} 个新框；置信度平均相差 {mean}，最多 {most}；导入所用机器上单线程 {ms} "
     "毫秒，原为 {original} 毫秒。",
     "model.speed": "本机速度",
     "model.speed.hint": "最近 15 分钟的全部图片，不区分所用模型。",
