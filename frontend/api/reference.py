@@ -27,6 +27,8 @@ POLICY = (
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+#: Seen by who has the page read out alone.
+_HIDDEN = "position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%)"
 
 
 def install(app: FastAPI) -> None:
@@ -48,7 +50,12 @@ def install(app: FastAPI) -> None:
     html = bytes(page.body).decode()
     for wanting, whole in (
         ("<html>", '<html lang="en">'),
-        ('<div id="swagger-ui">\n    </div>', '<main id="swagger-ui"></main>'),
+        # Swagger UI's own title is no heading of the first order.
+        (
+            '<div id="swagger-ui">\n    </div>',
+            f'<header><h1 style="{_HIDDEN}">{app.title} API</h1></header>'
+            '<main id="swagger-ui"></main>',
+        ),
     ):
         html = html.replace(wanting, whole)
     own_script = html.rpartition("<script>")[2].partition("</script>")[0]

@@ -139,8 +139,8 @@ def _how_good(row: ModelRow, words: Texts) -> str:
     else:
         parts.append(f"<p>{escape(words['model.card.none'])}</p>")
     if checked := _checked(row.checked or {}, words):
-        parts.append(f"<h4>{escape(words['model.import'])}</h4>{checked}")
-    return f"<h4>{escape(words['model.card'])}</h4>{''.join(parts)}"
+        parts.append(f"<h3>{escape(words['model.import'])}</h3>{checked}")
+    return f"<h3>{escape(words['model.card'])}</h3>{''.join(parts)}"
 
 
 def _card(card: ModelCard, words: Texts) -> str:
@@ -162,7 +162,7 @@ def _card(card: ModelCard, words: Texts) -> str:
     note = words["model.card.at"].format(threshold=card.score_threshold, source=card.source)
     return (
         f'<div class="ds-two">{_table(head, rows)}{sizes}</div><p>{escape(note)}</p>'
-        f"<h4>{escape(words['model.limits'])}</h4><ul>{limits}</ul>"
+        f"<h3>{escape(words['model.limits'])}</h3><ul>{limits}</ul>"
     )
 
 

@@ -221,12 +221,16 @@ def _plain(value: object) -> str:
 def _event(event: Event, start: int, words: Texts) -> str:
     offset_ms = (event.time_unix_ns - start) / 1e6
     plain = {name: value for name, value in event.attributes.items() if "stacktrace" not in name}
-    stack = event.attributes.get("exception.stacktrace")
-    trace = f"<pre>{escape(str(stack))}</pre>" if stack else ""
+    trace = _stack(event.attributes.get("exception.stacktrace"))
     return (
         f'<div class="ds-event"><h4>{escape(words["trace.event"])} {escape(event.name)} '
         f'<span class="ds-muted">+{milliseconds(offset_ms)}</span></h4>{_facts(plain)}{trace}</div>'
     )
+
+
+def _stack(stack: object) -> str:
+    """It scrolls, by keys too."""
+    return f'<pre tabindex="0">{escape(str(stack))}</pre>' if stack else ""
 
 
 def _lines(lines: Sequence[LogLine], start: int, words: Texts) -> str:
@@ -234,7 +238,7 @@ def _lines(lines: Sequence[LogLine], start: int, words: Texts) -> str:
         return ""
     items = "".join(
         f"<dt>+{milliseconds((line.time_unix_ns - start) / 1e6)} {escape(line.level)}</dt>"
-        f"<dd>{escape(line.message)}{f'<pre>{escape(line.stack)}</pre>' if line.stack else ''}</dd>"
+        f"<dd>{escape(line.message)}{_stack(line.stack)}</dd>"
         for line in lines
     )
     return f'<div class="ds-log"><h4>{escape(words["trace.lines"])}</h4><dl>{items}</dl></div>'

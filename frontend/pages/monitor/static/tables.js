@@ -61,5 +61,5 @@ export function never(page, which) {
   const address = new URL("api/v1/detect", document.baseURI).href;
   paint(panel, `<div class="ds-empty"><p>${escape(text("never"))}</p><p class="ds-muted">${before}`
     + `<a href="./">${escape(text("nav.detect"))}</a>${after}</p>`
-    + `<pre>curl -F image=@photo.jpg ${escape(address)}</pre></div>`);
+    + `<pre tabindex="0">curl -F image=@photo.jpg ${escape(address)}</pre></div>`);
 }
