@@ -25,6 +25,8 @@ def parsed(path: Path, model: type[Model], title: str, entries: str) -> Model:
         raise ConfigurationError(f"{path}: {title} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"{path}: lists in lists, too deep to be {title}") from error
     try:
         return model.model_validate(data)
     except ValidationError as error:

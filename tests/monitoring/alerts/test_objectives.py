@@ -78,7 +78,11 @@ def test_two_of_one_name_and_too_many(tmp_path: Path) -> None:
         read(written(tmp_path, *many))
 
 
-@pytest.mark.parametrize("text", ["objectives: 5", "5", "", "objectives: [1]", "a: [", "rules: []"])
+@pytest.mark.parametrize(
+    "text",
+    ["objectives: 5", "5", "", "objectives: [1]", "a: [", "rules: []", "[" * 3000 + "]" * 3000],
+    ids=lambda text: text[:15],
+)
 def test_what_is_no_such_file(tmp_path: Path, text: str) -> None:
     """Whatever else a file holds is refused in a sentence, too."""
     path = tmp_path / "slo.yaml"
