@@ -58,7 +58,7 @@ from monitoring.alerts.budgets import RecentBudgets
 from monitoring.stores.selection import Stores
 from pipeline.connection import connect_async
 from pipeline.errors import ConfigurationError
-from pipeline.queue.admission import Admission
+from pipeline.queue.admission import Admissions
 from pipeline.queue.kept import KeptPictures
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
@@ -107,7 +107,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     memory = Memory(within.memory, within.memory_each)
     redis = connect_async(settings)
     status = Status(redis, telemetry.instruments.malformed)
-    admission = Admission(lambda: status.snapshot.throughput)
+    admissions = Admissions(lambda pool: status.snapshot.throughput(pool))
     producer = Producer(
         redis,
         queue_max=settings.queue_max,
@@ -115,7 +115,8 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
         job_ttl_s=settings.job_ttl_s,
         result_ttl_s=settings.result_ttl_s,
         attempts_max=settings.attempts_max,
-        admission=admission,
+        admissions=admissions,
+        pools=lambda: status.snapshot.pools,
         tally=telemetry.instruments.malformed,
     )
     replies = Replies(redis, uuid4().hex, producer.state, telemetry.instruments.malformed)
@@ -192,7 +193,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.settings = settings
     app.state.bounds = within
     app.state.memory = memory
-    app.state.admission = admission
+    app.state.admissions = admissions
     app.state.detection = detection
     app.state.pictures = kept
     app.state.fetcher = fetcher
@@ -227,7 +228,12 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
             Middleware(Identity, authenticator),
             Middleware(Access, telemetry.instruments),
             Middleware(
-                EarlyRefusals, turns, admission, telemetry.tracer, lambda: app.state.detection
+                EarlyRefusals,
+                turns,
+                admissions,
+                status,
+                telemetry.tracer,
+                lambda: app.state.detection,
             ),
         ],
     )

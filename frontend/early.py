@@ -23,10 +23,11 @@ from frontend.identity.principal import principal
 from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.layers import name_server
 from frontend.server.protocol import scope_connection
+from frontend.status import Status
 from frontend.turns import Turns
 from pipeline.errors import Overloaded
 from pipeline.job import DetectOptions, Priority
-from pipeline.queue.admission import Admission
+from pipeline.queue.admission import Admissions, Reckoned
 from pipeline.queue.keys import QUEUES
 
 #: Refusals of one frontend that are traced in a second. They say the same each time, and to record,
@@ -44,11 +45,12 @@ class EarlyRefusals:
         self,
         app: ASGIApp,
         turns: Turns,
-        admission: Admission,
+        admissions: Admissions,
+        status: Status,
         tracer: Tracer,
         detection: Callable[[], DetectionService],
     ) -> None:
-        self.app, self._turns, self._admission = app, turns, admission
+        self.app, self._turns, self._admissions, self._status = app, turns, admissions, status
         self._tracer, self._detection = tracer, detection
         self._second, self._traced = 0, 0
 
@@ -71,9 +73,7 @@ class EarlyRefusals:
             return
         terms = _terms(scope)
         try:
-            reckoned = terms and self._admission.early(
-                client, terms.priority, terms.timeout_s - (time.monotonic() - arrival.monotonic_s)
-            )
+            reckoned = terms and self._early(client, terms, arrival)
         except Overloaded as error:
             await self._refuse(scope, receive, send, arrival, error)
             return
@@ -83,6 +83,14 @@ class EarlyRefusals:
         finally:
             if reckoned:
                 reckoned.ended()
+
+    def _early(self, client: str, terms: Terms, arrival: Arrival) -> Reckoned | None:
+        """Raises Overloaded. What names a model that nobody serves is refused elsewhere."""
+        pool = self._status.snapshot.pool_of(terms.model)
+        if pool is None:
+            return None
+        left_s = terms.timeout_s - (time.monotonic() - arrival.monotonic_s)
+        return self._admissions.of(pool).early(client, terms.priority, left_s)
 
     async def _refuse(
         self, scope: Scope, receive: Receive, send: Send, arrival: Arrival, error: Overloaded
@@ -108,6 +116,8 @@ class EarlyRefusals:
 class Terms(NamedTuple):
     priority: Priority
     timeout_s: float
+    #: Empty where none is named.
+    model: str = ""
 
 
 def _terms(scope: Scope) -> Terms | None:
@@ -119,17 +129,18 @@ def _terms(scope: Scope) -> Terms | None:
     preferred = preferences.read(prefer)
     if preferred.respond_async:
         return None
-    timeout_s, priority = TIMEOUT_S, "normal"
+    timeout_s, priority, model = TIMEOUT_S, "normal", ""
     if query := scope["query_string"]:
         given = parse_qs(query.decode("latin-1"))
         try:
             (timeout_s,) = map(float, given.get("timeout", [TIMEOUT_S]))
             (priority,) = given.get("priority", ["normal"])
+            (model,) = given.get("model", [""])
         except ValueError:
             return None
     if priority not in QUEUES or not 0 < timeout_s <= detect.TIMEOUT_MAX_S:
         return None
-    return Terms(priority, min(timeout_s, preferred.wait_s or timeout_s))
+    return Terms(priority, min(timeout_s, preferred.wait_s or timeout_s), model)
 
 
 def _asked(scope: Scope, arrival: Arrival, span: Span) -> ImageRequest:

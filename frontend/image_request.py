@@ -12,6 +12,7 @@ from opentelemetry.trace import Span
 from frontend.identity.principal import ANONYMOUS, Principal
 from pipeline.job import DetectOptions, Priority
 from pipeline.queue.idempotency import Once
+from pipeline.queue.pools import DEFAULT, Pool
 from telemetry.context import trace_id
 
 #: Seconds within which a result is wanted where a client does not say.
@@ -37,6 +38,8 @@ class ImageRequest:
     #: Who the client is, and whose the job will be.
     who: Principal = ANONYMOUS
     priority: Priority = "normal"
+    #: Whose workers are to look at it.
+    pool: Pool = DEFAULT
     #: Seconds from the first byte on within which the result is wanted: the job's deadline. None
     #: where nobody waits and none was named.
     timeout_s: float | None = TIMEOUT_S

@@ -19,7 +19,6 @@ from pipeline.complaints import complaints
 from pipeline.connection import explain
 from pipeline.images import inspect
 from pipeline.job import DetectJob, ImageInfo
-from pipeline.queue.keys import QUEUES
 from pipeline.queue.producer import Producer
 from pipeline.settings import Settings
 from pipeline.tiles import grid_for
@@ -116,7 +115,7 @@ class ImageIntake:
                 catalogue.ATTR_MESSAGING_SYSTEM: "rq",
                 catalogue.ATTR_MESSAGING_OPERATION_NAME: "enqueue",
                 catalogue.ATTR_MESSAGING_OPERATION_TYPE: "send",
-                catalogue.ATTR_MESSAGING_DESTINATION: QUEUES[request.priority],
+                catalogue.ATTR_MESSAGING_DESTINATION: request.pool.queues[request.priority],
                 catalogue.ATTR_MESSAGING_MESSAGE_ID: job_id,
             },
         )
@@ -130,6 +129,7 @@ class ImageIntake:
                 ttl_s=request.left_s,
                 client=request.client,
                 once=request.once,
+                pool=request.pool,
             )
             if first is not None:  # the same, at the same time
                 self._resends.follow(request, first)

@@ -27,7 +27,7 @@ class Resends:
     async def recognise(self, request: ImageRequest, image: bytes, sent: str) -> None:
         """Note with a request that came with a key what it asks for, and the job that it asked for
         before, if there is one. Raises KeyReused or RedisError."""
-        take = partial(fingerprint, image, request.options, request.priority)
+        take = partial(fingerprint, image, request.options, request.priority, request.pool.model)
         taken = await asyncio.to_thread(take) if len(image) > LARGE_BYTES else take()
         # Where nobody is told apart by a key or a login, by the address.
         key = key_of(request.who.owner or f"address:{request.who.name}", sent)

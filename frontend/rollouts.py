@@ -17,6 +17,7 @@ from pipeline.errors import InvalidParameter, Unavailable
 from pipeline.queue import model_choice, model_rollout
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.queue.model_rollout import Rollout
+from pipeline.queue.pools import DEFAULT
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.frontend")
@@ -81,7 +82,8 @@ class Rollouts:
         snapshot = self._snapshot()
         if snapshot.problem:
             raise Unavailable(snapshot.problem)
-        return {worker.name for worker in snapshot.workers}
+        # Those that serve a model which images ask for keep it.
+        return {worker.name for worker in snapshot.workers_of(DEFAULT)}
 
 
 def _log(worker: str, outcome: SwitchOutcome) -> None:

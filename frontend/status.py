@@ -18,6 +18,7 @@ from pipeline.complaints import complaints
 from pipeline.connection import explain
 from pipeline.queue.admission import Throughput
 from pipeline.queue.malformed import Tally, nobody
+from pipeline.queue.pools import DEFAULT, Pool
 from pipeline.queue.workers import Census, look
 from telemetry import catalogue
 from telemetry.instruments import Instruments
@@ -43,10 +44,16 @@ class Snapshot(Census):
 
     @property
     def not_ready(self) -> str:
-        """Why no image can be detected now; empty when it can."""
+        """Why no image that names no model can be detected now; empty when it can."""
+        return self.not_ready_for(DEFAULT)
+
+    def not_ready_for(self, pool: Pool) -> str:
+        """Why no image for a pool can be detected now; empty when it can."""
         if self.problem or self.full:
             return self.problem or self.full
-        return "" if self.workers else "no worker is ready"
+        if self.workers_of(pool):
+            return ""
+        return f"no worker serves model {pool.model}" if pool.model else "no worker is ready"
 
     @property
     def not_started(self) -> list[str]:
@@ -61,11 +68,12 @@ class Snapshot(Census):
         # Where Redis takes no writes, workers are there and cannot say so.
         return not self.problem and not self.full and not self.workers
 
-    @property
-    def throughput(self) -> Throughput | None:
-        """What the workers do together; None where they have not said."""
-        images_per_s = self.images_per_s
-        return None if images_per_s is None else Throughput(images_per_s, len(self.workers))
+    def throughput(self, pool: Pool) -> Throughput | None:
+        """What a pool's workers do together; None where they have not said."""
+        images_per_s = self.images_per_s(pool)
+        if images_per_s is None:
+            return None
+        return Throughput(images_per_s, len(self.workers_of(pool)))
 
 
 class Status:

@@ -8,7 +8,9 @@ from typing import Final
 from models.errors import ModelStoreError
 
 NAME_MAX: Final = 64
-_NAME: Final = re.compile(rf"[a-z0-9](?:[a-z0-9._-]{{0,{NAME_MAX - 2}}}[a-z0-9])?")
+#: How they are written, but for the ends of files.
+PATTERN: Final = rf"^[a-z0-9](?:[a-z0-9._-]{{0,{NAME_MAX - 2}}}[a-z0-9])?$"
+_NAME: Final = re.compile(PATTERN)
 #: Who writes these means a file.
 _FILES: Final = (".onnx", ".pt", ".pth", ".json")
 

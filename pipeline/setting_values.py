@@ -12,10 +12,16 @@ from typing import Annotated, Final
 from limits import parse as parse_rate
 from pydantic import AfterValidator, SecretStr
 
+from models.errors import ModelStoreError
+from models.names import checked_name
 from pipeline.image_hosts import parsed as parse_image_hosts
 
 #: Fewest characters of what signs cookies.
 SESSION_SECRET_MIN: Final = 32
+#: Most models with queues of their own, and workers of `damoscope up`.
+MODELS_BESIDE_MAX: Final = 16
+WORKERS_MAX: Final = 256
+_COUNT: Final = re.compile(r"[0-9]{1,3}")
 #: A URL that the service can be reached by: scheme, host, perhaps a port and a path.
 _ORIGIN: Final = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?/?", re.I)
 _URL: Final = re.compile(rf"{_ORIGIN.pattern.removesuffix('/?')}(/[\w.~-]+)*/?", re.I | re.ASCII)
@@ -81,6 +87,35 @@ def _image_hosts(value: str) -> str | None:
     return value if parse_image_hosts(value) else None
 
 
+def _model_name(value: str) -> str:
+    try:
+        return checked_name(value)
+    except ModelStoreError as error:
+        raise ValueError(str(error)) from error
+
+
+def workers_by_model(value: str) -> dict[str, int]:
+    """How many workers each model is to have, of `NAME=COUNT` separated by commas; a name alone has
+    one. Raises ValueError."""
+    found: dict[str, int] = {}
+    for each in value.split(",") if value.strip() else ():
+        name, equals, count = (part.strip() for part in each.partition("="))
+        if equals and not (_COUNT.fullmatch(count) and 1 <= int(count) <= WORKERS_MAX):
+            raise ValueError(f"{count!r} is no number of workers: write 1 to {WORKERS_MAX}")
+        if _model_name(name) in found:
+            raise ValueError(f"{name} stands there twice")
+        found[name] = int(count) if equals else 1
+    if len(found) > MODELS_BESIDE_MAX or sum(found.values()) > WORKERS_MAX:
+        raise ValueError(
+            f"at most {MODELS_BESIDE_MAX} models with {WORKERS_MAX} workers together can be there"
+        )
+    return found
+
+
+def _workers_by_model(value: str) -> str | None:
+    return value if workers_by_model(value) else None
+
+
 def _host(scheme: str, host: str) -> str:
     """Host and port as browsers write them."""
     default = ":443" if scheme.lower() == "https" else ":80"
@@ -97,6 +132,10 @@ Networks = Annotated[str, AfterValidator(_networks)]
 ServiceUrl = Annotated[str, AfterValidator(_url)]
 #: What stands before the path of a file that is fetched; no slash at its end.
 MirrorUrl = Annotated[str, AfterValidator(_mirror)]
+#: The name of a model: what it is installed as, or that of one that ships.
+ModelName = Annotated[str, AfterValidator(_model_name)]
+#: Models by name, each with a number of workers, separated by commas.
+WorkersByModel = Annotated[str, AfterValidator(_workers_by_model)]
 #: Hosts that images are fetched from, separated by commas.
 ImageHosts = Annotated[str, AfterValidator(_image_hosts)]
 #: Origins, separated by commas, as browsers write them.

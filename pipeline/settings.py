@@ -41,13 +41,17 @@ from pipeline.setting_readers import (
     ReadBy,
 )
 from pipeline.setting_values import (
+    WORKERS_MAX,
     ImageHosts,
     MirrorUrl,
+    ModelName,
     Networks,
     Origins,
     Rate,
     ServiceUrl,
     SigningSecret,
+    WorkersByModel,
+    workers_by_model,
 )
 from pipeline.tiles import TILES_MOST
 
@@ -183,6 +187,17 @@ class Settings(BaseSettings):
         description="DAMO-YOLO model: an ONNX file, or the name of a model that is installed "
         "(`damoscope model list`).",
     )
+    serves: Annotated[ModelName | None, UP_AND_WORKER] = Field(
+        None,
+        description="Name of a model that images can ask for (`model=`): the worker runs it, "
+        "whatever `DAMOSCOPE_MODEL` says, and takes those images alone. Unset: it takes the images "
+        "that name no model.",
+    )
+    models_beside: Annotated[WorkersByModel | None, UP] = Field(
+        None,
+        description="Models that images can ask for (`model=`), each with workers and queues of "
+        "its own beside the others, such as `damoyolo-s=1,exam-s=2`. Unset: none.",
+    )
     model_mirror: Annotated[MirrorUrl | None, MODEL_COMMAND] = Field(
         None,
         description="Where `damoscope model pull` fetches from in place of "
@@ -198,7 +213,7 @@ class Settings(BaseSettings):
     workers: Annotated[int, UP_AND_WORKER] = Field(
         default_factory=machine.cpus,
         ge=1,
-        le=256,
+        le=WORKERS_MAX,
         description="Worker processes of `damoscope up`; they share the cores evenly.",
     )
     frontends: Annotated[int, UP] = Field(
@@ -296,7 +311,10 @@ class Settings(BaseSettings):
 
     # the queue
     queue_max: Annotated[int, FRONTEND] = Field(
-        1000, ge=1, description="Most jobs that may wait; further requests are refused (503)."
+        1000,
+        ge=1,
+        description="Most jobs that may wait, for each model that images ask for; further requests "
+        "are refused (503).",
     )
     queue_mb: Annotated[int, FRONTEND] = Field(
         512,
@@ -419,6 +437,11 @@ class Settings(BaseSettings):
         """Threads of one inference: `threads`, or this worker's share of the cores that its
         container may use."""
         return self.threads or max(1, machine.cpus() // self.workers)
+
+    @property
+    def workers_beside(self) -> dict[str, int]:
+        """How many workers each of `models_beside` has, by its name."""
+        return workers_by_model(self.models_beside or "")
 
     @property
     def models_folder(self) -> Path:

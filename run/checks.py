@@ -54,7 +54,7 @@ def port(host: str, number: int) -> None:
 
 
 def model(settings: Settings) -> None:
-    """There is such a file, or such a model; said once, here, rather than by every worker."""
+    """There are such a file, and such models; said once, here, rather than by every worker."""
     named = settings.model
     try:
         file = Store(settings.models_folder).resolve(named).file
@@ -64,6 +64,16 @@ def model(settings: Settings) -> None:
         raise ConfigurationError(
             f"DAMOSCOPE_MODEL={named}: there is no such file; set it to a DAMO-YOLO ONNX file"
         )
+    if settings.serves is not None:
+        raise ConfigurationError(
+            f"DAMOSCOPE_SERVES={settings.serves} is for `damoscope worker`; for `damoscope up` set "
+            f"DAMOSCOPE_MODELS_BESIDE={settings.serves}"
+        )
+    for name in settings.workers_beside:
+        try:
+            Store(settings.models_folder).named(name)
+        except ModelStoreError as error:
+            raise ConfigurationError(f"DAMOSCOPE_MODELS_BESIDE: {name}: {error}") from error
 
 
 def redis(settings: Settings) -> None:

@@ -119,11 +119,20 @@ def frontend(
 
 @app.command()
 def worker(
-    model: Model = None, provider: Provider = None, redis_url: Redis = None, workers: Workers = None
+    model: Model = None,
+    provider: Provider = None,
+    redis_url: Redis = None,
+    workers: Workers = None,
+    serves: Annotated[
+        str | None,
+        typer.Option(help="Run this model, for images that ask for it alone (DAMOSCOPE_SERVES)."),
+    ] = None,
 ) -> None:
     """Run one worker process. Start as many as you like, on any host that reaches Redis."""
     extras.require("worker")
-    settings = _serve(model=model, provider=provider, redis_url=redis_url, workers=workers)
+    settings = _serve(
+        model=model, provider=provider, redis_url=redis_url, workers=workers, serves=serves
+    )
     from worker.main import run  # imported here: a frontend's host needs no ONNX Runtime
 
     run(settings)

@@ -10,7 +10,7 @@ from urllib.request import urlopen
 from redis import Redis
 from redis.exceptions import RedisError
 
-from pipeline.queue.keys import WORKERS_KEY
+from pipeline.queue.pools import DEFAULT, Pool
 
 #: Asked with the id of the process.
 Check = Callable[[int], bool]
@@ -52,8 +52,9 @@ def redis(url: str) -> Check:
     return ready
 
 
-def worker(url: str) -> Check:
-    """Whether a worker of this host has registered, which it does once its model is loaded."""
+def worker(url: str, pool: Pool = DEFAULT) -> Check:
+    """Whether a worker of this host has registered for a pool, which it does once its model is
+    loaded."""
 
     def ready(pid: int) -> bool:
         ours = f":{socket.gethostname()}-{pid}-".encode()
@@ -61,7 +62,8 @@ def worker(url: str) -> Check:
             with Redis.from_url(
                 url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S
             ) as client:
-                return any(ours in name for name in client.sscan_iter(WORKERS_KEY, count=1000))
+                names = client.sscan_iter(pool.workers_key, count=1000)
+                return any(ours in name for name in names)
         except RedisError:
             return False
 

@@ -15,7 +15,9 @@ from frontend.identity.start import keys_needed
 from frontend.identity.tokens import new_token
 from pipeline.connection import redis_url
 from pipeline.errors import ConfigurationError
-from pipeline.settings import Kept, Settings
+from pipeline.queue.pools import Pool
+from pipeline.setting_values import WORKERS_MAX
+from pipeline.settings import Kept, Settings, variable
 from run import addresses, checks, health, redis_files
 from run.environment import with_settings
 from run.processes import (
@@ -82,9 +84,10 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         own = {"redis_url": SecretStr(server.url), "keep_images": kept_here(settings)}
         settings = settings.model_copy(update=own)
         _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
-    print(f"damoscope: starting {settings.workers} worker(s) and the frontend ...", flush=True)
+    programs = workers(settings)
+    print(f"damoscope: starting {len(programs)} worker(s) and the frontend ...", flush=True)
     supervisor.start(*frontends(settings))
-    others = supervisor.start(*workers(settings))
+    others = supervisor.start(*programs)
     try:
         supervisor.wait_until_ready(SLOW_START_S, but=others)  # a frontend is when a worker is
     except NotReady:
@@ -163,14 +166,23 @@ def frontends(settings: Settings) -> list[Program]:
 
 
 def workers(settings: Settings) -> list[Program]:
-    """As many as the settings say."""
-    environment = with_settings("worker", settings)
+    """As many as the settings say, of each model that has queues of its own, too. All of them
+    share the cores."""
+    beside = settings.workers_beside
+    count = min(settings.workers + sum(beside.values()), WORKERS_MAX)
+    environment = with_settings("worker", settings.model_copy(update={"workers": count}))
     url = redis_url(settings)
-    # Sentinels would be asked again and again by who has other things to do.
-    ready = health.always if "+sentinel" in url else health.worker(url)
+
+    def program(number: int, model: str = "") -> Program:
+        # Sentinels would be asked again and again by who has other things to do.
+        ready = health.always if "+sentinel" in url else health.worker(url, Pool(model))
+        command, of = [*OWN, "worker"], f" of {model}" if model else ""
+        serves = {variable("serves"): model} if model else {}
+        return _own(f"worker {number}{of}", command, environment | serves, ready)
+
     return [
-        _own(f"worker {number}", [*OWN, "worker"], environment, ready)
-        for number in range(1, settings.workers + 1)
+        *(program(number) for number in range(1, settings.workers + 1)),
+        *(program(number, model) for model in beside for number in range(1, beside[model] + 1)),
     ]
 
 

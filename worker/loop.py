@@ -28,8 +28,8 @@ from pipeline.connection import passing
 from pipeline.errors import Cancelled, DamoscopeError
 from pipeline.liveness import STALLED_EXIT_CODE, Liveness
 from pipeline.queue.consumer import Consumer, Stored, TakenJob
-from pipeline.queue.keys import QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Kind
+from pipeline.queue.pools import Pool, announce
 from pipeline.queue.workers import LAST_FACT, facts
 from pipeline.settings import Settings
 from telemetry.setup import Telemetry
@@ -70,12 +70,15 @@ class BatchWorker(BaseWorker):
     def __init__(self, settings: Settings, detector: Detector, telemetry: Telemetry,
                  connection: Redis) -> None:  # fmt: skip
         name = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:4]}"
-        super().__init__(list(QUEUES.values()), name=name, connection=connection, serializer="json")
+        self._pool = Pool(settings.serves or "")
+        queues = list(self._pool.queues.values())
+        super().__init__(queues, name=name, connection=connection, serializer="json")
         self._settings = settings
         self._instruments = telemetry.instruments
         self._consumer = Consumer(
-            connection, name, result_ttl_s=settings.result_ttl_s, tally=self._refused
-        )
+            connection, name, result_ttl_s=settings.result_ttl_s, tally=self._refused,
+            pool=self._pool,
+        )  # fmt: skip
         spec = detector.spec
         self._trace = WorkerTrace(
             telemetry, worker=name, model=spec.name, version=spec.version,
@@ -131,6 +134,11 @@ class BatchWorker(BaseWorker):
                 self._say_goodbye()
         return self._asked_to_stop
 
+    def announce(self) -> None:
+        """Say that the model which images ask for has a worker. Raises RedisError, and
+        ConfigurationError where too many have."""
+        announce(self.connection, self._pool, self._consumer.redis_ns() / 1e9)
+
     def _say_goodbye(self) -> None:
         try:
             self.register_death()
@@ -155,7 +163,7 @@ class BatchWorker(BaseWorker):
         """Whether Redis has this worker's registration: it may have lost it, or cut us off."""
         pipe = self.connection.pipeline(transaction=False)
         pipe.hexists(self.key, LAST_FACT)
-        pipe.sismember(WORKERS_KEY, self.key)
+        pipe.sismember(self._pool.workers_key, self.key)
         # What is of another type is no registration, and an error that is not heeded here.
         return list(pipe.execute(raise_on_error=False)) == [1, 1]
 
@@ -226,7 +234,7 @@ class BatchWorker(BaseWorker):
         self._attempt("registration", self._keep_registered)
         self._attempt("recovery", self._recover)
         self._attempt("suspension", self._look_whether_suspended)
-        if not self._stopping.is_set():
+        if not self._stopping.is_set() and not self._pool.model:  # whoever asks for one gets it
             self._attempt("switching models", self._switch.follow)
         if beats % MEND_BEATS == 0:
             self._attempt("mending", self._consumer.mend)
@@ -267,6 +275,7 @@ class BatchWorker(BaseWorker):
             self._register()
         elif self._said is not self._stages.detector:
             self._say_what_runs()
+        self.announce()
         pipe = self.connection.pipeline(transaction=False)
         self.heartbeat(WORKER_TTL_S, pipeline=pipe)
         # RQ's first command needs memory, which a full Redis refuses; those after it do not.

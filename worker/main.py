@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from pipeline.complaints import complaints
 from pipeline.connection import connect
+from pipeline.errors import ConfigurationError
 from pipeline.liveness import forget
 from pipeline.queue import start_failures
 from pipeline.settings import Settings
@@ -48,7 +49,11 @@ def run(settings: Settings) -> None:
     stopped = True
     gpu.observe(telemetry.instruments)
     try:
-        worker = _worker(settings, detector, telemetry, connection)
+        try:
+            worker = _worker(settings, detector, telemetry, connection)
+        except ConfigurationError as error:
+            _note(connection, start_failures.reason(error))
+            raise
         # What is loaded by now stays; it need not be looked through for garbage.
         gc.collect()
         gc.freeze()
@@ -87,10 +92,13 @@ def _note(connection: Redis, why: str = "") -> None:
 def _worker(
     settings: Settings, detector: Detector, telemetry: Telemetry, connection: Redis
 ) -> BatchWorker:
-    """Make the worker as soon as Redis answers: RQ asks it for this host's address."""
+    """Make the worker as soon as Redis answers: RQ asks it for this host's address. Raises
+    ConfigurationError where there are too many models beside the default."""
     while True:
         try:
-            return BatchWorker(settings, detector, telemetry, connection)
+            worker = BatchWorker(settings, detector, telemetry, connection)
+            worker.announce()
+            return worker
         except RedisError as error:
             complaints.of_redis(log, error, then="trying until it does")
             time.sleep(1.0)

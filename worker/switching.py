@@ -130,12 +130,27 @@ def chosen_detector(settings: Settings, choice: ModelChoice) -> Detector:
     return detector
 
 
+def served_detector(settings: Settings) -> Detector:
+    """The model that images ask for by its name, or, where the worker takes the others, that of its
+    settings. Raises ModelError or ConfigurationError."""
+    if settings.serves is None:
+        return Detector(settings)
+    try:
+        source = Store(settings.models_folder).named(settings.serves)
+    except ModelStoreError as error:
+        raise ModelError(f"DAMOSCOPE_SERVES={settings.serves}: {error}") from error
+    return Detector(settings, source)
+
+
 def first_detector(settings: Settings, redis: Redis, limit_s: float) -> Detector:
     """What a worker starts with: the chosen model if it can be had here, else that of its settings.
+    One that serves a model has no choice.
 
     Redis may be away: then the choice is followed once it is back. Raises ModelError or
     ConfigurationError.
     """
+    if settings.serves is not None:
+        return served_detector(settings)
     found: list[ModelChoice | None] = []
 
     def ask() -> None:

@@ -1,6 +1,7 @@
 """The RQ job function, for a stock `rq worker` that drains the same queues.
 
     rq worker --serializer json detections-high detections detections-low
+    DAMOSCOPE_SERVES=x rq worker --serializer json detections-high.x detections.x detections-low.x
 
 It runs one image at a time with RQ's own bookkeeping; the model is loaded once in each
 process. damoscope's own workers never call this: they only know it by name.
@@ -21,13 +22,13 @@ from pipeline.queue.keys import image_key
 from pipeline.queue.messages import reply
 from pipeline.settings import load
 from worker.batch import BatchItem
-from worker.model.session import Detector
 from worker.stages import Stages
+from worker.switching import served_detector
 
 
 @lru_cache(maxsize=1)
 def _stages() -> Stages:
-    return Stages(Detector(load()), threads=1)
+    return Stages(served_detector(load()), threads=1)
 
 
 def detect(payload: dict[str, Any]) -> dict[str, Any]:

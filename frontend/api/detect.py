@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.api import by_address, idempotency, preferences, problems
 from frontend.api.body import FIELD, read_image
-from frontend.api.parameters import known_labels
+from frontend.api.parameters import known_labels, served
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.arrival import Arrival
 from frontend.detection import DetectionService
@@ -21,6 +21,7 @@ from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.server.bodies import disconnected, free_memory
 from frontend.server.protocol import scope_connection
 from frontend.status import Status
+from models.names import NAME_MAX, PATTERN
 from pipeline import errors, tiles
 from pipeline.job import (
     MAX_DETECTIONS,
@@ -30,6 +31,7 @@ from pipeline.job import (
     Priority,
     Threshold,
 )
+from pipeline.queue.pools import DEFAULT
 
 DETECT_PATH = "/api/v1/detect"
 JOB_PATH = "/api/v1/jobs/{job_id}"
@@ -70,6 +72,13 @@ class DetectQuery(BaseModel):
         max_length=MAX_LABELS,
         description="Keep only these labels, in any case; repeat the parameter, or separate by "
         "commas. Empty: all.",
+    )
+    model: str | None = Field(
+        None,
+        max_length=NAME_MAX,
+        pattern=PATTERN,
+        description="Have this model look at the image: one that has workers and queues of its "
+        "own. Left out: the one that runs for all others.",
     )
     tiles: str | None = Field(
         None,
@@ -168,6 +177,8 @@ async def detect(
         if idempotency_key is not None:
             asked.idempotency_key = idempotency.read(request.headers.getlist(idempotency.FIELD))
         tiles.check(query.tiles, request.app.state.settings.tiles_max)
+        if query.model is not None:
+            asked.pool = served(query.model, request.app.state.status.snapshot)
         _check_labels(request, asked)
     except errors.DamoscopeError as error:
         await detection.refuse(asked, error)
@@ -246,7 +257,7 @@ def _check_labels(request: Request, asked: ImageRequest) -> None:
     wanted = asked.options.labels
     if wanted is None:
         return
-    workers = request.app.state.status.snapshot.workers
+    workers = request.app.state.status.snapshot.workers_of(asked.pool)
     names = known_labels(wanted, {name for worker in workers for name in worker.labels})
     asked.options = asked.options.model_copy(update={"labels": names})
 
@@ -304,7 +315,7 @@ async def readyz(request: Request) -> Response:
     have one, or for all where none is needed."""
     status: Status = request.app.state.status
     details = bool(principal(request.scope).roles)
-    if not status.snapshot.workers:
+    if not status.snapshot.workers_of(DEFAULT):
         await status.refresh()
     kind = errors.Unavailable
     stopping = request.app.state.detection.stopping
@@ -313,11 +324,14 @@ async def readyz(request: Request) -> Response:
         lines = [reason, *status.snapshot.not_started]
         reason = "; ".join(lines) if details else "not ready; whoever has a key is told why"
         return problem(kind.code, kind.title, kind.status, reason, retry)
+    if not details:
+        return _json(Ready())
     seen = status.snapshot
     return _json(
         Ready(
-            workers=len(seen.workers) if details else None,
-            not_started=seen.not_started if details else [],
+            workers=len(seen.workers_of(DEFAULT)),
+            models={pool.model: len(seen.workers_of(pool)) for pool in seen.pools},
+            not_started=seen.not_started,
         )
     )
 
@@ -325,6 +339,8 @@ async def readyz(request: Request) -> Response:
 class Ready(BaseModel):
     status: str = "ready"
     workers: int | None = Field(None, exclude_if=lambda count: count is None)
+    #: Workers of each model that images ask for by its name.
+    models: dict[str, int] = Field({}, exclude_if=lambda models: not models)
     #: Workers that do not start though others are ready, and why.
     not_started: list[str] = Field([], exclude_if=lambda lines: not lines)
 

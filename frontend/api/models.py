@@ -20,6 +20,7 @@ from models.listing import ModelRow, listed
 from models.names import NAME_MAX
 from pipeline import errors
 from pipeline.queue.model_rollout import Rollout
+from pipeline.queue.pools import DEFAULT
 from pipeline.queue.workers import WorkerState
 
 
@@ -33,6 +34,9 @@ class WorkerModel(BaseModel):
     #: It runs on another provider than it was asked to, or on the CPU of a host with a GPU.
     fallback: bool
     busy: bool
+    #: The model that images ask for by this name, which the worker runs for them alone; None where
+    #: it takes the images that name none.
+    serves: str | None = None
 
 
 class WorkerOutcome(BaseModel):
@@ -124,6 +128,7 @@ def report(request: Request) -> ModelReport:
             WorkerModel(
                 worker=each.name, model=each.model, version=each.model_version,
                 provider=each.provider, fallback=each.fallback, busy=each.busy,
+                serves=each.pool.model or None,
             )
             for each in sorted(snapshot.workers, key=lambda each: each.name)
         ],
@@ -159,7 +164,7 @@ def _switch(last: Rollout, workers: tuple[WorkerState, ...]) -> SwitchReport:
             WorkerOutcome(worker=worker, problem=outcome.problem)
             for worker, outcome in sorted(last.outcomes.items())
         ],
-        waiting=len({each.name for each in workers} - last.outcomes.keys())
+        waiting=len({each.name for each in workers if each.pool == DEFAULT} - last.outcomes.keys())
         if last.state == "running"
         else 0,
     )

@@ -1,4 +1,5 @@
-"""What holds for the query of every operation, and the labels that a detection may ask for."""
+"""What holds for the query of every operation, and the labels and models that a detection may ask
+for."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from collections.abc import Iterable
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 
-from pipeline.errors import InvalidParameter
+from frontend.status import Snapshot
+from pipeline.errors import InvalidParameter, Unavailable
+from pipeline.queue.pools import Pool
 
 #: Parameters that may be given again and again.
 REPEATED = {"labels"}
@@ -46,3 +49,28 @@ def known_labels(asked: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...
             f"it knows {', '.join(some)}{more}"
         )
     return tuple(names.get(label.casefold(), label) for label in asked)
+
+
+def served(model: str, snapshot: Snapshot) -> Pool:
+    """The workers that run this model for who asks for it.
+
+    Raises Unavailable where there is none at present, and InvalidParameter where none was lately:
+    with what to do.
+    """
+    pool = snapshot.pool_of(model)
+    if pool is not None and snapshot.workers_of(pool):
+        return pool
+    if snapshot.problem:  # which is said of every image
+        raise Unavailable(f"{snapshot.problem}; try again shortly")
+    start = "`damoscope worker --serves NAME`, or DAMOSCOPE_MODELS_BESIDE of `damoscope up`"
+    if pool is not None:
+        raise Unavailable(
+            f"no worker serves model {model} at present; try again shortly, or start one: {start}"
+        )
+    names = ", ".join(each.model for each in snapshot.pools) or "none"
+    runs = any(worker.model == model for worker in snapshot.workers)
+    raise InvalidParameter(
+        f"model: no worker serves {model!r}; served are: {names}. What is installed is served by "
+        + start
+        + ("; images that name no model are looked at by it at present" if runs else "")
+    )

@@ -12,6 +12,7 @@ from frontend.pages import modules
 from frontend.pages.i18n import both
 from frontend.status import Snapshot
 from pipeline.job import MAX_DETECTIONS, DetectOptions
+from pipeline.queue.pools import DEFAULT
 
 #: A text of `frontend.pages.i18n` by its key, as Gradio's components take it.
 Label = Callable[[str], Any]
@@ -168,7 +169,7 @@ def options(score: float, iou: float, tiles: str, most: int = MAX_DETECTIONS) ->
 
 def defaults(snapshot: Snapshot) -> tuple[float, float]:
     """Score and IoU threshold of the model that is loaded."""
-    for worker in snapshot.workers:
+    for worker in snapshot.workers_of(DEFAULT):
         if worker.score_threshold is not None and worker.iou_threshold is not None:
             return worker.score_threshold, worker.iou_threshold
     return SCORE, IOU

@@ -14,6 +14,7 @@ from frontend.pages.i18n import both, texts
 from frontend.pages.theme import script
 from frontend.status import Snapshot
 from pipeline.errors import Unavailable
+from pipeline.queue.pools import DEFAULT
 
 PAGES = {
     "detect": "./", "monitor": "monitor", "traces": "traces", "report": "report", "model": "model",
@@ -110,10 +111,13 @@ def state(snapshot: Snapshot, accept_language: str | None, *, details: bool = Tr
         words["status.not_started"].format(host=one.host, reason=one.reason)
         for one in snapshot.start_failures[: FAILURES_MOST if details else 0]
     ]
-    if not snapshot.workers:
+    workers_of_all = snapshot.workers_of(DEFAULT)
+    if not workers_of_all:
         text = " · ".join([words["status.none"], *failures, queue])
         return State(ready=False, text=text, hint=words["down.none"])
-    count, first = len(snapshot.workers), snapshot.workers[0]
+    count, first = len(workers_of_all), workers_of_all[0]
     workers = words["status.workers.one" if count == 1 else "status.workers"].format(count=count)
     model = words["status.model"].format(model=first.model, provider=first.provider)
-    return State(ready=True, text=" · ".join([workers, *failures, model, queue]))
+    served = [pool.model for pool in snapshot.pools if snapshot.workers_of(pool)]
+    beside = [words["status.beside"].format(models=", ".join(served))] if served else []
+    return State(ready=True, text=" · ".join([workers, *failures, model, *beside, queue]))

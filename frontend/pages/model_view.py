@@ -81,7 +81,10 @@ def _worker(each: WorkerModel, words: Texts) -> tuple[str, ...]:
     if each.fallback:
         provider += f' <span class="ds-chip bad">{escape(words["model.fallback"])}</span>'
     state = words["model.busy" if each.busy else "model.idle"]
-    return (escape(each.worker), escape(each.model), _code(each.version), provider, escape(state))
+    name = escape(each.model)
+    if each.serves:
+        name += f' <span class="ds-chip">{escape(words["model.serves"])}</span>'
+    return (escape(each.worker), name, _code(each.version), provider, escape(state))
 
 
 def _switch(switch: SwitchReport, words: Texts) -> str:

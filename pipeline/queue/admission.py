@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from pipeline import errors
 from pipeline.job import Priority
+from pipeline.queue.pools import POOLS_MAX, Pool
 
 #: The part of an image's time that is reckoned with: workers are not always as fast as they were.
 MARGIN = 0.8
@@ -165,3 +166,21 @@ class Admission:
         refused.append(now_s)
         error.retry_after_s = min(RETRY_MAX_S, max(RETRY_MIN_S, math.ceil(wait_s + others_s)))
         return error
+
+
+class Admissions:
+    """What one frontend knows of the queues of each pool: none keeps out another's images."""
+
+    def __init__(self, throughput: Callable[[Pool], Throughput | None]) -> None:
+        self._throughput = throughput
+        self._each: OrderedDict[Pool, Admission] = OrderedDict()
+
+    def of(self, pool: Pool) -> Admission:
+        """That of a pool which there is, or was a moment ago."""
+        found = self._each.get(pool)
+        if found is None:
+            found = self._each[pool] = Admission(lambda: self._throughput(pool))
+        self._each.move_to_end(pool)
+        while len(self._each) > POOLS_MAX + 1:
+            self._each.popitem(last=False)
+        return found

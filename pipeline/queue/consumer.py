@@ -23,13 +23,9 @@ from pipeline.connection import passing
 from pipeline.job import DetectJob, JobError
 from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import (
-    DOORBELL,
     LEASE_S,
-    QUEUE_KEYS,
-    QUEUES,
     REPLY_CHANNEL,
     WAITING_BYTES,
-    WORKERS_KEY,
     image_key,
     iso,
     script,
@@ -46,6 +42,7 @@ from pipeline.queue.payload import (
     read_meta,
     read_ns,
 )
+from pipeline.queue.pools import DEFAULT, Pool
 
 #: Tries of a job at most, whatever its record says: what the setting allows.
 TRIES_MAX = 10
@@ -120,8 +117,9 @@ class Consumer:
     """
 
     def __init__(self, redis: Redis, worker_name: str, *, result_ttl_s: int,
-                 tally: Tally = nobody) -> None:  # fmt: skip
+                 tally: Tally = nobody, pool: Pool = DEFAULT) -> None:  # fmt: skip
         self._redis = redis
+        self._pool = pool
         self._worker = worker_name
         self._tally = tally
         self._worker_key = f"{RQ_KEY_PREFIX}:worker:{worker_name}"
@@ -139,11 +137,12 @@ class Consumer:
 
     def wait(self, timeout_s: float) -> None:
         """Return when something may be waiting, after `timeout_s` at the latest."""
-        self._redis.blpop([DOORBELL], timeout=timeout_s)
+        self._redis.blpop([self._pool.doorbell], timeout=timeout_s)
 
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
-        keys = [DOORBELL, self._worker_key, WORKERS_KEY, WAITING_BYTES, *QUEUE_KEYS]
+        pool = self._pool
+        keys = [pool.doorbell, self._worker_key, pool.workers_key, WAITING_BYTES, *pool.queue_keys]
         args: list[Any] = [
             RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
             RECORD_BYTES_MAX, "" if self.pace_s is None else f"{self.pace_s:.6f}",
@@ -177,7 +176,8 @@ class Consumer:
     def mend(self) -> None:
         """Remove what is none of ours from under the names of the keys that workers share, and of
         this one's, and the names of workers that are gone."""
-        self._count("key", self._mend(*mended(self._worker_key, QUEUES.values())))
+        ours = mended(self._worker_key, self._pool.queues.values(), self._pool.doorbell)
+        self._count("key", self._mend(*ours))
 
     def _count(self, kind: Kind, malformed: int) -> None:
         if malformed:
@@ -201,7 +201,7 @@ class Consumer:
         it is alone by now."""
         pipe = self._redis.pipeline(transaction=False)
         pipe.hexists(Job.key_for(job.job_id), "damoscope_withdrawn")
-        for name in QUEUES.values():
+        for name in self._pool.queues.values():
             pipe.llen(f"{Queue.redis_queue_namespace_prefix}{name}")
             pipe.zcard(f"{RQ_KEY_PREFIX}:wip:{name}")
         withdrawn, *others = pipe.execute()
@@ -214,7 +214,7 @@ class Consumer:
         message = b'{"error":' + error.model_dump_json().encode() + b"}"
         now = iso(self.redis_ns())
         back, failed, malformed = self._recover(
-            keys=[DOORBELL, *QUEUE_KEYS],
+            keys=[self._pool.doorbell, *self._pool.queue_keys],
             args=[RQ_KEY_PREFIX, now, self._result_ttl_s, pack_exc(exc_string(LOST)), message,
                   TRIES_MAX, REPLY_CHANNEL.format("")],
         )  # fmt: skip

@@ -39,13 +39,13 @@ def key_of(owner: str, sent: str) -> str:
     return IDEMPOTENCY_KEYS + hashlib.sha256(orjson.dumps([owner, sent])).hexdigest()
 
 
-def fingerprint(image: bytes, options: DetectOptions, priority: Priority) -> str:
+def fingerprint(image: bytes, options: DetectOptions, priority: Priority, model: str = "") -> str:
     """The same for the same image and parameters, in whatever order and case labels are named.
-    How long a client waits is no part of it."""
+    How long a client waits is no part of it. `model` is the one that was asked for, if one was."""
     asked = options.model_dump()
     if options.labels is not None:
         asked["labels"] = sorted({label.casefold() for label in options.labels})
-    digest = hashlib.sha256(orjson.dumps([asked, priority]))
+    digest = hashlib.sha256(orjson.dumps([asked, priority, *([model] if model else [])]))
     digest.update(image)
     return digest.hexdigest()
 

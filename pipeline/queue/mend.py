@@ -24,12 +24,14 @@ REGISTRIES = {
 }
 
 
-def mended(worker_key: str, queues: Iterable[str]) -> tuple[list[str], list[Any]]:
-    """Keys and arguments of the script, for the worker of this key and its queues."""
+def mended(
+    worker_key: str, queues: Iterable[str], doorbell: str = DOORBELL
+) -> tuple[list[str], list[Any]]:
+    """Keys and arguments of the script, for the worker of this key, its queues and doorbell."""
     kinds = {
         REDIS_WORKER_KEYS: "workers",
         Queue.redis_queues_keys: "set",
-        DOORBELL: "list",
+        doorbell: "list",
         worker_key: "hash",
         f"{worker_key}:executions": "set",
     }

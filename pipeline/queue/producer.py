@@ -6,7 +6,7 @@ import base64
 import logging
 import time
 import zlib
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import orjson
@@ -21,18 +21,15 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, JobError, JobState, Priority
-from pipeline.queue.admission import Admission
+from pipeline.queue.admission import Admissions
 from pipeline.queue.clock import ClockSteps, RedisClock
 from pipeline.queue.idempotency import First, Once, read_value, value_of
 from pipeline.queue.keys import (
-    DOORBELL,
     IDEMPOTENCY_KEYS,
-    QUEUE_KEYS,
     QUEUES,
     REPLY_CHANNEL,
     ROUNDS,
     TASK,
-    TILED,
     WAITING_BYTES,
     image_key,
     iso,
@@ -41,6 +38,7 @@ from pipeline.queue.keys import (
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.messages import error_from_exc_string, unpack_exc
 from pipeline.queue.payload import read_meta, read_trace_id
+from pipeline.queue.pools import DEFAULT, Pool
 from pipeline.queue.round_trips import RoundTrips
 
 log = logging.getLogger("damoscope.queue")
@@ -57,12 +55,14 @@ class Producer:
     """Stores images, enqueues jobs, reads their state. All methods are coroutines."""
 
     def __init__(self, redis: AsyncRedis, *, queue_max: int, job_ttl_s: int, result_ttl_s: int,
-                 attempts_max: int, queue_mb: int = 512, admission: Admission | None = None,
-                 tally: Tally = nobody) -> None:  # fmt: skip
-        """Without an `admission` that knows the workers, the queue is bounded by its size alone."""
+                 attempts_max: int, queue_mb: int = 512, admissions: Admissions | None = None,
+                 pools: Callable[[], Sequence[Pool]] = tuple, tally: Tally = nobody,
+                 ) -> None:  # fmt: skip
+        """Without `admissions` that know the workers, a queue is bounded by its size alone. `pools`
+        are those that there are beside the one of images that name no model."""
         self._redis = redis
         self._queue_mb = queue_mb
-        self._admission = admission or Admission(lambda: None)
+        self._admissions, self._pools = admissions or Admissions(lambda _: None), pools
         self._tally = tally
         self._together = RoundTrips(redis)
         self._queue_max = queue_max
@@ -73,7 +73,7 @@ class Producer:
         )
         self._enqueue = redis.register_script(script("enqueue"))
         self._withdraw = redis.register_script(script("withdraw"))
-        self._constant = {priority: self._constant_fields(priority) for priority in QUEUES}
+        self._constant = self._constant_fields()
         #: This host's clock beside Redis'; None before the first job.
         self._clock: RedisClock | None = None
         self._steps = ClockSteps()
@@ -98,9 +98,10 @@ class Producer:
 
     async def enqueue(self, job_id: str, job: DetectJob, *, priority: Priority,
                       meta: dict[str, str], reply_to: str, ttl_s: float | None = None,
-                      client: str = "", once: Once | None = None) -> First | None:  # fmt: skip
-        """Enqueue one job whose image is stored. Raises Overloaded when the queues are full, or
-        when it could not be answered within `ttl_s`.
+                      client: str = "", once: Once | None = None,
+                      pool: Pool = DEFAULT) -> First | None:  # fmt: skip
+        """Enqueue one job whose image is stored, for the workers of a pool. Raises Overloaded when
+        its queues are full, or when it could not be answered within `ttl_s`.
 
         With `once`, unless another job has been enqueued with the same key: that is returned.
 
@@ -112,21 +113,24 @@ class Producer:
             self._clock = await self._compared()
         clock, sent_ns = self._clock, time.time_ns()
         ahead_ns = clock.ahead_ns or 0
-        fields = self._fields(job_id, job, priority, meta, reply_to, sent_ns - ahead_ns)
+        queue, admission = pool.queues[priority], self._admissions.of(pool)
+        fields = self._fields(job_id, job, queue, meta, reply_to, sent_ns - ahead_ns)
         if ahead_ns:
             fields += ("damoscope_clock", ahead_ns // 1000)
         within_s = self._job_ttl_s if ttl_s is None else ttl_s
         images = job.images
-        most_ahead = self._admission.most_ahead(within_s, images)
-        keys = [Job.key_for(job_id), f"{Queue.redis_queue_namespace_prefix}{QUEUES[priority]}",
-                DOORBELL, Queue.redis_queues_keys, WAITING_BYTES, ROUNDS.format(QUEUES[priority]),
-                once.key if once else IDEMPOTENCY_KEYS, TILED, *QUEUE_KEYS]  # fmt: skip
+        most_ahead = admission.most_ahead(within_s, images)
+        others = [each for each in (DEFAULT, *self._pools()) if each != pool]
+        keys = [Job.key_for(job_id), f"{Queue.redis_queue_namespace_prefix}{queue}",
+                pool.doorbell, Queue.redis_queues_keys, WAITING_BYTES, ROUNDS.format(queue),
+                once.key if once else IDEMPOTENCY_KEYS, pool.tiled, *pool.queue_keys,
+                *(key for each in others for key in each.queue_keys)]  # fmt: skip
         stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
         call = [len(keys), *keys, self._queue_max, self._queue_mb * MB,
                 -1 if most_ahead is None else most_ahead, RECOUNT_S, RQ_KEY_PREFIX,
                 self._job_ttl_s + self._result_ttl_s, job_id, within_s, client, job.image.bytes,
                 stands_for, self._result_ttl_s, once.given_up if once else "", images,
-                *fields]  # fmt: skip
+                len(pool.queue_keys), *fields]  # fmt: skip
         try:
             answer = await self._together.run("EVALSHA", self._enqueue.sha, *call)
         except NoScriptError:  # Redis was restarted
@@ -140,13 +144,11 @@ class Producer:
             # Its own, where the answer to the first try was lost with the connection.
             return None if first and first.job_id == job_id else first
         full = self._no_room(said, held)
-        self._admission.told(
-            client, priority, ahead=ahead, held=held, full=bool(full), images=images
-        )
+        admission.told(client, priority, ahead=ahead, held=held, full=bool(full), images=images)
         if full:
-            raise self._admission.full(full)
+            raise admission.full(full)
         if said == b"late":
-            raise self._admission.late(ahead, within_s, images)
+            raise admission.late(ahead, within_s, images)
         return None
 
     def _no_room(self, said: bytes, held: int) -> str:
@@ -169,13 +171,11 @@ class Producer:
 
         `tell` who waits for it. Its state is `cancelled` from now on, unless it was too late.
         """
-        queues = [(f"{Queue.redis_queue_namespace_prefix}{name}", ROUNDS.format(name))
-                  for name in QUEUES.values()]  # fmt: skip
-        keys = [Job.key_for(job_id), image_key(job_id), WAITING_BYTES, *chain(*queues)]
+        keys = [Job.key_for(job_id), image_key(job_id), WAITING_BYTES]
         now_ns = time.time_ns() - ((self._clock and self._clock.ahead_ns) or 0)
         told = b'{"error":%b}' % CANCELLED.model_dump_json().encode() if tell else b""
         call = [len(keys), *keys, RQ_KEY_PREFIX, job_id, iso(now_ns), self._result_ttl_s,
-                REPLY_CHANNEL.format(""), told]  # fmt: skip
+                REPLY_CHANNEL.format(""), told, QUEUES["normal"], ROUNDS.format("")]  # fmt: skip
         try:
             answer = await self._together.run("EVALSHA", self._withdraw.sha, *call)
         except NoScriptError:  # Redis was restarted
@@ -192,14 +192,15 @@ class Producer:
         clock.seen(sent_ns, seconds * 10**9 + microseconds * 1000, time.time_ns())
         return clock
 
-    def _fields(self, job_id: str, job: DetectJob, priority: Priority, meta: dict[str, str],
+    def _fields(self, job_id: str, job: DetectJob, queue: str, meta: dict[str, str],
                 reply_to: str, now_ns: int) -> list[Any]:  # fmt: skip
         """The RQ job hash as a flat list of fields and values. `now_ns` is by Redis' clock."""
         now = iso(now_ns)
         # As RQ writes it, but not compressed: RQ reads both, and packing costs more than the rest.
         data = b'["%b",null,[%b],{}]' % (TASK.encode(), job.model_dump_json().encode())
         return [
-            *self._constant[priority],
+            *self._constant,
+            "origin", queue,
             "damoscope_reply", reply_to,
             "description", f"detect {job.image.format} {job.image.width}x{job.image.height}",
             "created_at", now,
@@ -208,12 +209,11 @@ class Producer:
             "meta", orjson.dumps(meta),
         ]  # fmt: skip
 
-    def _constant_fields(self, priority: Priority) -> list[Any]:
-        """What all jobs of a priority have in common, as RQ itself would write it."""
+    def _constant_fields(self) -> list[Any]:
+        """What all jobs have in common, as RQ itself would write it."""
         rq_job = Job.create(
             TASK,
             connection=Redis(),  # it wants one to keep, but sends nothing over it
-            origin=QUEUES[priority],
             status=JobStatus.QUEUED,
             timeout=self._job_ttl_s,
             result_ttl=self._result_ttl_s,
@@ -224,7 +224,7 @@ class Producer:
         fields: list[Any] = []
         for name, value in rq_job.to_dict().items():
             # RQ reads an absent field as it reads an empty one.
-            if value != "" and name not in ("created_at", "data", "description", "meta"):
+            if value != "" and name not in ("created_at", "data", "description", "meta", "origin"):
                 fields += (name, value)
         return fields
 

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from rq.defaults import RQ_KEY_PREFIX
 
-from pipeline.queue.keys import QUEUE_KEYS, QUEUES, WORKERS_KEY
 from pipeline.queue.malformed import Tally, nobody
+from pipeline.queue.pools import DEFAULT, POOLS, POOLS_MAX, Pool, pools_in
 from pipeline.queue.start_failures import KEPT as START_FAILURES_KEPT
 from pipeline.queue.start_failures import KEY as START_FAILURES_KEY
 from pipeline.queue.start_failures import StartFailure, fresh
@@ -29,6 +29,8 @@ _KEY = re.compile(rb"%b:worker:[A-Za-z0-9._-]{1,300}" % RQ_KEY_PREFIX.encode())
 _ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 #: Of what a worker writes when it registers, the last: where it is, the registration is whole.
 LAST_FACT = "damoscope_iou_threshold"
+#: Of a job, when it was enqueued.
+ENQUEUED = "damoscope_enqueued"
 #: Seconds that an image takes a worker, once it has worked on some.
 PACE = "damoscope_pace_s"
 #: Longest that is believed.
@@ -57,6 +59,8 @@ class WorkerState:
     input_side: int | None = None
     #: Seconds that an image takes it while others wait; None when it is not known.
     pace_s: float | None = None
+    #: Whose images it takes.
+    pool: Pool = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,24 @@ class Census:
     workers: tuple[WorkerState, ...] = ()
     #: Workers that were tried lately and did not start.
     start_failures: tuple[StartFailure, ...] = ()
+    #: The pools that there are, beside that of images that name no model, by the models' names.
+    pools: tuple[Pool, ...] = ()
 
-    @property
-    def images_per_s(self) -> float | None:
-        """What all workers do together; None while none of them knows its pace. Those that do
-        not are taken for the mean of the others."""
-        paces = [1 / worker.pace_s for worker in self.workers if worker.pace_s is not None]
-        return sum(paces) / len(paces) * len(self.workers) if paces else None
+    def pool_of(self, model: str) -> Pool | None:
+        """That of a model that images ask for; None where there is none. Without a name, that of
+        images that name none."""
+        return next((pool for pool in (DEFAULT, *self.pools) if pool.model == model), None)
+
+    def workers_of(self, pool: Pool) -> tuple[WorkerState, ...]:
+        """Those that take the images of a pool."""
+        return tuple(worker for worker in self.workers if worker.pool == pool)
+
+    def images_per_s(self, pool: Pool = DEFAULT) -> float | None:
+        """What a pool's workers do together; None while none of them knows its pace. Those that
+        do not are taken for the mean of the others."""
+        workers = self.workers_of(pool)
+        paces = [1 / worker.pace_s for worker in workers if worker.pace_s is not None]
+        return sum(paces) / len(paces) * len(workers) if paces else None
 
 
 def facts(*, model: str, model_version: str, provider: str, fallback: bool, labels: Sequence[str],
@@ -101,42 +116,79 @@ async def look(redis: Redis, tally: Tally = nobody) -> Census:
     What was not written by a worker of ours counts as no worker, and costs nobody else anything.
     """
     pipe = redis.pipeline(transaction=False)
-    for key in QUEUE_KEYS:
-        pipe.llen(key)
-        pipe.lindex(key, 0)
-    pipe.srandmember(WORKERS_KEY, WORKERS_MAX)  # all, where there are no more
+    _ask_of(pipe, DEFAULT)
+    pipe.zrevrangebyscore(POOLS, "+inf", "-inf", 0, POOLS_MAX)
     pipe.lrange(START_FAILURES_KEY, 0, START_FAILURES_KEPT - 1)
     pipe.time()
-    answers = _settled(await pipe.execute(raise_on_error=False))
-    *queues, members, failures, (seconds, microseconds) = answers
-    keys = sorted(key for key in members or () if _KEY.fullmatch(key))
-    refused = len(members or ()) - len(keys)
-    for job_id in queues[1::2]:
-        known = job_id is not None and _ID.fullmatch(job_id)
-        pipe.hget(f"{RQ_KEY_PREFIX}:job:{job_id.decode() if known else ''}", "damoscope_enqueued")
-    for key in keys:
-        pipe.hmget(key, *_FIELDS)
-    found = _settled(await pipe.execute(raise_on_error=False))
-    now_s = seconds + microseconds / 1e6
-    workers = []
-    for key, row in zip(keys, found[len(QUEUES) :], strict=True):
-        if row is not None and (not row[0] or row[1]):
-            continue  # it is gone, or about to go
-        if (worker := _worker(key, row)) is not None:
-            workers.append(worker)
-        else:
-            refused += 1
+    *answers, members, failures, time = _settled(await pipe.execute(raise_on_error=False))
+    pools = sorted(pools_in(members), key=lambda pool: pool.model)
+    for pool in pools:
+        _ask_of(pipe, pool)
+    if pools:
+        answers += _settled(await pipe.execute(raise_on_error=False))
+    found = [_Found.of(pool, answers) for pool in (DEFAULT, *pools)]
+    for each in found:
+        for job_id in each.first:
+            known = job_id if job_id and _ID.fullmatch(job_id) else b""
+            pipe.hget(f"{RQ_KEY_PREFIX}:job:{known.decode()}", ENQUEUED)
+    for each in found:
+        for key in each.workers:
+            pipe.hmget(key, *_FIELDS)
+    rows = _settled(await pipe.execute(raise_on_error=False))
+    now_s = time[0] + time[1] / 1e6
+    depth, oldest_age_s, workers = {}, {}, []
+    for each in found:
+        for name, waiting in zip(each.pool.queues.values(), each.depth, strict=True):
+            depth[name], oldest_age_s[name] = waiting or 0, _waited_s(rows.pop(0), now_s)
+    refused = sum(each.refused for each in found)
+    for each in found:
+        for key in each.workers:
+            row = rows.pop(0)
+            if row is not None and (not row[0] or row[1]):
+                continue  # it is gone, or about to go
+            if (worker := _worker(key, row, each.pool)) is not None:
+                workers.append(worker)
+            else:
+                refused += 1
     if refused:
         tally("worker", refused)
     return Census(
-        depth={name: depth or 0 for name, depth in zip(QUEUES.values(), queues[0::2], strict=True)},
-        oldest_age_s={
-            name: _waited_s(at, now_s)
-            for name, at in zip(QUEUES.values(), found[: len(QUEUES)], strict=True)
-        },
+        depth=depth,
+        oldest_age_s=oldest_age_s,
         workers=tuple(workers),
         start_failures=fresh(failures or (), now_s),
+        pools=tuple(pools),
     )
+
+
+def _ask_of(pipe: Any, pool: Pool) -> None:
+    """Ask for what waits for a pool, and for its workers."""
+    for key in pool.queue_keys:
+        pipe.llen(key)
+        pipe.lindex(key, 0)
+    pipe.srandmember(pool.workers_key, WORKERS_MAX)  # all, where there are no more
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The answers to that, queue by queue."""
+
+    pool: Pool
+    depth: list[int | None]
+    #: Id of the job that is next.
+    first: list[bytes | None]
+    #: Keys of the workers' registrations, and how many were none.
+    workers: list[bytes]
+    refused: int
+
+    @classmethod
+    def of(cls, pool: Pool, answers: list[Any]) -> _Found:
+        """Takes them from the front of `answers`."""
+        count = 2 * len(pool.queue_keys)
+        queues, members = answers[:count], answers[count] or ()
+        del answers[: count + 1]
+        keys = sorted(key for key in members if _KEY.fullmatch(key))
+        return cls(pool, queues[0::2], queues[1::2], keys, len(members) - len(keys))
 
 
 def _settled(answers: list[Any]) -> list[Any]:
@@ -156,7 +208,7 @@ def _waited_s(enqueued_us: bytes | None, now_s: float) -> float:
         return 0.0
 
 
-def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | None:
+def _worker(key: bytes, row: Sequence[bytes | None] | None, pool: Pool) -> WorkerState | None:
     """A registration as the worker wrote it; None when it is not one."""
     try:
         state, _, *texts = row or ()
@@ -177,6 +229,7 @@ def _worker(key: bytes, row: Sequence[bytes | None] | None) -> WorkerState | Non
             model_version=version,
             input_side=_input_side(side),
             pace_s=_pace_s(pace),
+            pool=pool,
         )
     except ValueError:
         return None

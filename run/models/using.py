@@ -13,6 +13,7 @@ from pipeline.connection import connect, explain, with_redis
 from pipeline.errors import ConfigurationError, Unavailable
 from pipeline.queue import model_choice, model_rollout
 from pipeline.queue.model_choice import ModelChoice
+from pipeline.queue.pools import DEFAULT
 from pipeline.queue.workers import WorkerState
 from pipeline.settings import Settings
 from run.models.running import running
@@ -33,20 +34,23 @@ def use(settings: Settings, name: str | None) -> bool:
             f"switch. DAMOSCOPE_MODEL={name or 'NAME'} says what one starts with"
         )
     with _redis(reached) as redis:
-        before = _workers(reached)
-        if not before:
+        keep = [worker for worker in _workers(reached) if worker.pool != DEFAULT]
+        if not _switched(reached):
             raise Unavailable("no worker is ready: start one, then try again")
         former = model_choice.chosen(redis)
         model_rollout.begin(redis, choice)
         outcomes = model_rollout.follow(
             redis,
             choice,
-            lambda: {worker.name for worker in _workers(reached)},
+            lambda: _switched(reached),
             lambda worker, outcome: print(f"{worker}: {outcome.problem or 'runs it'}", flush=True),
         )
         went_well = sum(not outcome.problem for outcome in outcomes.values())
         whole = went_well == len(outcomes)
         _say(choice, former, went_well, len(outcomes))
+        if keep:
+            models = ", ".join(sorted({worker.pool.model for worker in keep}))
+            print(f"Left alone: workers that serve a model of their own ({models}).")
         return whole
 
 
@@ -62,6 +66,12 @@ def _say(choice: ModelChoice, former: ModelChoice | None, well: int, of: int) ->
         if choice.name
         else "Workers that start run that of their own settings, too."
     )
+
+
+def _switched(settings: Settings) -> set[str]:
+    """Names of the workers that are switched: those that serve a model which images ask for by its
+    name keep it."""
+    return {worker.name for worker in _workers(settings) if worker.pool == DEFAULT}
 
 
 def _workers(settings: Settings) -> tuple[WorkerState, ...]:

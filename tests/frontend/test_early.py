@@ -18,6 +18,7 @@ from frontend.early import TRACED_PER_S, Terms, _terms
 from frontend.server.protocol import CONNECTION
 from pipeline.errors import Overloaded
 from pipeline.queue.admission import Throughput
+from pipeline.queue.pools import DEFAULT
 from tests.frontend.application import Application, application
 
 JPEG = {"content-type": "image/jpeg", "user-agent": "camera 7"}
@@ -33,7 +34,7 @@ def app(tmp_path: Path) -> Iterator[Application]:
 
 def overload(app: Application) -> None:
     """A thousand images are ahead of this client's next, and the workers do ten a second."""
-    admission = app.app.state.admission
+    admission = app.app.state.admissions.of(DEFAULT)
     admission._throughput = lambda: Throughput(images_per_s=10.0, workers=1)
     admission.told("127.0.0.1", "normal", ahead=1000, held=1000, full=False)
 

@@ -89,6 +89,13 @@ def test_empty_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load().redis_url is None
 
 
+def test_models_beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has one worker, unless another number is said."""
+    assert load().workers_beside == {}
+    monkeypatch.setenv("DAMOSCOPE_MODELS_BESIDE", " damoyolo-s , exam-s = 2")
+    assert load().workers_beside == {"damoyolo-s": 1, "exam-s": 2}
+
+
 def test_frozen() -> None:
     """Settings do not change once they are made."""
     with pytest.raises(ValueError, match="frozen"):
@@ -113,6 +120,20 @@ def test_frozen() -> None:
         ("MAX_UPLOAD_BYTES", "20MB"),
         ("TELEMETRY_DAYS", "0"),
         ("LOG_LEVEL", "loud"),
+        ("SERVES", "Mine"),
+        ("SERVES", "../mine"),
+        ("SERVES", "mine.onnx"),
+        ("MODELS_BESIDE", "mine=0"),
+        ("MODELS_BESIDE", "mine=257"),
+        ("MODELS_BESIDE", "mine=-1"),
+        ("MODELS_BESIDE", "mine=\u0661"),
+        ("MODELS_BESIDE", "mine="),
+        ("MODELS_BESIDE", "=1"),
+        ("MODELS_BESIDE", "mine,,other"),
+        ("MODELS_BESIDE", "mine=1,mine=2"),
+        ("MODELS_BESIDE", "a:b=1"),
+        ("MODELS_BESIDE", "a=200,b=57"),
+        ("MODELS_BESIDE", ",".join(f"m{number}" for number in range(17))),
     ],
 )
 def test_unreadable_value(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

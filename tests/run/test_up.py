@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import ConfigurationError
+from pipeline.settings import Settings
+from run import checks
+from run.up import workers
 from tests.servers import Service, damoscope, eventually, free_port, left_running
 
 
@@ -57,6 +61,33 @@ def test_a_missing_model(tmp_path: Path) -> None:
     """A model file that is not there is named."""
     answer = up(tmp_path, DAMOSCOPE_MODEL="none.onnx", DAMOSCOPE_WORKERS="3")
     assert_refused(answer, tmp_path, "DAMOSCOPE_MODEL=none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"models_beside": "nowhere=2"}, "DAMOSCOPE_MODELS_BESIDE: nowhere: no file, and no model"),
+        ({"serves": "mine"}, "is for `damoscope worker`; .* set DAMOSCOPE_MODELS_BESIDE=mine"),
+    ],
+)
+def test_models_beside_that_cannot_be(tmp_path: Path, given: dict[str, str], says: str) -> None:
+    """Said before anything is started, with what to do."""
+    with pytest.raises(ConfigurationError, match=says):
+        checks.model(Settings(home=tmp_path, **given))  # type: ignore[arg-type]
+
+
+def test_workers_of_models_beside(tmp_path: Path) -> None:
+    """Each is told which model it serves, and that all of them share the cores."""
+    settings = Settings(
+        home=tmp_path, workers=2, models_beside="a=1,b=2", redis_url="redis://127.0.0.1:1"
+    )  # type: ignore[call-arg]
+    programs = workers(settings)
+    assert [program.name for program in programs] == [
+        "worker 1", "worker 2", "worker 1 of a", "worker 1 of b", "worker 2 of b",
+    ]  # fmt: skip
+    serves = [program.environment.get("DAMOSCOPE_SERVES") for program in programs]
+    assert serves == [None, None, "a", "b", "b"]
+    assert {program.environment["DAMOSCOPE_WORKERS"] for program in programs} == {"5"}
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:

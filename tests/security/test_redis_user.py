@@ -181,6 +181,44 @@ def test_everything_works_and_nothing_is_refused(site: Site) -> None:
     assert site.refused() == []
 
 
+def test_images_are_withdrawn(site: Site) -> None:
+    """By their clients, while they wait: the frontend takes them out of the queue."""
+    headers = {"content-type": "image/jpeg", "prefer": "respond-async"}
+    for each in site.workers[1:]:
+        each.send(signal.SIGSTOP)
+    try:
+        with site.client() as client:
+            posted = [
+                client.post("/api/v1/detect", content=pictures.jpeg(), headers=headers)
+                for _ in range(6)
+            ]
+            last = client.delete(posted[-1].headers["location"])
+            assert (last.status_code, last.json()["status"]) == (200, "cancelled"), last.text
+    finally:
+        for each in site.workers[1:]:
+            each.send(signal.SIGCONT)
+    assert site.refused() == []
+
+
+def test_a_model_that_images_ask_for(site: Site) -> None:
+    """A worker of it registers, takes what asks for it, and answers."""
+    home = site.folder / "beside" / "var"
+    home.mkdir(parents=True)
+    install(home)
+    with worker(site.url("worker"), site.folder / "beside", DAMOSCOPE_SERVES="mine") as beside:
+        beside.wait_for("ready: mine")
+        with site.client() as client:
+            image = {"content": pictures.jpeg(), "headers": {"content-type": "image/jpeg"}}
+            asks = {"model": "mine", "timeout": 120}
+
+            def answered() -> bool:
+                answer = client.post("/api/v1/detect", params=asks, **image)  # type: ignore[arg-type]
+                return answer.status_code == 200 and answer.json()["model"] == "mine"
+
+            eventually(answered, "an image of that model")
+    assert site.refused() == []
+
+
 def test_another_model(site: Site) -> None:
     """`damoscope model use`, as the frontend's user, has workers load another one, and go back."""
     for part in ("frontend", "worker0", "worker1"):

@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from models.store import ModelFacts, Store
+from pipeline.errors import ModelError
 from pipeline.queue import model_choice
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.settings import Settings
@@ -17,7 +18,7 @@ from tests.servers import RedisProcess, eventually
 from tests.worker.onnx_models import SIZE, Export
 from worker import switching
 from worker.model.session import Detector
-from worker.switching import ModelSwitch, first_detector
+from worker.switching import ModelSwitch, first_detector, served_detector
 
 
 @pytest.fixture
@@ -178,3 +179,16 @@ def test_redis_away_at_the_start(settings: Settings) -> None:
     """It is not waited for."""
     with Redis.from_url("redis://127.0.0.1:1/0") as away:
         assert first_detector(settings, away, 60).spec.name == "own"
+
+
+def test_one_that_serves_a_model(settings: Settings, redis: Redis) -> None:
+    """It runs that model, whatever was chosen, and the settings say of others; where it is not
+    there, it says which, and what to do."""
+    model_choice.choose(redis, choice(settings, "broken"))
+    serving = settings.model_copy(update={"serves": "mine"})
+    detector = first_detector(serving, redis, 10.0)
+    assert (detector.spec.name, detector.spec.labels) == ("mine", ("a", "b", "c"))
+    assert served_detector(settings).spec.name == "own"
+    nowhere = settings.model_copy(update={"serves": "nowhere"})
+    with pytest.raises(ModelError, match="DAMOSCOPE_SERVES=nowhere: no file, and no model of that"):
+        first_detector(nowhere, redis, 10.0)

@@ -4,17 +4,19 @@
 -- next image is of the round after its last one, and stands at the end of that round, so that whoever
 -- sends much makes nobody wait but itself.
 -- KEYS: job hash, queue, doorbell, set of queues, bytes of all images that wait, rounds of the clients
---       of this queue, what the Idempotency-Key stands for, what is known of images in tiles, then every queue that counts as depth, highest priority first
+--       of this queue, what the Idempotency-Key stands for, what is known of images in tiles; then the queues of the same workers, highest
+--       priority first; then all others, whose images take memory as well
 -- ARGV: most jobs waiting, most bytes waiting, most images ahead of this one (-1: any number), seconds
 --       for which the bytes waiting are not counted anew, key prefix, seconds the job hash lives, job
 --       id, seconds until its deadline, client, bytes of the image, what the Idempotency-Key is to stand for
 --       (a job id, a space, a fingerprint; empty: there is none), seconds for which it does, the job in
---       whose place this one may come, how many images' work this one is (in tiles, more than one), then
---       the hash's fields and values
+--       whose place this one may come, how many images' work this one is (in tiles, more than one), how many
+--       of the queues are of the same workers, then the hash's fields and values
 -- Returns {'queued', 'full', 'bytes', 'share', 'late', or 'first' when there is a job already; images ahead of this one, in work or waiting;
 --   how many of its client wait in this queue; this moment in microseconds; malformed entries that were
 --   removed; with 'first' what the Idempotency-Key stands for}.
-local queues, fields = 9, 15
+local queues, fields = 9, 16
+local last_queue = queues + tonumber(ARGV[15]) - 1
 local jobs_max, bytes_max, ahead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local prefix, id, client, size = ARGV[5], ARGV[7], ARGV[9], tonumber(ARGV[10])
 local images = tonumber(ARGV[14])
@@ -41,9 +43,9 @@ local function round_of(waiting)
   return count(ours('HGET', prefix .. ':job:' .. waiting, 'damoscope_round'), 2 ^ 52)
 end
 
--- How many wait in all, in queues that go first, and in this one; how many are in work.
+-- How many wait for these workers in all, in queues that go first, and in this one; how many are in work.
 local depth, first, own, work, order = 0, 0, 0, 0, 0
-for i = queues, #KEYS do
+for i = queues, last_queue do
   local waiting = ours('LLEN', KEYS[i])
   if KEYS[i] == KEYS[2] then
     own, first, order = waiting, depth, i
@@ -108,6 +110,8 @@ end
 
 local function refused()
   if depth >= jobs_max then return 'full' end
+  -- All that wait take the same memory. Where nobody waits for these workers one image may: others'
+  -- images never keep theirs out.
   if depth > 0 and bytes + size > bytes_max then return 'bytes' end
   -- The last tenth is for who has less than an equal part.
   local filled = math.max((depth + 1) / jobs_max, (bytes + size) / bytes_max)

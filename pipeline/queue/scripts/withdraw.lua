@@ -1,14 +1,15 @@
 -- Take an image back: out of its queue, or, where a worker has begun it, marked, so that its outcome is
 -- dropped (finish.lua) and it is not begun again (recover.lua). Needs no memory that a full Redis refuses:
 -- what is written first frees some.
--- KEYS: job hash, image, bytes of all images that wait, then each queue and the rounds of its clients
+-- KEYS: job hash, image, bytes of all images that wait
 -- ARGV: key prefix, job id, ISO time, seconds the record lives, prefix of reply channels, reply to who
---       waits for the job (empty: nobody is told)
+--       waits for the job (empty: nobody is told), what the names of all queues begin with, prefix of the
+--       rounds of a queue's clients
 -- Returns {'queued' or 'started', where it was; 'canceled' before; 'ended', which is too late; or 'gone',
 --   there is no such job; malformed entries that were removed}.
 local prefix, id, iso, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local job = ours('HMGET', KEYS[1], 'status', 'damoscope_withdrawn', 'damoscope_reply',
-  'damoscope_bytes', 'damoscope_client', 'damoscope_images')
+  'damoscope_bytes', 'damoscope_client', 'damoscope_images', 'origin')
 local status = job[1]
 if status == 'canceled' or (status == 'started' and job[2]) then return {'canceled', malformed} end
 if not status then
@@ -18,16 +19,16 @@ end
 if status ~= 'queued' and status ~= 'started' then return {'ended', malformed} end
 
 if status == 'queued' then
-  local name
-  for i = 4, #KEYS, 2 do
-    if ours('LREM', KEYS[i], 1, id) > 0 then
-      name = string.sub(KEYS[i], #prefix + 8)
-      fewer_wait(KEYS[3], count(job[4], 2 ^ 40))
-      -- Its client has one turn more (in tiles, more): the next image takes the round that is free.
-      local last = ours('ZSCORE', KEYS[i + 1], job[5] or '')
-      if last then ours('ZADD', KEYS[i + 1], 'XX', string.format('%.0f', last - math.max(1, count(job[6], 1000))), job[5]) end
-      break
-    end
+  local name = job[7] or ''
+  local ours_too = string.sub(name, 1, #ARGV[7]) == ARGV[7] and #name <= 100 and not string.find(name, '[^%w._-]')
+  if ours_too and ours('LREM', prefix .. ':queue:' .. name, 1, id) > 0 then
+    fewer_wait(KEYS[3], count(job[4], 2 ^ 40))
+    -- Its client has one turn more (in tiles, more): the next image takes the round that is free.
+    local rounds = ARGV[8] .. name
+    local last = ours('ZSCORE', rounds, job[5] or '')
+    if last then ours('ZADD', rounds, 'XX', string.format('%.0f', last - math.max(1, count(job[6], 1000))), job[5]) end
+  else
+    name = nil
   end
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'status', 'canceled', 'ended_at', iso)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from frontend.pages.header import state
 from frontend.status import Snapshot
+from pipeline.queue.pools import Pool
 from pipeline.queue.start_failures import StartFailure
 from pipeline.queue.workers import WorkerState
 
@@ -27,3 +30,15 @@ def test_a_worker_that_does_not_start(
     assert said in seen.text
     assert "there is no such file" in seen.text
     assert "no such file" not in state(snapshot, language, details=False).text
+
+
+@pytest.mark.parametrize(("language", "beside"), [("en", "beside it mine"), ("zh", "另有 mine")])
+def test_models_that_images_ask_for(language: str, beside: str) -> None:
+    """Those that somebody serves are named; the service is ready where other images are looked at."""
+    mine, gone = Pool("mine"), Pool("gone")
+    serves = replace(READY, name="m", model="mine", pool=mine)
+    seen = state(Snapshot(workers=(serves, READY), pools=(gone, mine), problem=""), language)
+    assert seen.ready
+    assert f"phone{' on ' if language == 'en' else '，运行于 '}cpu · {beside} · " in seen.text
+    assert "1 " in seen.text
+    assert not state(Snapshot(workers=(serves,), pools=(mine,), problem=""), language).ready

@@ -62,6 +62,15 @@ def test_what_runs() -> None:
     assert "data-use" not in html
 
 
+def test_who_serves_a_model() -> None:
+    """A worker that takes only the images that ask for its model is marked."""
+    found = report(workers=2)
+    found.workers[1].serves = SHIPPED
+    html = page(found, {}, EN, admin=False)
+    assert html.count("for images that ask for it") == 1
+    assert page(found, {}, ZH, admin=False).count("只处理指定它的图片") == 1
+
+
 def test_in_chinese() -> None:
     """All of it, but for names and numbers."""
     html = unescape(page(report(), {}, ZH, admin=True))

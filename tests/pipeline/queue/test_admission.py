@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 
 from pipeline import errors
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, Priority
-from pipeline.queue.admission import RETRY_MAX_S, Admission, Throughput
+from pipeline.queue.admission import RETRY_MAX_S, Admission, Admissions, Throughput
 from pipeline.queue.consumer import Consumer
 from pipeline.queue.keys import QUEUES, ROUNDS, TILED, WAITING_BYTES
 from pipeline.queue.producer import MB, Producer
@@ -45,7 +45,7 @@ class Door:
             redis = AsyncRedis.from_url(self.url)
             producer = Producer(
                 redis, job_ttl_s=600, result_ttl_s=3600, attempts_max=3,
-                admission=Admission(lambda: self.throughput), **self.settings,
+                admissions=Admissions(lambda _: self.throughput), **self.settings,
             )  # fmt: skip
             side = 4000 if tiles else 1
             info = ImageInfo(width=side, height=side, format="JPEG", bytes=size)
@@ -354,12 +354,12 @@ def test_workers_say_their_pace(door: Door) -> None:
     for name in ("v", "w"):
         door.redis.sadd("rq:workers:detections", f"rq:worker:{name}")
         door.redis.hset(f"rq:worker:{name}", "state", "idle")
-    assert census(door.redis, door.url).images_per_s is None
+    assert census(door.redis, door.url).images_per_s() is None
     consumer = Consumer(door.redis, "w", result_ttl_s=60)
     consumer.pace_s = 0.25
     door.put("a")
     assert consumer.take(1)
-    assert census(door.redis, door.url).images_per_s == pytest.approx(8.0)
+    assert census(door.redis, door.url).images_per_s() == pytest.approx(8.0)
 
 
 @pytest.mark.parametrize("pace", ["0", "-1", "nan", "1e9", "soon"])

@@ -4,7 +4,8 @@ refused because there are too few, and what waits, which is to be done within dr
 the share of their time that workers are to be busy, it is how many are needed.
 (dict "root" $ "values" ... "gpu" ...)
 
-What an image costs is measured from this pool's own workers. What waits is counted once, though each
+What an image costs is measured from this pool's own workers. What waits for them (not for workers of
+models that images ask for, whose queues have a dot in their names) is counted once, though each
 frontend reports it. Where no frontend's metrics arrive there is no answer, and no number: nobody is to
 be taken away because telemetry is.
 */}}
@@ -16,7 +17,7 @@ be taken away because telemetry is.
 {{- $own := printf "damoscope_worker_busy_seconds_total{provider%s\"cpu\"%s}" (ternary "!=" "=" .gpu) $and -}}
 {{- $images := printf "increase(damoscope_batch_size_sum%s[15m]) and on (job, instance) increase(%s[15m])" $all $own -}}
 {{- $cost := printf "(sum(increase(%s[15m])) / (sum(%s) > 0) or vector(%v))" $own $images $scaling.secondsPerImage -}}
-{{- $waiting := printf "(sum(max by (queue) (damoscope_queue_depth%s)) or vector(0)) / %v" $all $scaling.drainSeconds -}}
+{{- $waiting := printf "(sum(max by (queue) (damoscope_queue_depth{queue!~\"[^.]+[.].+\"%s})) or vector(0)) / %v" $and $scaling.drainSeconds -}}
 {{- $coming := printf "(%s)" $waiting -}}
 {{- if $scaling.refused -}}
 {{- $coming = printf "((sum(rate(damoscope_requests_total{outcome=\"rejected\"%s}[%s])) or vector(0)) + %s)" $and $keda.window $waiting -}}

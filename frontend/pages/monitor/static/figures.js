@@ -108,9 +108,11 @@ function heatmap(draw) {
 
 function queue(draw) {
   const waiting = Object.entries(draw.series.queue_depth).map(([name, values]) => {
-    const kind = name.split("-")[1] ?? "normal"; // detections, detections-high, detections-low
+    // detections, detections-high, detections-low; for a model that images ask for, its name after a dot
+    const [queue, ...model] = name.split(".");
+    const kind = queue.split("-")[1] ?? "normal";
     return bars(draw, {
-      name: text(`queue.${kind}`), values, colour: draw.colours[QUEUES[kind] ?? "queue"], write: whole,
+      name: [text(`queue.${kind}`), ...(model.length ? [model.join(".").replace(/[^a-z0-9._-]/g, "")] : [])].join(" · "), values, colour: draw.colours[QUEUES[kind] ?? "queue"], write: whole,
     });
   });
   const { busy, idle } = draw.series.workers;
