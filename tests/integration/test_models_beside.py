@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -140,7 +141,7 @@ def test_names_that_nobody_serves(service: Service, client: httpx.Client) -> Non
     for bad in ("a:b", "../mine", "Mine", "x" * 65, "mine\n", "*"):
         assert_problem(send(client, bad), 422, "invalid_parameter")
     with service.redis() as redis:
-        redis.zadd(POOLS, {"lately": 1.0})
+        redis.zadd(POOLS, {"lately": time.time()})
         eventually(lambda: send(client, "lately").status_code == 503, "a look at who serves what")
         answer = send(client, "lately")
         redis.zrem(POOLS, "lately")

@@ -34,7 +34,7 @@ def test_a_worker_that_does_not_start(
 
 @pytest.mark.parametrize(("language", "beside"), [("en", "beside it mine"), ("zh", "另有 mine")])
 def test_models_that_images_ask_for(language: str, beside: str) -> None:
-    """Those that somebody serves are named; the service is ready where other images are looked at."""
+    """Those that are served are named; it is ready where other images are looked at."""
     mine, gone = Pool("mine"), Pool("gone")
     serves = replace(READY, name="m", model="mine", pool=mine)
     seen = state(Snapshot(workers=(serves, READY), pools=(gone, mine), problem=""), language)
