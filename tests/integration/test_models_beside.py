@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.integration.test_service_api import DETECT, JPEG, assert_problem
 from tests.servers import Service, damoscope, eventually
 
 MINE = Pool("mine")
+PHONE = pictures.phone(320, 320)
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +73,16 @@ def standing_still(service: Service, pool: Pool) -> Iterator[None]:
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+            process.send_signal(signal.SIGCONT)
 
 
 def send(client: httpx.Client, model: str | None = None, *, later: bool = False, key: str = "",
-         **params: Any) -> httpx.Response:  # fmt: skip
+         image: bytes = PHONE, **params: Any) -> httpx.Response:  # fmt: skip
     headers = JPEG | ({"prefer": "respond-async"} if later else {})
     headers |= {"idempotency-key": f'"{key}"'} if key else {}
     asked = params | ({"model": model} if model else {}) | ({} if later else {"timeout": 120})
-    return client.post(DETECT, content=pictures.phone(320, 320), headers=headers, params=asked)
+    return client.post(DETECT, content=image, headers=headers, params=asked)
 
 
 def ended(client: httpx.Client, answer: httpx.Response) -> dict[str, Any]:
@@ -202,11 +205,16 @@ def test_one_keeps_nobody_of_the_other_waiting(
 def test_a_worker_is_killed(service: Service, client: httpx.Client, pool: Pool) -> None:
     """With images of both models in the queues and in hand: each of them is answered, by the model
     that it was for."""
-    sent = [(model, send(client, model, later=True)) for model in (None, "mine") * 8]
-    with service.redis() as redis:
-        registry = f"rq:wip:{pool.queues['normal']}"
+    with service.redis() as redis, standing_still(service, MINE), standing_still(service, DEFAULT):
+        sent = [(model, send(client, model, later=True)) for model in (None, "mine") * 4]
+        # It takes seconds to decode, and no box is looked for in it.
+        slow = send(client, pool.model or None, later=True, priority="high", image=pictures.slow())
+        worker_of(service, pool).send_signal(signal.SIGCONT)
+        registry = f"rq:wip:{pool.queues['high']}"
         eventually(lambda: redis.zcard(registry), "an image in the worker's hands")
         worker_of(service, pool).kill()
+        assert redis.zcard(registry) == 1
+    assert ended(client, slow)["status"] == "finished"
     for model, answer in sent:
         state = ended(client, answer)
         assert state["status"] == "finished", state
