@@ -206,8 +206,8 @@ def test_many_ids_that_are_none(service: Service, redis: Redis) -> None:
     for _ in range(3):
         if (answer := detect(service)).status_code == 200:
             break
-        assert answer.status_code == 503  # the queue is full for as long as they are there
-        eventually(lambda: redis.llen(QUEUE) < 900, "the queue to be cleared")
+        assert answer.status_code == 503  # they are ahead for as long as they are there
+        eventually(lambda: redis.llen(QUEUE) < 20, "the queue to be cleared")
     answered(service)
 
 
