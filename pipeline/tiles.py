@@ -67,6 +67,13 @@ def images_of(grid: Grid | None) -> int:
     return 1 if grid is None else grid.tiles + 1
 
 
+def readable(text: str) -> str:
+    """What was asked for, if it can be. Raises InvalidParameter."""
+    if not re.fullmatch(PATTERN, text):
+        raise InvalidParameter(f"tiles: {text!r} is neither {AUTO} nor columns and rows like 4x3")
+    return text
+
+
 def check(asked: str | None, most: int) -> None:
     """Raise InvalidParameter for more tiles than are allowed, whatever the picture's size."""
     if asked is None:

@@ -16,6 +16,7 @@ from models.errors import ModelStoreError
 from pipeline.connection import secrets
 from pipeline.errors import ConfigurationError, DamoscopeError
 from pipeline.settings import Settings, load, unknown_variables
+from pipeline.tiles import readable
 from run import extras, images, keys, private_files
 from run.evaluate import options
 from run.listening import listening
@@ -145,6 +146,10 @@ def detect(
     iou_threshold: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON result a line.")] = False,
     save: Annotated[Path | None, typer.Option(help="Folder for images with boxes.")] = None,
+    tiles: Annotated[
+        str | None,
+        typer.Option(help="Look at tiles as well, for what is small: auto, or like 4x3."),
+    ] = None,
     model: Model = None,
     provider: Provider = None,
 ) -> None:
@@ -154,9 +159,10 @@ def detect(
         model=model, provider=provider, score_threshold=score_threshold,
         iou_threshold=iou_threshold, workers=1,
     )  # fmt: skip
+    asked = None if tiles is None else readable(tiles)
     from worker.detect_files import run
 
-    if not run(settings, images, as_json=as_json, save=save):
+    if not run(settings, images, as_json=as_json, save=save, tiles=asked):
         raise typer.Exit(1)
 
 

@@ -14,13 +14,22 @@ from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions
 from pipeline.queue.consumer import TakenJob
 from pipeline.settings import Settings
+from pipeline.tiles import grid_for
 from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.stages import Stages
 
 
-def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | None) -> bool:
-    """Detect in each file and print what is found. Returns whether all could be read."""
+def run(
+    settings: Settings,
+    images: list[Path],
+    *,
+    as_json: bool,
+    save: Path | None,
+    tiles: str | None = None,
+) -> bool:
+    """Detect in each file, in tiles where that is asked, and print what is found. Returns whether
+    all could be read."""
     cv2.setNumThreads(settings.inference_threads)
     detector = Detector(settings)
     stages = Stages(detector, settings.inference_threads)
@@ -31,7 +40,7 @@ def run(settings: Settings, images: list[Path], *, as_json: bool, save: Path | N
         if not as_json and len(images) > 1:
             print(f"[{number}/{len(images)}] ", end="")
         try:
-            item = detect(stages, path, settings)
+            item = detect(stages, path, settings, DetectOptions(tiles=tiles))
         except (DamoscopeError, OSError) as error:
             good = False
             print(f"{path}: {error}", file=sys.stderr)
@@ -49,7 +58,10 @@ def detect(
     """What the service would answer to this file. Raises DamoscopeError or OSError."""
     data = path.read_bytes()
     info = inspect(data, max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
-    job = DetectJob(options=options or DetectOptions(), image=info, upload_ms=0)
+    options = options or DetectOptions()
+    grid = grid_for(options.tiles, info.width, info.height, settings.tiles_max)
+    options = options.model_copy(update={"tiles": None if grid is None else str(grid)})
+    job = DetectJob(options=options, image=info, upload_ms=0)
     item = BatchItem(
         TakenJob(
             job_id=path.name, execution_id="", queue="", meta={}, enqueued_ns=0, taken_ns=0,
@@ -61,13 +73,16 @@ def detect(
 
 
 def _show(path: Path, item: BatchItem, as_json: bool) -> None:
+    grid = item.taken.job.grid if item.taken.job else None
     timings = {stage: item.stage_ms(stage) for stage in item.stages}
     if as_json:
         found = item.detections.plain()
-        print(json.dumps({"image": str(path), "detections": found, "timings_ms": timings}))
+        told = {"image": str(path), "detections": found, "timings_ms": timings}
+        print(json.dumps(told | ({"tiles": str(grid)} if grid else {})))
         return
     spent = ", ".join(f"{stage} {ms:.1f} ms" for stage, ms in timings.items())
-    print(f"{path}: {len(item.detections)} found ({spent})")
+    how = f", {grid} tiles" if grid else ""
+    print(f"{path}: {len(item.detections)} found ({spent}{how})")
     for detection in item.detections:
         box = detection.box
         print(

@@ -45,6 +45,8 @@ EN = {
     "read it.",
     "detect.gone.trace": "Its trace may still be there",
     "detect.no_image": "These are no images. Drop or paste JPEG, PNG, WebP, BMP, GIF or TIFF.",
+    "detect.no_address": "This service fetches no pictures from other pages. Save the picture, and "
+    "drop its file here.",
     "detect.too_many": "{count} images are more than the {most} that fit in at once: the others "
     "were left out.",
     "detect.labels": "Labels",
@@ -145,6 +147,7 @@ ZH = {
     "detect.gone.hint": "服务只在一段时间内保留结果，且仅有权限的人可以查看。",
     "detect.gone.trace": "其链路追踪可能仍在",
     "detect.no_image": "这些不是图片。请拖入或粘贴 JPEG、PNG、WebP、BMP、GIF 或 TIFF。",
+    "detect.no_address": "此服务不从其他网页获取图片。请保存图片，再将文件拖到此处。",
     "detect.too_many": "共 {count} 张图片，超过一次 {most} 张的上限，其余未加入。",
     "detect.labels": "类别",
     "detect.zoom.in": "放大",

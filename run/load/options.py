@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import ConfigurationError
+from pipeline.tiles import readable
 from run import extras
 from run.load import plan as planned
 
@@ -41,6 +42,9 @@ def load(
         Path | None, typer.Option(help="Folder or file of images. Default: bundled examples.")
     ] = None,
     timeout: Annotated[str, typer.Option(help="The timeout of each request.")] = "30s",
+    tiles: Annotated[
+        str | None, typer.Option(help="Ask for tiles with each request: auto, or like 4x3.")
+    ] = None,
     hang_up_after: Annotated[
         str | None, typer.Option(help="Impatient clients: leave after this time.")
     ] = None,
@@ -93,6 +97,7 @@ def load(
     good = run(
         Wanted(
             url=url, images=images, goal=goal, key=key, output=output or [],
+            params="" if tiles is None else f"tiles={readable(tiles)}",
             plan=planned.Plan(
                 duration_s=seconds,
                 clients=0 if paced or goal else clients or 8,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
@@ -13,6 +14,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_detect import choose, trace_of
 from tests.faults.test_clients import no_worker_takes
 from tests.integration import pictures
+from tests.servers import PATIENCE_S
 
 #: Puts a file where `dataTransfer` and `clipboardData` have files.
 TRANSFER = """([bytes, name, type]) => {
@@ -294,6 +296,61 @@ def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
     expect(page.locator("#result .ds-result")).not_to_have_attribute("data-trace", first)
     expect(page.locator(".ds-mine ol a[data-result]").first).to_have_text("dropped.jpg")
     expect(page.locator("body")).not_to_have_class(re.compile("ds-dropping"))
+
+
+def test_the_copied_command_runs(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
+    """In a shell, whatever the photograph is called: the API's answer has the boxes that are
+    shown."""
+    named = tmp_path / 'it\'s; a "$(touch pwned)" `x`, &type=y.jpg'
+    named.write_bytes(photo.read_bytes())
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(page, named)
+    trace_of(page)
+    page.get_by_role("button", name="Copy as curl").click()
+    page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.startsWith('curl'))")
+    ran = subprocess.run(
+        ["bash", "-c", clipboard(page).replace("curl", "curl --noproxy '*' -sS", 1)],
+        cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
+    )  # fmt: skip
+    found = json.loads(ran.stdout)["detections"]
+    assert len(found) == page.locator("#result .ds-box").count()
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_picture_of_another_page(open_page: OpenPage) -> None:
+    """Dragged here it comes as its address: where the service fetches pictures the field has it,
+    for somebody to see first; elsewhere the page says what to do."""
+    page = open_page()
+    expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+    expect(page.locator('[data-choices="one"]:not([inert])')).to_be_visible()
+    drag = """address => {
+      const held = new DataTransfer();
+      held.setData("text/uri-list", "# a comment\\r\\n" + address);
+      return held;
+    }"""
+
+    def drop(address: str, onto: str = "#photo") -> None:
+        held = page.evaluate_handle(drag, address)
+        for kind in ("dragenter", "dragover", "drop"):
+            page.locator(onto).dispatch_event(kind, {"dataTransfer": held})
+
+    drop("https://pictures.example/a.jpg")
+    said = page.locator(".ds-said")
+    expect(said).to_have_text(re.compile("fetches no pictures from other pages. Save the picture"))
+    page.evaluate(  # as it is where the operator names hosts
+        "() => document.querySelector('#photo').insertAdjacentHTML('afterend', "
+        "`<form class='ds-address'><input name='url' maxlength='30'></form>`)"
+    )
+    page.get_by_role("tab", name="Several images").click()
+    drop("https://pictures.example/a.jpg", "body")
+    field = page.locator(".ds-address input")
+    expect(field).to_have_value("https://pictures.example/a.jpg")
+    expect(field).to_be_focused()
+    expect(said).to_have_count(0)
+    drop("javascript:document.title=1")
+    expect(said).to_be_visible()
+    expect(field).to_have_value("https://pictures.example/a.jpg")
 
 
 def test_waiting_is_seen(open_page: OpenPage, photo: Path, redis: Redis) -> None:

@@ -80,3 +80,11 @@ def test_tiles_too_small_to_show_anything_are_refused(size: tuple[int, int], all
 def test_the_work_of_an_image_is_its_tiles_and_the_whole() -> None:
     assert tiles.images_of(None) == 1
     assert tiles.images_of(Grid(4, 3)) == 13
+
+
+def test_what_can_be_asked_for() -> None:
+    """The same as the API takes."""
+    assert [tiles.readable(text) for text in ("auto", "1x2", "99x99")] == ["auto", "1x2", "99x99"]
+    for text in ("", "4", "0x2", "4x3x2", "AUTO", "100x1", "auto\n"):
+        with pytest.raises(InvalidParameter, match="neither auto nor columns and rows"):
+            tiles.readable(text)

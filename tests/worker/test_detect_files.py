@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from pipeline.settings import load
+from pipeline.tiles import grid_for
 from tests.paths import ROOT
 from tests.worker.pictures import as_png
 from worker.detect_files import run
@@ -17,9 +19,9 @@ EXAMPLE = ROOT / "examples" / "hand.jpg"
 
 
 def answers(
-    files: list[Path], capsys: pytest.CaptureFixture[str]
+    files: list[Path], capsys: pytest.CaptureFixture[str], tiles: str | None = None
 ) -> tuple[bool, list[dict[str, Any]], str]:
-    good = run(load(threads=1, provider="cpu"), files, as_json=True, save=None)
+    good = run(load(threads=1, provider="cpu"), files, as_json=True, save=None, tiles=tiles)
     printed = capsys.readouterr()
     return good, [json.loads(line) for line in printed.out.splitlines()], printed.err
 
@@ -51,3 +53,18 @@ def test_what_the_service_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [Path(each["image"]).name for each in found] == [EXAMPLE.name]
     assert f"{document}: this is a PDF, not a photograph" in said
     assert f"{cut}: the JPEG is cut short" in said
+
+
+def test_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as the service would take, which the answer says; a small image has none, and what
+    is too many is said of that file alone."""
+    small = tmp_path / "small.png"
+    Image.new("RGB", (300, 200)).save(small)
+    good, (one, other), _ = answers([EXAMPLE, small], capsys, "auto")
+    assert good
+    with Image.open(EXAMPLE) as opened:
+        assert one["tiles"] == str(grid_for("auto", *opened.size, 64))
+    assert "tiles" not in other
+    good, (one,), said = answers([small, EXAMPLE], capsys, "5x2")
+    assert (good, one["tiles"]) == (False, "5x2")
+    assert f"{small}: tiles: 5x2 would be tiles of less than 64 pixels a side" in said

@@ -28,6 +28,7 @@ export function start() {
     event.preventDefault();
     fetched(event.target.elements.url.value.trim());
   });
+  hearAddresses();
   // Before Gradio's own inputs see it: they take no folder, and nothing where an image is already.
   const drop = { capture: true };
   for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
@@ -40,6 +41,37 @@ export function start() {
       if (kind === "drop") dropped(event.dataTransfer);
     }, drop);
   }
+}
+
+// A picture or a link that is dragged here from another page, as its address.
+function hearAddresses() {
+  let own = false; // what is dragged from this very page
+  addEventListener("dragstart", () => { own = true; });
+  addEventListener("dragend", () => { own = false; });
+  const kept = (event) => {
+    const types = event.dataTransfer?.types ?? [], into = event.target.closest?.("input, textarea");
+    return !own && !into && types.includes("text/uri-list") && !types.includes("Files");
+  };
+  for (const kind of ["dragenter", "dragover"]) {
+    addEventListener(kind, (event) => { if (kept(event)) event.preventDefault(); }, { capture: true });
+  }
+  addEventListener("drop", (event) => {
+    if (!kept(event)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const lines = event.dataTransfer.getData("text/uri-list").split(/\r?\n/);
+    offer(lines.find((line) => line && !line.startsWith("#")) ?? "");
+  }, { capture: true });
+}
+
+// The service may fetch it, once somebody has seen what it is.
+function offer(address) {
+  const field = document.querySelector(".ds-address input");
+  if (!/^https?:/.test(address) || !field) return say(text("detect.no_address"));
+  say("");
+  document.querySelector('.ds-tabs [role="tab"]')?.click();
+  field.value = address.slice(0, field.maxLength);
+  field.focus();
 }
 
 async function dropped(transfer) {

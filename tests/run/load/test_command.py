@@ -41,6 +41,21 @@ def test_a_service_under_load(service: Service, tmp_path: Path) -> None:
     assert "Traceback" not in answer.stderr
 
 
+def test_in_tiles(service: Service, tmp_path: Path) -> None:
+    """Each request asks for them; what are no tiles is said before anything is sent."""
+    asked = ("load", service.url, "--clients", "1", "--requests", "1", "--duration", "5m")
+    answer = damoscope(
+        *asked, "--tiles", "2x1", "-o", "load.json", folder=tmp_path, DAMOSCOPE_KEY=KEY
+    )
+    assert answer.returncode == 0, answer.stderr
+    run = json.loads((tmp_path / "load.json").read_text())["run"]
+    spans = service.spans(run["slowest"][0]["trace_id"], 8)
+    assert {span["attributes"].get("damoscope.tiles") for span in spans} == {None, 2}
+    wrong = damoscope(*asked, "--tiles", "2", folder=tmp_path)
+    assert wrong.returncode != 0
+    assert "tiles: '2' is neither auto nor columns and rows like 4x3" in wrong.stderr
+
+
 def test_an_open_loop_with_images_of_ones_own(service: Service, tmp_path: Path) -> None:
     """A folder's images, evenly spaced; what is refused is told by its code."""
     folder = tmp_path / "images"
