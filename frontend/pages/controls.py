@@ -135,9 +135,9 @@ def controls(label: Label, name: str, tiles_max: int, boxes_most: int) -> Contro
 def _choices(name: str, tiles_max: int, boxes_most: int) -> str:
     """In how many tiles to look, where the service does so, and how many boxes to show."""
     tiles = (
-        f'<label>{both("tiles")} <select name="tiles"><option value="">{both("tiles.off")}</option>'
-        f'<option value="auto">{both("tiles.auto")}</option>'
-        f'<option value="own">{both("tiles.own")}</option></select></label>'
+        # What the options say is the script's: they hold text alone, and so one language.
+        f'<label>{both("tiles")} <select name="tiles"><option value=""></option>'
+        '<option value="auto"></option><option value="own"></option></select></label>'
         f'<span class="ds-pair" hidden>{_count("columns", 2, tiles_max)} × '
         f"{_count('rows', 2, tiles_max)}</span>"
     )

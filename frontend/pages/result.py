@@ -21,8 +21,8 @@ from pipeline.job import DetectionResult, DetectOptions, ImageInfo
 #: Height of a shown image at most, as a part of the window's.
 TALLEST_VH = 68
 #: How many times as long as its model's input a picture is of which it is said that small objects
-#: may be missed: of what has 64 pixels there, 16 are left.
-MUCH_LARGER = 4
+#: may be missed: of what has 96 pixels there, 16 are left.
+MUCH_LARGER = 6
 #: Texts that the script writes into a result, by the beginnings of their keys.
 TEXTS = (
     "found",

@@ -200,6 +200,7 @@ def test_tiles(open_page: OpenPage, tmp_path: Path) -> None:
     choose(page, path)
     first = trace_of(page)
     hint = page.locator("#result .ds-hint")
+    assert form.locator("[name=tiles] option").all_inner_texts() == ["off", "auto", "own"]
     expect(hint).to_contain_text("small objects in it may have been missed")
     hint.get_by_role("button", name="Look again in tiles").click()
     shown = page.locator("#result .ds-result")

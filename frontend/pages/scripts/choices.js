@@ -1,4 +1,6 @@
 // What a tab has to choose beside its thresholds: in how many tiles to look, and how many boxes to show.
+import { text } from "./texts.js";
+
 const form = (name) => document.querySelector(`[data-choices="${name}"]`);
 
 // As the API takes it: nothing, `auto`, or columns and rows.
@@ -38,6 +40,9 @@ export function limit(name, number) {
 // Called when another number of boxes is chosen, or other tiles: those once they are whole, for each
 // run of them is the work of dozens of images.
 export function watch(name, { boxes, cut }) {
+  for (const option of form(name).elements.tiles?.options ?? []) {
+    option.textContent = text(`tiles.${option.value || "off"}`);
+  }
   form(name).inert = false; // until now nobody listened
   document.addEventListener("submit", (event) => { if (event.target === form(name)) event.preventDefault(); });
   document.addEventListener("input", (event) => {

@@ -64,12 +64,12 @@ def test_a_result_of_which_little_is_known() -> None:
 @pytest.mark.parametrize(
     ("asked", "used", "side", "tiles", "large"),
     [
-        (None, None, 2, "", True),  # 9 pixels
-        (None, None, 3, "", False),
+        (None, None, 1, "", True),  # of 9 pixels
+        (None, None, 2, "", False),
         (None, None, None, "", False),  # the model's input is not known
-        ("auto", "4x3", 2, "auto", False),
-        ("auto", None, 2, "auto", False),
-        (None, "4x3", 2, "4x3", False),  # of a job of another process
+        ("auto", "4x3", 1, "auto", False),
+        ("auto", None, 1, "auto", False),
+        (None, "4x3", 1, "4x3", False),  # of a job of another process
     ],
 )
 def test_what_it_says_of_tiles(
