@@ -290,6 +290,7 @@ def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
     first = trace_of(page)
     expect(page.locator("#result .ds-box").first).to_be_visible()
     expect(page.locator(".ds-mine ol a[data-result]")).to_have_text("pasted.jpg")
+    expect(page.locator("#photo img")).to_be_visible()
     other = [list(pictures.jpeg(seed=3)), "dropped.jpg", "image/jpeg"]
     given = page.evaluate_handle(TRANSFER, other)
     for kind in ("dragenter", "dragover", "drop"):

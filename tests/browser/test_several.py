@@ -131,4 +131,5 @@ def test_a_folder(open_page: OpenPage, tmp_path: Path) -> None:
     names = page.locator('.ds-several[data-done="1"] .ds-card footer b')
     expect(names).to_have_count(2)
     assert names.all_inner_texts() == ["b.JPG", "a.jpg"]
+    expect(page.locator("#photos tr")).to_have_count(2)
     expect(page.locator(".ds-several > header h2")).to_have_text(re.compile("in 2 images$"))
