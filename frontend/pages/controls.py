@@ -48,8 +48,8 @@ SET = f"""() => {{
   const [name, detail] = ["ds-thresholds", true];
   {_TELL}
 }}"""
-#: Puts files where a person's own choice would be. Of a list Gradio takes the first, for what is the
-#: first output: so that several are a list in a list.
+#: Puts files where a person's own choice would be. Of a list Gradio takes the first, as what is for
+#: the first output: so that several are a list in a list.
 PUT = "(given) => [JSON.parse(given || 'null')]"
 
 

@@ -50,6 +50,8 @@ def reply(job_id: str, *, result: bytes | None = None, error: JobError | None = 
 #: What stands before and after the detections of a result as JSON. Within a string of JSON every
 #: quotation mark has a backslash before it, so that neither can be part of a label.
 _BEFORE, _AFTER, _EACH = b'"detections":[', b'],"timings_ms":{', b'{"label":'
+#: Where a page's run has asked for them, weaker boxes follow, which are passed on and do not count.
+_WEAKER = b'],"weaker":['
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ def read_reply(message: bytes) -> tuple[str, Reply]:
         case _:
             raise ValueError("neither a result nor an error")
     if apart:
-        count = body.count(_EACH, start, end)
+        weaker = body.find(_WEAKER, start, end)
+        count = body.count(_EACH, start, end if weaker < 0 else weaker)
         result["detections"] = orjson.Fragment(b"[%b]" % body[start:end])
     return job_id.decode(), Reply(result, count)
 

@@ -42,6 +42,17 @@ def test_a_result(labels: tuple[str, ...]) -> None:
     assert DetectionResult.model_validate_json(orjson.dumps(got.result)) == sent
 
 
+@pytest.mark.parametrize("tiles", [None, "4x3"])
+def test_weaker_boxes_do_not_count(tiles: str | None) -> None:
+    """They come through with the result of a page's run: what counts is what its threshold let
+    through."""
+    weaker = [Detection(label, 0.1, Box(1, 2, 3, 4)) for label in SLY]
+    sent = result((*SLY, '],"weaker":[')).model_copy(update={"weaker": weaker, "tiles": tiles})
+    _, got = read_reply(reply(JOB, result=sent.model_dump_json().encode()))
+    assert got.detections == len(SLY) + 1
+    assert DetectionResult.model_validate_json(orjson.dumps(got.result)) == sent
+
+
 def test_a_result_that_is_written_otherwise() -> None:
     """Spaces between its parts, as another writer might set them, only cost time."""
     sent = result(SLY)
