@@ -65,12 +65,14 @@ function hearAddresses() {
 }
 
 // The service may fetch it, once somebody has seen what it is.
-function offer(address) {
+async function offer(address) {
   const field = document.querySelector(".ds-address input");
   if (!/^https?:/.test(address) || !field) return say(text("detect.no_address"));
   say("");
   document.querySelector('.ds-tabs [role="tab"]')?.click();
   field.value = address.slice(0, field.maxLength);
+  // Its tab may only just be opening.
+  for (let tries = 0; tries < 40 && !field.offsetParent; tries++) await new Promise((done) => setTimeout(done, 50));
   field.focus();
 }
 
