@@ -65,6 +65,6 @@ def test_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Image.open(EXAMPLE) as opened:
         assert one["tiles"] == str(grid_for("auto", *opened.size, 64))
     assert "tiles" not in other
-    good, (one,), said = answers([small, EXAMPLE], capsys, "5x2")
-    assert (good, one["tiles"]) == (False, "5x2")
-    assert f"{small}: tiles: 5x2 would be tiles of less than 64 pixels a side" in said
+    good, (one,), said = answers([small, EXAMPLE], capsys, "9x2")
+    assert (good, one["tiles"]) == (False, "9x2")
+    assert f"{small}: tiles: 9x2 would be tiles of less than 64 pixels a side" in said
