@@ -43,7 +43,9 @@ element.querySelector(".ds-chosen").addEventListener("click", (event) => {
 // The page's base makes another address of `#...`: the way past the header goes by hand.
 element.querySelector(".ds-skip").addEventListener("click", (event) => {
   event.preventDefault();
-  const rest = element.closest(".ds-header-block").nextElementSibling;
+  let header = element; // Gradio may have put it into a box of its own
+  while (!header.nextElementSibling) header = header.parentElement;
+  const rest = header.nextElementSibling;
   rest.tabIndex = -1;
   rest.focus();
 });
