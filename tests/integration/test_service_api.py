@@ -397,7 +397,7 @@ def test_openapi(client: httpx.Client) -> None:
         "multipart/form-data", "image/*", "application/json",
     }  # fmt: skip
     assert {parameter["name"] for parameter in operation["parameters"]} == {
-        "score_threshold", "iou_threshold", "max_detections", "labels", "tiles", "timeout",
+        "score_threshold", "iou_threshold", "max_detections", "labels", "model", "tiles", "timeout",
         "priority", "prefer", "idempotency-key",
     }  # fmt: skip
     assert "/otlp/v1/traces" not in client.get("/openapi.json").json()["paths"]
