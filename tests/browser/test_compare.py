@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 from playwright.sync_api import expect
 
@@ -29,8 +30,10 @@ def sent(service: Service) -> list[str]:
 def test_comparing(open_page: OpenPage, service: Service) -> None:
     """The slow ones against the others are told by what they have; a part of the histogram is
     dragged; two traces stand side by side; all of it is in the address, and Back returns."""
+    since = f"from={int(time.time())}"  # other tests' images are none of these
     slow, quick = sent(service)
-    page = open_page("/traces?window=86400&compare=1")
+    page = open_page(f"/traces?{since}&compare=1")
+    expect(page.get_by_text(f"{GOOD + BAD} images")).to_be_visible()
     panel = page.locator(".ds-compare")
     expect(panel).to_contain_text("Too few to say anything")
     bars = page.locator(".ds-histogram button")
@@ -48,9 +51,9 @@ def test_comparing(open_page: OpenPage, service: Service) -> None:
     expect(first).to_have_attribute("aria-pressed", "false")
     page.get_by_role("button", name="What is different about the selected ones?").click()
     with service.client() as client:
-        asked = {"order": "slowest", "limit": GOOD}
+        asked = {"order": "slowest", "limit": GOOD, "from": since.removeprefix("from=")}
         least = client.get("/api/v1/traces", params=asked).json()[-1]["duration_ms"]
-    page.goto(f"{service.url}/traces?window=86400&min_duration_ms={least}&compare=1")
+    page.goto(f"{service.url}/traces?{since}&min_duration_ms={least}&compare=1")
     expect(panel).to_contain_text("Where the time goes")
     expect(panel).to_contain_text("Error code invalid_image")
     page.go_back()
