@@ -232,6 +232,7 @@ class BatchWorker(BaseWorker):
         """Raises LOST_REDIS: the other steps would only wait for it as well."""
         self._attempt("heartbeat", self._keep_leases)
         self._attempt("registration", self._keep_registered)
+        self._attempt("announcing", self.announce)  # which takes memory that Redis may refuse
         self._attempt("recovery", self._recover)
         self._attempt("suspension", self._look_whether_suspended)
         if not self._stopping.is_set() and not self._pool.model:  # whoever asks for one gets it
@@ -275,7 +276,6 @@ class BatchWorker(BaseWorker):
             self._register()
         elif self._said is not self._stages.detector:
             self._say_what_runs()
-        self.announce()
         pipe = self.connection.pipeline(transaction=False)
         self.heartbeat(WORKER_TTL_S, pipeline=pipe)
         # RQ's first command needs memory, which a full Redis refuses; those after it do not.

@@ -42,7 +42,7 @@ from pipeline.queue.payload import (
     read_meta,
     read_ns,
 )
-from pipeline.queue.pools import DEFAULT, Pool
+from pipeline.queue.pools import DEFAULT, POOLS, Pool
 
 #: Tries of a job at most, whatever its record says: what the setting allows.
 TRIES_MAX = 10
@@ -176,7 +176,7 @@ class Consumer:
     def mend(self) -> None:
         """Remove what is none of ours from under the names of the keys that workers share, and of
         this one's, and the names of workers that are gone."""
-        ours = mended(self._worker_key, self._pool.queues.values(), self._pool.doorbell)
+        ours = mended(self._worker_key, self._pool.queues.values(), self._pool.doorbell, [POOLS])
         self._count("key", self._mend(*ours))
 
     def _count(self, kind: Kind, malformed: int) -> None:

@@ -25,13 +25,15 @@ REGISTRIES = {
 
 
 def mended(
-    worker_key: str, queues: Iterable[str], doorbell: str = DOORBELL
+    worker_key: str, queues: Iterable[str], doorbell: str = DOORBELL, scores: Iterable[str] = ()
 ) -> tuple[list[str], list[Any]]:
-    """Keys and arguments of the script, for the worker of this key, its queues and doorbell."""
+    """Keys and arguments of the script, for the worker of this key, its queues and doorbell, and
+    for sorted sets that it shares with others."""
     kinds = {
         REDIS_WORKER_KEYS: "workers",
         Queue.redis_queues_keys: "set",
         doorbell: "list",
+        **dict.fromkeys(scores, "zset"),
         worker_key: "hash",
         f"{worker_key}:executions": "set",
     }

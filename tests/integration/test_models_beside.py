@@ -50,7 +50,7 @@ def served(client: httpx.Client) -> None:
 
     def both() -> bool:
         answer = client.get("/readyz")
-        return answer.status_code == 200 and answer.json()["models"].get("mine") == 1
+        return answer.status_code == 200 and answer.json().get("models", {}).get("mine") == 1
 
     eventually(both, "workers of both models")
 
@@ -151,6 +151,18 @@ def test_names_that_nobody_serves(service: Service, client: httpx.Client) -> Non
     assert_problem(answer, 503, "unavailable")
     assert "no worker serves model lately at present; try again" in answer.json()["detail"]
     assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_what_says_who_serves_is_mended(service: Service, client: httpx.Client) -> None:
+    """Where another has written over it, a worker goes on as it was, and says it anew."""
+    before = worker_of(service, MINE).pid
+    with service.redis() as redis:
+        redis.delete(POOLS)
+        redis.set(POOLS, "of another")
+        eventually(lambda: redis.type(POOLS) == b"zset" and redis.zscore(POOLS, "mine"), "mended")
+    served(client)
+    assert_by(send(client, "mine").json(), "mine")
+    assert worker_of(service, MINE).pid == before
 
 
 def test_labels_are_those_of_the_model(client: httpx.Client) -> None:
