@@ -24,7 +24,8 @@ def test_a_script_is_compressed_for_who_takes_it(client: TestClient) -> None:
     """The same text either way; a short one is sent as it is; a part is a part of the text."""
     packed = client.get("/long.js", headers={"accept-encoding": "br, gzip"})
     assert packed.headers["content-encoding"] == "gzip"
-    assert packed.headers["content-type"].startswith("text/javascript")
+    # text/ or application/: as this machine, or a library that was imported before, names it.
+    assert "/javascript" in packed.headers["content-type"]
     assert int(packed.headers["content-length"]) < 200
     plain = client.get("/long.js", headers={"accept-encoding": "identity"})
     assert "content-encoding" not in plain.headers
