@@ -11,7 +11,7 @@ import pytest
 from rq.job import Job
 
 from pipeline.queue.clock import RedisClock
-from tests.pipeline.queue.test_queue import RESULT, Bench
+from tests.pipeline.queue.bench import RESULT, Bench
 from tests.servers import RedisProcess
 
 S = 10**9

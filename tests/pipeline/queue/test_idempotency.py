@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeline import errors
 from pipeline.job import DetectOptions
 from pipeline.queue.idempotency import First, Once, fingerprint, key_of, read_value, value_of
-from tests.pipeline.queue.test_queue import META, REPLY_TO, Bench, detect_job
-from tests.servers import RedisProcess
+from tests.pipeline.queue.bench import META, REPLY_TO, Bench, detect_job
 
 KEY = key_of("key:cam", "1")
 MARK, OTHER_MARK = "a" * 64, "b" * 64
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with RedisProcess(tmp_path) as server:
-        yield Bench(server)
 
 
 def enqueue(bench: Bench, job_id: str, once: Once) -> First | None:

@@ -33,7 +33,7 @@ from pipeline.queue.pools import DEFAULT, POOL_KEPT_S, POOLS, POOLS_MAX, Pool, a
 from pipeline.queue.producer import MB, Producer
 from pipeline.queue.workers import Census, look
 from pipeline.setting_values import MODELS_BESIDE_MAX
-from tests.pipeline.queue.test_queue import RESULT
+from tests.pipeline.queue.bench import RESULT
 from tests.servers import RedisProcess
 
 MINE = Pool("mine")

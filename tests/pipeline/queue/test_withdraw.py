@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from rq.job import JobStatus
 from rq.registry import CanceledJobRegistry
 from rq.serializers import JSONSerializer
 
 from pipeline.queue.consumer import Stored
 from pipeline.queue.keys import image_key
-from tests.pipeline.queue.test_queue import HELD_S, RESULT, Bench
-from tests.servers import RedisProcess
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.setattr("pipeline.queue.consumer.LEASE_S", HELD_S)
-    with RedisProcess(tmp_path) as server:
-        yield Bench(server)
+from tests.pipeline.queue.bench import RESULT, Bench
 
 
 def withdraw(bench: Bench, job_id: str, *, tell: bool = False) -> Any:
