@@ -93,7 +93,7 @@ class CatalogueModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, AfterValidator(checked_name)]
-    about: Annotated[str, Field(max_length=200)]
+    about: Wording
     licence: str
     file: str | None = None
     address: Annotated[str, Field(pattern=r"^https://")] | None = None

@@ -31,6 +31,8 @@ class ModelRow(BaseModel):
     bytes: int | None = None
     licence: str | None = None
     about: str | None = None
+    #: The same in Chinese, of what the catalogue has.
+    about_zh: str | None = None
     #: Workers that run it; None where no service could be asked.
     workers: int | None = None
     labels: tuple[str, ...] | None = None
@@ -54,8 +56,8 @@ def listed(store: Store, running: Mapping[tuple[str, str], int]) -> list[ModelRo
     rows += [
         ModelRow(
             name=model.name, state="available", classes=len(model.labels),
-            input_size=model.input_size, licence=model.licence, about=model.about,
-            labels=model.labels,
+            input_size=model.input_size, licence=model.licence, about=model.about.en,
+            about_zh=model.about.zh, labels=model.labels,
             score_threshold=model.score_threshold, iou_threshold=model.iou_threshold,
             figures=model.figures,
         )
@@ -82,7 +84,7 @@ def _bundled(model: CatalogueModel) -> ModelRow:
     assert file
     return ModelRow(
         name=model.name, state="bundled", version=version_of(file), bytes=file.stat().st_size,
-        licence=model.licence, about=model.about, card=model.card,
+        licence=model.licence, about=model.about.en, about_zh=model.about.zh, card=model.card,
     )  # fmt: skip
 
 

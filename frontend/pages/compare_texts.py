@@ -60,15 +60,15 @@ ZH = {
     "客户端、工作进程、模型和入口外，其他属性取自读取了 span 的 {traced} 张图片。"
     "只显示几乎不可能出于偶然（1/15,000）的差异。",
     "compare.sampled": "图片太多，无法逐一统计：结果、错误代码、类别、客户端、工作进程、模型和入口"
-    "取自在整个时段内抽取的 {counted} 张图片。在 20 次中的 19 次里，占比的误差不超过 "
+    "取自在整个时段内抽取的 {counted} 张图片。20 次中有 19 次，占比的误差不超过 "
     "{points} 个百分点。",
     "compare.inexact": "并未查看全部图片：只查看了能取得的最新图片。",
     "compare.stages": "时间花在哪里",
     "compare.stages.none": "已知阶段耗时的图片太少。",
     "compare.values": "哪些取值更常见或更少见",
-    "compare.values.none": "没有哪个取值在某一边确定更常见。",
+    "compare.values.none": "没有哪个取值在某一边明显更常见。",
     "compare.numbers": "数值（中位数）",
-    "compare.numbers.none": "没有确定不同的数值。",
+    "compare.numbers.none": "没有明显不同的数值。",
     "compare.elsewhere": "其他",
     "compare.column.stage": "阶段",
     "compare.column.selected": "所选",

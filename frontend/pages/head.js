@@ -2,7 +2,13 @@
 // What was chosen with the header's switches is in cookies, which the service reads as well.
 (() => {
   const root = document.documentElement;
-  const cookies = Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
+  const read = () => Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
+  const cookies = read();
+  // Whether another tab has chosen otherwise since.
+  root.isOutdated = () => {
+    const now = read();
+    return ["damoscope_language", "damoscope_theme"].some((name) => now[name] !== cookies[name]);
+  };
   const known = (value, ...values) => values.find((one) => one === value);
   const speaks = /^zh/i.test(navigator.language) ? "zh" : "en";
   const language = known(cookies.damoscope_language, "en", "zh") ?? speaks;

@@ -4,6 +4,7 @@ const who = element.querySelector(".ds-who");
 const zh = document.documentElement.dataset.lang === "zh";
 
 async function refresh() {
+  agree();
   if (document.hidden) return;
   try {
     const answer = await fetch("pages/status");
@@ -37,8 +38,19 @@ element.querySelector(".ds-chosen").addEventListener("click", (event) => {
   const address = new URL(location.href);
   address.searchParams.delete("__theme");
   history.replaceState(history.state, "", address);
+  tabs.postMessage(name);
   location.reload();
 });
+
+// What was chosen in one tab holds in all: the others load anew, but not while one waits for images or the
+// camera is on.
+const tabs = new BroadcastChannel("damoscope");
+tabs.addEventListener("message", agree);
+
+function agree() {
+  const waits = '.ds-busy, .ds-batch[data-done="0"], .ds-camera:is([data-state="open"], [data-state="live"])';
+  if (document.documentElement.isOutdated() && !document.querySelector(waits)) location.reload();
+}
 
 // The page's base makes another address of `#...`: the way past the header goes by hand.
 element.querySelector(".ds-skip").addEventListener("click", (event) => {

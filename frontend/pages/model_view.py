@@ -7,11 +7,13 @@ from html import escape
 from typing import Any
 
 from frontend.api.models import ModelReport, SwitchReport, WorkerModel
+from frontend.pages.error_text import sentence
 from frontend.pages.i18n import Texts
 from frontend.pages.timings import milliseconds
 from models.catalogue import ModelCard, SizeRecall
 from models.listing import ModelRow
 from monitoring.figures.stats import Latency
+from pipeline.errors import Unavailable
 
 #: Names of classes that are shown without being asked.
 CLASSES_SHOWN = 12
@@ -52,7 +54,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _runs(report: ModelReport, words: Texts, buttons: bool) -> str:
     if report.problem:
-        text = words["model.unknown"].format(reason=report.problem)
+        reason = sentence(Unavailable(report.problem), words).rstrip(".。")
+        text = words["model.unknown"].format(reason=reason)
         return _section(words["model.runs"], f'<p class="ds-error">{escape(text)}</p>')
     if not report.workers:
         return _section(
@@ -117,13 +120,18 @@ def _one(row: ModelRow, words: Texts) -> str:
         (words["model.thresholds"], _thresholds(row, words)),
         (words["model.bytes"], f"{row.bytes:,} B" if row.bytes else ""),
         (words["model.licence"], escape(row.licence or "")),
-        (words["model.source"], escape(row.about or "")),
+        (words["model.source"], escape(_about(row, words))),
     ]
     said = "".join(f"<dt>{escape(key)}</dt><dd>{value}</dd>" for key, value in facts if value)
     count = row.workers or 0
     workers = words["model.workers.one" if count == 1 else "model.workers.many"]
     title = f"{row.name} {row.version or ''} · {workers.format(count=count)}"
     return _section(title, f"<dl>{said}</dl>{_how_good(row, words)}")
+
+
+def _about(row: ModelRow, words: Texts) -> str:
+    own = row.about_zh if words["lang"] == "zh" else None
+    return own or row.about or ""
 
 
 def _how_good(row: ModelRow, words: Texts) -> str:

@@ -209,7 +209,7 @@ ZH: dict[str, str] = {
     "monitor.mark.frontend": "前端",
     "monitor.mark.worker": "工作进程",
     "monitor.mark.model": "开始使用模型 {name}",
-    "monitor.marks": "该时段发生的事（{count}）",
+    "monitor.marks": "该时段的事件（{count}）",
     "monitor.marks.incomplete": "只标出不超过 7 天的时段内的启动和模型变化，各取最新的 100 个。",
     "monitor.refresh": "刷新间隔",
     "monitor.off": "关闭",
@@ -370,6 +370,6 @@ ZH: dict[str, str] = {
     "monitor.channels.none": "通知无处可发：没有设置渠道"
     "（DAMOSCOPE_NOTIFY、DAMOSCOPE_NOTIFY_FILE）。",
     "monitor.test": "发送测试",
-    "monitor.test.sending": "正在发送……",
+    "monitor.test.sending": "正在发送…",
     "monitor.test.ok": "已发送",
 }

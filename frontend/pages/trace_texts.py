@@ -55,7 +55,7 @@ EN = {
 }
 ZH = {
     "traces.window": "时间",
-    "traces.window.all": "全部保留的",
+    "traces.window.all": "保留的全部",
     "traces.window.900": "最近 15 分钟",
     "traces.window.3600": "最近 1 小时",
     "traces.window.21600": "最近 6 小时",
@@ -81,8 +81,8 @@ ZH = {
     "traces.min_score": "最高置信度",
     "traces.max_score": "最高置信度",
     "traces.took": "耗时",
-    "traces.least": "不少于",
-    "traces.most": "少于",
+    "traces.least": "至少",
+    "traces.most": "小于",
     "traces.clear": "清除条件",
     "traces.not_searched": "Jaeger 无法按以下条件搜索：{names}。每次从 500 张图片中查找。",
     "traces.incomplete": "没有查遍所有图片，可能还有其他图片。",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import OpenPage
@@ -32,6 +33,53 @@ def test_a_language_stays(open_page: OpenPage) -> None:
     page.get_by_role("button", name="English").click()
     expect(page.locator("html")).to_have_attribute("lang", "en")
     expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+
+
+@pytest.mark.parametrize("locale", ["fr-FR", "zh-CN"])
+def test_all_tabs_agree(open_page: OpenPage, locale: str) -> None:
+    """What is chosen in one tab holds in the others that are open, with what they show; a tab whose
+    camera is on, or that waits for images, follows once that is over."""
+    page = open_page("/monitor?window=900", locale=locale)
+    language, other, name = {"fr-FR": ("en", "zh-CN", "中文"), "zh-CN": ("zh-CN", "en", "English")}[
+        locale
+    ]
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    second = page.context.new_page()
+    second.goto(page.url.replace("/monitor", "/"))
+    expect(second.get_by_role("button", name=name)).to_be_visible()
+    second.evaluate("() => document.querySelector('.ds-header').classList.add('ds-busy')")
+    page.get_by_role("button", name=name).click()
+    expect(page.locator("html")).to_have_attribute("lang", other)
+    expect(page).to_have_url(re.compile("window=900"))
+    expect(second.locator("html")).to_have_attribute("lang", language)
+    second.evaluate("() => document.querySelector('.ds-header').classList.remove('ds-busy')")
+    expect(second.locator("html")).to_have_attribute("lang", other)
+    second.locator("[data-choose=theme]").click()
+    expect(page.locator("body.dark")).to_have_count(1)
+    expect(page).to_have_url(re.compile("window=900"))
+
+
+#: What Gradio itself says on a page whose language has texts of its own.
+GERMAN_OR_FRENCH = re.compile(r"(?i)\b(hochladen|hier|oder|utiliser|via|télé|déposer|ou)\b")
+
+
+def test_another_language_is_english_throughout(open_page: OpenPage) -> None:
+    """German before French: ours, the service's, Gradio's own and dates are English."""
+    page = open_page(
+        "/", locale="de-DE", extra_http_headers={"accept-language": "de-DE,de;q=0.9,fr;q=0.8"}
+    )
+    for path in ("", "monitor", "traces", "report", "model"):
+        page.goto(re.sub(r"(://[^/]+/).*", rf"\1{path}", page.url))
+        expect(page.locator("html")).to_have_attribute("lang", "en")
+        expect(page.locator(".ds-header .ds-state")).to_contain_text("1 worker ready")
+        said = page.locator("body").inner_text()
+        said += " ".join(
+            str(each.get_attribute("aria-label")) for each in page.locator("[aria-label]").all()
+        )
+        assert not GERMAN_OR_FRENCH.search(said), said
+    report = page.goto(re.sub("model$", "api/v1/report?format=html", page.url))
+    assert report
+    assert '<html lang="en"' in report.text()
 
 
 def test_a_theme_stays(open_page: OpenPage) -> None:

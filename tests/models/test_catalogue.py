@@ -17,7 +17,7 @@ from worker.model import loading
 GOOD = """
 [[models]]
 name = "good"
-about = "x"
+about = { en = "x", zh = "y" }
 licence = "MIT"
 address = "https://example.org/good.onnx"
 git_blob = "28028c3167762036f820360489bbc8e046bbd17a"
@@ -86,7 +86,7 @@ def test_the_card_says_the_same() -> None:
         (("0.4", "1.4"), "score_threshold"),
         (('git_blob = "28028c3167762036f820360489bbc8e046bbd17a"\n', ""), "needs all"),
         (('licence = "MIT"', 'licence = "MIT"\nfile = "a.onnx"'), "says all this itself"),
-        (('about = "x"', 'about = "x"\nsize = 3'), "size"),
+        (('zh = "y" }', 'zh = "y" }\nsize = 3'), "size"),
         (("", GOOD), "stands there twice"),
     ],
 )  # fmt: skip

@@ -30,6 +30,7 @@ def report(*rows: ModelRow, workers: int = 1, **more: Any) -> ModelReport:
     shipped = ModelRow(
         name=SHIPPED, state="bundled", version="1a2b", workers=workers, labels=("phone",),
         score_threshold=0.55, iou_threshold=0.5, card=catalogue()[SHIPPED].card, bytes=5_562_690,
+        about=catalogue()[SHIPPED].about.en, about_zh=catalogue()[SHIPPED].about.zh,
     )  # fmt: skip
     rows = rows or (shipped,)
     running = [
@@ -56,7 +57,7 @@ def test_what_runs() -> None:
     for text in (
         "damoyolo-ns-phone 1a2b · 1 worker", "host.0", "score 0.55, overlap (IoU) 0.5", "0.729",
         "0.63–0.83", "<td>85</td><td>88</td>", "27 / 42", "0.6 and more", "Not for decisions",
-        "Source: models/README.md", "5,562,690 B", "Inference</td><td>",
+        "Source: models/README.md", "5,562,690 B", "Inference</td><td>", "Phones, in one class",
     ):  # fmt: skip
         assert text in html, text
     assert "data-use" not in html
@@ -80,9 +81,10 @@ def test_in_chinese() -> None:
         "长边占画面的比例",
         "不得在无人复核",
         "最近 15 分钟没有图片",
+        "仅手机一个类别",
     ):
         assert text in html, text
-    for text in ("What runs", "Workers", "photographs", "phones,"):
+    for text in ("What runs", "Workers", "photographs", "phones,", "Phones"):
         assert text not in html, text
 
 
