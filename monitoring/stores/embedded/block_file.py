@@ -146,6 +146,26 @@ def part_of_figure(
     kind = np.dtype(FIGURES[name])
     if begin >= end:
         return np.empty(0, kind)
+    with _opened(connection, name, first, total * kind.itemsize) as blob:
+        blob.seek(begin * kind.itemsize)
+        return np.frombuffer(blob.read((end - begin) * kind.itemsize), kind)
+
+
+def items_of_figure(
+    connection: sqlite3.Connection, name: str, first: int, total: int, positions: Counts
+) -> Array:
+    """The same, at some positions: what lies between them is not read."""
+    kind = np.dtype(FIGURES[name])
+    read = bytearray()
+    with _opened(connection, name, first, total * kind.itemsize) as blob:
+        for place in (positions * kind.itemsize).tolist():
+            blob.seek(place)
+            read += blob.read(kind.itemsize)
+    return np.frombuffer(bytes(read), kind)
+
+
+def _opened(connection: sqlite3.Connection, name: str, first: int, size: int) -> sqlite3.Blob:
+    """A column of this size, to be read and closed. Raises BlockDamaged."""
     found = connection.execute(
         "SELECT id, typeof(body) = 'blob' FROM block_column WHERE name = ? AND block = ?",
         (name, first),
@@ -154,11 +174,12 @@ def part_of_figure(
         raise BlockDamaged(first, f"{name} is not there")
     if not found[1]:
         raise BlockDamaged(first, f"{name} is no array")
-    with connection.blobopen("block_column", "body", found[0], readonly=True) as blob:
-        if len(blob) != total * kind.itemsize:
-            raise BlockDamaged(first, f"{name} has {len(blob)} bytes")
-        blob.seek(begin * kind.itemsize)
-        return np.frombuffer(blob.read((end - begin) * kind.itemsize), kind)
+    blob = connection.blobopen("block_column", "body", found[0], readonly=True)
+    found_size = len(blob)
+    if found_size != size:
+        blob.close()
+        raise BlockDamaged(first, f"{name} has {found_size} bytes")
+    return blob
 
 
 def body_of(connection: sqlite3.Connection, name: str, first: int) -> bytes:

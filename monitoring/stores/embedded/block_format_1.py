@@ -36,6 +36,9 @@ class OldPart(block_file.CountedBlock):
         positions = self._order[begin:end]
         return positions if name == ID else self._stored(name)[positions]
 
+    def items(self, name: str, positions: Counts) -> Array:
+        return self.figure(name)[positions]
+
     def every(self) -> Iterator[tuple[str, Bits]]:
         for name, bits in block_file.bits_of_all(self._connection, self.first, self._size):
             yield name, self._in_order(bits)

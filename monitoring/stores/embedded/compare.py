@@ -7,7 +7,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +27,7 @@ from monitoring.stores.comparing import (
     values_of,
 )
 from monitoring.stores.contract import Span, TraceSummary
-from monitoring.stores.embedded.bits import Bits, nth, positions_of, stretch
+from monitoring.stores.embedded.bits import Bits, Counts, nth_of_each, positions_of, stretch
 from monitoring.stores.embedded.block_search import BlockSearch, Durations
 from monitoring.stores.embedded.blocks import BOUNDS_US, ID, LEFT_OUT, TOOK
 from monitoring.stores.embedded.find import OnDamage, by_id, images_of, nobody, searched
@@ -89,21 +88,35 @@ class _Side:
         )
 
     def _ids(self) -> list[int]:
-        """Of some of them: of each part as many as it has a share of all, drawn by chance, since
-        in a part they are by duration."""
-        wanted = np.array(places(self.count, SAMPLE_MAX), np.int64)
-        chance = np.random.default_rng(_SEED)
+        """Of some of them: of each part as many as it has a share of all."""
+        counts = np.array([count for _, _, count in self._parts], np.int64)
+        of_part, ranks = drawn(counts, SAMPLE_MAX)
+        positions = nth_of_each([bits for _, bits, _ in self._parts], of_part, ranks)
         ids: list[int] = []
-        ends = np.array(list(accumulate(count for _, _, count in self._parts)), np.int64)
-        shares = np.diff(np.searchsorted(wanted, ends), prepend=0).tolist()
-        for (part, bits, count), here in zip(self._parts, shares, strict=True):
-            if here:
-                ranks = np.sort(chance.choice(count, here, replace=False, shuffle=False))
-                at = nth(bits, ranks)
-                begin, last = int(at[0]), int(at[-1])
-                found = part.figure(ID, begin, last + 1)[at - begin]
+        begins = np.searchsorted(of_part, np.arange(len(counts) + 1)).tolist()
+        for (part, _, _), begin, end in zip(self._parts, begins, begins[1:], strict=False):
+            if begin < end:
+                found = part.items(ID, positions[begin:end])
                 ids += sorted((found + np.int64(part.first)).tolist())
         return ids
+
+
+def drawn(counts: Counts, most: int) -> tuple[Counts, Counts]:
+    """Which of the images of some parts are looked at: of each its part, and its rank there.
+
+    Each part has as many as its share of all. In a part they are by duration, and as far apart as
+    can be: every one of them is as likely, since where they begin is drawn.
+    """
+    ends = np.cumsum(counts)
+    wanted = np.array(places(int(counts.sum()), most), np.int64)
+    shares = np.diff(np.searchsorted(wanted, ends), prepend=0)
+    of_part = np.repeat(np.arange(len(counts)), shares)
+    number = np.arange(len(of_part)) - np.repeat(np.cumsum(shares) - shares, shares)
+    begin = np.random.default_rng(_SEED).integers(0, np.maximum(counts, 1))
+    total = counts[of_part]
+    ranks = (begin[of_part] + number * total // shares[of_part]) % total
+    order = np.lexsort((ranks, of_part))
+    return of_part[order], ranks[order]
 
 
 def compare(

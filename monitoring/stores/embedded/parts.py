@@ -40,6 +40,10 @@ class Part(Protocol):
         """One of FIGURES of each of them, or of those at these positions."""
         ...
 
+    def items(self, name: str, positions: Counts) -> Array:
+        """The same of those at some positions, one at least, in order."""
+        ...
+
     def every(self) -> Iterator[tuple[str, Bits]]:
         """All values that any of them has, and which have it."""
         ...
@@ -62,6 +66,9 @@ class TailPart:
     def figure(self, name: str, begin: int = 0, end: int | None = None) -> Array:
         return self._block.figures[name][begin:end]
 
+    def items(self, name: str, positions: Counts) -> Array:
+        return self._block.figures[name][positions]
+
     def every(self) -> Iterator[tuple[str, Bits]]:
         yield from self._block.bits.items()
 
@@ -83,6 +90,11 @@ class StoredPart(block_file.CountedBlock):
         total = self._total
         return block_file.part_of_figure(
             self._connection, name, self.first, total, begin, total if end is None else end
+        )
+
+    def items(self, name: str, positions: Counts) -> Array:
+        return block_file.items_of_figure(
+            self._connection, name, self.first, self._total, positions
         )
 
     def every(self) -> Iterator[tuple[str, Bits]]:

@@ -19,7 +19,6 @@ def test_a_stretch_and_what_is_before(size: int) -> None:
     every = np.arange(size + 1)
     assert bits.before(packed, every).tolist() == [int(flags[:end].sum()) for end in every]
     where = np.flatnonzero(flags)
-    assert np.array_equal(bits.nth(packed, np.arange(len(where))), where)
     for _ in range(40):
         begin, end = sorted(rng.integers(0, size + 1, 2).tolist())
         here = np.zeros(size, np.bool_)
@@ -28,6 +27,17 @@ def test_a_stretch_and_what_is_before(size: int) -> None:
         wanted = np.flatnonzero(flags & here)
         assert np.array_equal(bits.positions_of(packed & bits.pack(here), begin, end), wanted)
         assert np.array_equal(bits.positions_of(packed, begin, end), wanted)
+
+
+def test_bits_by_their_ranks_in_several_sets() -> None:
+    """Sets of any sizes, some without a bit: any rank in any of them."""
+    rng = np.random.default_rng(3)
+    sets = [rng.random(size) < share for size in SIZES for share in (0.0, 0.5, 1.0)]
+    every = [(at, rank, place) for at, flags in enumerate(sets)
+             for rank, place in enumerate(np.flatnonzero(flags))]  # fmt: skip
+    which, ranks, places = np.array(every)[rng.permutation(len(every))].T
+    packed = [bits.pack(flags) for flags in sets]
+    assert np.array_equal(bits.nth_of_each(packed, which, ranks), places)
 
 
 def test_at() -> None:

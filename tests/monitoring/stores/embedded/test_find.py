@@ -10,6 +10,7 @@ from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monitoring.stores import comparing
@@ -213,6 +214,21 @@ def test_a_comparison_of_very_many(
         for value in {*side.values, *other.values}:
             share = side.values.get(value, 0) / side.counted
             assert abs(share - other.values.get(value, 0) / other.count) < 0.07, value
+
+
+@pytest.mark.parametrize("counts", [[3], [700, 0, 1, 5000, 299], [0, 40, 60], [65_536] * 300])
+def test_which_images_are_looked_at(counts: list[int]) -> None:
+    """Each once, of each part as many as its share, wherever in it; where there are few, all."""
+    numbers = np.array(counts, np.int64)
+    of_part, ranks = compare.drawn(numbers, 1000)
+    total = sum(counts)
+    assert len(set(zip(of_part.tolist(), ranks.tolist(), strict=True))) == min(total, 1000)
+    assert ((ranks >= 0) & (ranks < numbers[of_part])).all()
+    shares = np.bincount(of_part, minlength=len(counts))
+    assert (np.abs(shares - numbers * (min(total, 1000) / total)) <= 1).all()
+    if total >= 1000:  # also those that took longest, and those that took shortest
+        where = np.histogram(ranks / numbers[of_part], 10, (0, 1))[0]
+        assert where.min() > 50, where
 
 
 def test_an_image_is_listed_as_it_was(store: EmbeddedStore, every: list[TraceSummary]) -> None:
