@@ -39,6 +39,15 @@ class WorkerModel(BaseModel):
     serves: str | None = None
 
 
+class ServedModel(BaseModel):
+    """A model that images ask for by its name, now or within the last day."""
+
+    name: str
+    workers: int
+    #: Images that wait for them.
+    waiting: int
+
+
 class WorkerOutcome(BaseModel):
     """What became of a switch at one worker: it runs the model, unless there is a `problem`."""
 
@@ -73,6 +82,8 @@ class ModelReport(BaseModel):
 
     models: list[ModelRow]
     workers: list[WorkerModel]
+    #: Beside the one that looks at the images which name none.
+    served: list[ServedModel] = []
     #: What workers start with, where somebody has switched them; else that of their settings.
     chosen: ModelName | None
     switch: SwitchReport | None
@@ -131,6 +142,14 @@ def report(request: Request) -> ModelReport:
                 serves=each.pool.model or None,
             )
             for each in sorted(snapshot.workers, key=lambda each: each.name)
+        ],
+        served=[
+            ServedModel(
+                name=pool.model,
+                workers=len(snapshot.workers_of(pool)),
+                waiting=sum(snapshot.depth.get(queue, 0) for queue in pool.queues.values()),
+            )
+            for pool in snapshot.pools
         ],
         chosen=ModelName(name=chosen.name, version=chosen.version)
         if chosen and chosen.name else None,

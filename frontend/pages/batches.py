@@ -39,6 +39,8 @@ class Batch:
     options: DetectOptions
     #: In the order in which they were given; None while one is not done.
     outcomes: list[Outcome | None]
+    #: The model that was asked for; empty for the one that runs for all others.
+    model: str = ""
     #: Their places there, in the order in which they were done.
     done: list[int] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid4().hex)
@@ -72,11 +74,12 @@ class Batches:
         client: str,
         owner: str,
         who: Principal = ANONYMOUS,
+        model: str = "",
     ) -> Batch:
         """Begin a batch. Raises RateLimited or Unavailable where too many are under way."""
         self._under_way.take(client)
-        batch = Batch(owner, options, [None] * len(uploads))
-        batch.task = asyncio.create_task(self._run(batch, uploads, options, client, who))
+        batch = Batch(owner, options, [None] * len(uploads), model)
+        batch.task = asyncio.create_task(self._run(batch, uploads, client, who))
         batch.task.add_done_callback(lambda _: self._under_way.free(client))
         self._all[batch.id] = batch
         while len(self._all) > KEPT:
@@ -114,18 +117,19 @@ class Batches:
         self,
         batch: Batch,
         uploads: Sequence[Upload],
-        options: DetectOptions,
         client: str,
         who: Principal,
     ) -> None:
-        waiting = iter(enumerate(uploads))
+        waiting, options = iter(enumerate(uploads)), batch.options
         at_once = CONCURRENCY if options.tiles is None else CONCURRENCY_TILED
 
         async def some() -> None:
             for position, upload in waiting:
                 # In turns, so that a large batch does not keep a small one waiting.
                 async with self._turns:
-                    outcome = await self._runner.run(upload, options, client, who)
+                    outcome = await self._runner.run(
+                        upload, options, client, who, model=batch.model
+                    )
                 self._results.add(outcome, batch.owner)
                 batch.outcomes[position] = outcome
                 batch.done.append(position)

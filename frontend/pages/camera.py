@@ -8,7 +8,7 @@ from html import escape
 import gradio as gr
 
 from frontend.pages import modules
-from frontend.pages.controls import Label, Thresholds, thresholds
+from frontend.pages.controls import Label, Thresholds, model_choice, thresholds
 from frontend.pages.i18n import both
 from pipeline.draw import COLOURS
 
@@ -38,6 +38,7 @@ def _view() -> str:
     return (
         f'<div class="ds-result ds-camera" data-colours="{escape(json.dumps(COLOURS))}">'
         f'<header><h2></h2></header><form class="ds-filter" inert>{_buttons()}'
+        f"{model_choice('camera')}"
         f'<label hidden>{both("camera.choose")} <select name="camera"></select></label>'
         f'<label>{both("camera.size")} <select name="size">{_sizes()}</select></label>'
         f'<label><input type="checkbox" name="mirror"> {both("camera.mirror")}</label></form>'

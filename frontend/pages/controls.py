@@ -97,14 +97,15 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Controls(Thresholds):
-    #: Holds what of the tiles is chosen, for the events.
+    #: Hold which tiles and which model are chosen, for the events.
     tiles: gr.Textbox
+    model: gr.Textbox
     button: gr.Button
 
     @property
     def values(self) -> list[gr.components.Component]:
         """What every run is asked with."""
-        return [self.score, self.iou, self.tiles]
+        return [self.score, self.iou, self.tiles, self.model]
 
 
 def thresholds(label: Label, name: str) -> Thresholds:
@@ -130,11 +131,12 @@ def controls(label: Label, name: str, tiles_max: int, boxes_most: int) -> Contro
     chosen = thresholds(label, name)
     gr.HTML(_choices(name, tiles_max, boxes_most), apply_default_css=False, js_on_load=None)
     button = gr.Button(label("detect"), variant="primary", elem_classes="ds-detect")
-    return Controls(chosen.score, chosen.iou, hidden_text(), button)
+    return Controls(chosen.score, chosen.iou, hidden_text(), hidden_text(), button)
 
 
 def _choices(name: str, tiles_max: int, boxes_most: int) -> str:
-    """In how many tiles to look, where the service does so, and how many boxes to show."""
+    """Which model to have, in how many tiles to look, where the service does so, and how many boxes
+    to show."""
     tiles = (
         # What the options say is the script's: they hold text alone, and so one language.
         f'<label>{both("tiles")} <select name="tiles"><option value=""></option>'
@@ -144,10 +146,15 @@ def _choices(name: str, tiles_max: int, boxes_most: int) -> str:
     )
     return (
         f'<form class="ds-filter ds-choices" data-choices="{name}" inert>'
-        f"{tiles if tiles_max > 1 else ''}<label>{both('boxes.most')} "
+        f"{model_choice(name)}{tiles if tiles_max > 1 else ''}<label>{both('boxes.most')} "
         f'<input type="number" name="most" min="1" max="{boxes_most}" value="{boxes_most}" '
         "required></label></form>"
     )
+
+
+def model_choice(name: str) -> str:
+    """Which model to have, of a tab. Its script says which there are, where there are several."""
+    return f'<label hidden>{both("model.name")} <select data-models="{name}"></select></label>'
 
 
 def _count(name: str, value: int, most: int) -> str:

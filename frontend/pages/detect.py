@@ -28,7 +28,7 @@ from frontend.pages.controls import (
     photo_input,
 )
 from frontend.pages.detect_one import Runner
-from frontend.pages.events import AskedTiles, ImageId, Threshold, hung_up, scope_of
+from frontend.pages.events import AskedModel, AskedTiles, ImageId, Threshold, hung_up, scope_of
 from frontend.pages.example_photos import Examples
 from frontend.pages.header import header
 from frontend.pages.i18n import both, texts
@@ -124,14 +124,15 @@ class DetectPage:
         score: Threshold,
         iou: Threshold,
         tiles: AskedTiles,
+        model: AskedModel,
         request: gr.Request,
     ) -> str:
         """An image came, or is to be run again."""
         if not photo:
             return empty(both("first"), both("empty.one.hint"))
-        return await self._run(photo, options(score, iou, tiles), request)
+        return await self._run(photo, options(score, iou, tiles), model, request)
 
-    async def _run(self, photo: str, asked: DetectOptions, request: gr.Request) -> str:
+    async def _run(self, photo: str, asked: DetectOptions, model: str, request: gr.Request) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
         upload = self.examples.find(photo) or self.uploads.find(photo, owner(scope)) or gone()
@@ -142,11 +143,13 @@ class DetectPage:
                 share_of(scope),
                 principal(scope),
                 gone=hung_up(request),
+                model=model,
             )
         if outcome.result is None:
             return error_line(outcome, words, self.links)
         self.results.add(outcome, owner(scope))
         side = input_side(self.snapshot(), outcome.result.model)
         return result_view(
-            outcome.result, asked, words, self.links, name=outcome.name, input_side=side
-        )
+            outcome.result, asked, words, self.links, name=outcome.name, input_side=side,
+            model=model,
+        )  # fmt: skip

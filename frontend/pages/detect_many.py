@@ -32,7 +32,14 @@ from frontend.pages.controls import (
 )
 from frontend.pages.detect_one import Outcome
 from frontend.pages.error_text import sentence
-from frontend.pages.events import IMAGES_MOST, AskedTiles, ImageIds, Threshold, scope_of
+from frontend.pages.events import (
+    IMAGES_MOST,
+    AskedModel,
+    AskedTiles,
+    ImageIds,
+    Threshold,
+    scope_of,
+)
 from frontend.pages.i18n import Texts, both, texts
 from frontend.pages.result import alert, described, empty, kept
 from frontend.pages.trace_links import Links
@@ -100,7 +107,12 @@ def _folder() -> str:
 
 def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any, Any, str]]:
     async def run(
-        ids: ImageIds, score: Threshold, iou: Threshold, tiles: AskedTiles, request: gr.Request
+        ids: ImageIds,
+        score: Threshold,
+        iou: Threshold,
+        tiles: AskedTiles,
+        model: AskedModel,
+        request: gr.Request,
     ) -> str:
         scope = scope_of(request)
         words = texts(request.headers.get("accept-language"))
@@ -109,7 +121,9 @@ def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any,
             return empty(both("first"), both("empty.several.hint"))
         found = [uploads.find(upload_id, owner(scope)) or gone() for upload_id in ids.split()]
         try:
-            batch = batches.start(found, asked, share_of(scope), owner(scope), principal(scope))
+            batch = batches.start(
+                found, asked, share_of(scope), owner(scope), principal(scope), model
+            )
         except DamoscopeError as error:
             return alert(error, words)
         return _frame(batch, words)
@@ -175,7 +189,7 @@ def _item(outcome: Outcome, words: Texts, links: Links, snapshot: Snapshot) -> d
         return told | {"error": sentence(outcome.error, words)}
     result = outcome.result
     side = input_side(snapshot, result.model)
-    shown = described(result, outcome.options, outcome.name, side)
+    shown = described(result, outcome.options, outcome.name, side, outcome.model)
     return told | shown | {"ms": result.timings_ms.total}
 
 
@@ -184,7 +198,8 @@ def _frame(batch: Batch, words: Texts) -> str:
     iou, tiles = batch.options.iou_threshold, batch.options.tiles or ""
     return (
         f'<div class="ds-result ds-several ds-batch" data-batch="{batch.id}" '
-        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-tiles="{tiles}" data-done="0">'
+        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-tiles="{tiles}" '
+        f'data-model="{batch.model}" data-done="0">'
         '<header><h2 aria-live="polite">&nbsp;</h2>'
         f'<button type="button" data-do="cancel">{escape(words["several.cancel"])}</button>'
         "</header>"

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import SpanKind, Tracer
 
+from frontend.api.parameters import served
 from frontend.detection import DetectionService
 from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.image_request import TIMEOUT_S, ImageRequest
 from frontend.pages.uploads import Upload
+from frontend.status import Snapshot
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectionResult, DetectOptions
 from telemetry import catalogue, spans
@@ -37,6 +39,8 @@ class Outcome:
     error: DamoscopeError | None = None
     #: What it was run with.
     options: DetectOptions = DEFAULTS
+    #: The model that was asked for; empty for the one that runs for all others.
+    model: str = ""
 
     @property
     def name(self) -> str:
@@ -47,8 +51,10 @@ class Outcome:
 class Runner:
     """Runs the files that a page has uploaded."""
 
-    def __init__(self, detection: DetectionService, tracer: Tracer) -> None:
-        self._detection, self._tracer = detection, tracer
+    def __init__(
+        self, detection: DetectionService, tracer: Tracer, snapshot: Callable[[], Snapshot]
+    ) -> None:
+        self._detection, self._tracer, self._snapshot = detection, tracer, snapshot
 
     async def run(
         self,
@@ -57,9 +63,11 @@ class Runner:
         client: str,
         who: Principal = ANONYMOUS,
         gone: Callable[[], Awaitable[object]] | None = None,
+        model: str = "",
     ) -> Outcome:
         """Detect on one upload. Never raises: an error is an outcome too. The image is withdrawn
-        when `gone` returns, or this is cancelled.
+        when `gone` returns, or this is cancelled. Without a name it is by the model that runs for
+        all others.
 
         Its trace begins when its upload did, or now when it is run again.
         """
@@ -80,8 +88,9 @@ class Runner:
             timeout_s=TIMEOUT_S if options.tiles is None else TILED_TIMEOUT_S,
         )
         try:
+            await self._direct(request, model)
             result = DetectionResult.model_validate_json(await self._detection.detect(request))
-            return Outcome(upload, trace_id(span), result=result, options=options)
+            return Outcome(upload, trace_id(span), result=result, options=options, model=model)
         except DamoscopeError as error:
             return Outcome(upload, trace_id(span), error=error)
         except Exception as error:
@@ -91,3 +100,14 @@ class Runner:
             return Outcome(upload, trace_id(span), error=unknown)
         finally:
             span.end()
+
+    async def _direct(self, request: ImageRequest, model: str) -> None:
+        """Send an image to who serves the model that it asks for. Raises DamoscopeError where
+        nobody does, which counts as an image that came by the API would."""
+        if not model:
+            return
+        try:
+            request.pool = served(model, self._snapshot())
+        except DamoscopeError as error:
+            await self._detection.refuse(request, error)
+            raise

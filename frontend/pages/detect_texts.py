@@ -23,6 +23,11 @@ EN = {
     "the next run.",
     "detect.outdated.tiles.no_image": "Found with another choice of tiles. Choose the image again "
     "to run it with this one.",
+    "detect.outdated.model": "Found by another model. What this one finds comes with the next run.",
+    "detect.outdated.model.no_image": "Found by another model. Choose the image again to run it "
+    "with this one.",
+    "models.default": "default: {model}",
+    "models.default.unknown": "default",
     "detect.fewer": "The best {most} of {count} boxes are shown.",
     "tiles": "Tiles",
     "tiles.off": "off",
@@ -73,6 +78,8 @@ EN = {
     "several.outdated.score": "Press Detect for boxes that score less than {lowest}.",
     "several.outdated": "Found with the IoU threshold {iou}. Press Detect to run these images with "
     "another one.",
+    "several.outdated.model": "Found by another model. Press Detect to run these images with this "
+    "one.",
     "several.outdated.tiles": "Found with another choice of tiles. Press Detect to run these "
     "images with this one.",
     "several.small.one": "1 picture is much larger than what the model looks at: small objects in "
@@ -128,6 +135,11 @@ ZH = {
     "detect.outdated.tiles": "当前结果使用了另一种分块设置。新设置的结果将在下一次检测后显示。",
     "detect.outdated.tiles.no_image": "当前结果使用了另一种分块设置。"
     "请重新选择图片，以新设置再次检测。",
+    "detect.outdated.model": "当前结果由另一个模型给出。所选模型的结果将在下一次检测后显示。",
+    "detect.outdated.model.no_image": "当前结果由另一个模型给出。"
+    "请重新选择图片，以所选模型再次检测。",
+    "models.default": "默认：{model}",
+    "models.default.unknown": "默认",
     "detect.fewer": "仅显示 {count} 个检测框中置信度最高的 {most} 个。",
     "tiles": "分块",
     "tiles.off": "关闭",
@@ -170,6 +182,8 @@ ZH = {
     "several.gone.link": "服务已不再保留这些图片。每张的结果可能仍可在“我的图片”中打开。",
     "several.outdated.score": "置信度低于 {lowest} 的检测框需点击“检测”后显示。",
     "several.outdated": "当前结果使用 IoU 阈值 {iou}。请点击“检测”，以新阈值重新检测这些图片。",
+    "several.outdated.model": "当前结果由另一个模型给出。"
+    "请点击“检测”，以所选模型重新检测这些图片。",
     "several.outdated.tiles": "当前结果使用了另一种分块设置。"
     "请点击“检测”，以新设置重新检测这些图片。",
     "several.small.one": "1 张图片远大于模型的输入，其中的小目标可能未被检测到。"

@@ -44,6 +44,11 @@ _CHINESE = (
         r"about ([\d.e+-]+) s, .*",
         "前面还有 {0} 张图片，工作进程每秒处理 {1} 张，约需 {2} 秒，来不及回答，请稍后再试",
     ),
+    (
+        r"no worker serves model (\S+?)(?: at present)?; try again.*",
+        "当前没有工作进程提供模型 {0}，请稍后再试",
+    ),
+    (r"model: no worker serves '(\S+)'; served are: .*", "没有工作进程提供模型 {0}"),
     (r"no worker is ready.*", "没有就绪的工作进程，请稍后再试"),
     (r"Redis does not answer.*", "Redis 无响应，请稍后再试"),
     (r"Redis is full.*", "Redis 内存已满，请稍后再试"),

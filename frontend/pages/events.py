@@ -24,6 +24,8 @@ from frontend.identity.principal import share_of
 from frontend.pages.uploads import ID
 from frontend.server.bodies import disconnected
 from frontend.slots import Slots
+from models.names import NAME_MAX
+from models.names import PATTERN as NAME
 from pipeline.errors import InvalidParameter
 from pipeline.tiles import PATTERN as TILES
 
@@ -47,6 +49,8 @@ ImageIds = Annotated[
 Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 #: Nothing, or the tiles that an image is to be looked at in.
 AskedTiles = Annotated[str, StringConstraints(max_length=8, pattern=rf"^$|{TILES}")]
+#: Nothing, or the name of a model that images are to be looked at by.
+AskedModel = Annotated[str, StringConstraints(max_length=NAME_MAX, pattern=rf"^$|{NAME}")]
 
 
 class PageEvent(BaseModel):

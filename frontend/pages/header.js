@@ -16,7 +16,7 @@ async function refresh() {
     who.firstChild.textContent = state.name;
     line.textContent = state.text;
     line.dataset.ready = state.ready;
-    tell({ ready: state.ready, text: state.text, hint: state.hint, known: Boolean(state.name) });
+    tell({ ready: state.ready, text: state.text, hint: state.hint, known: Boolean(state.name), models: state.models });
   } catch {
     line.textContent = zh ? "服务无响应" : "the service does not answer";
     line.dataset.ready = false;

@@ -37,8 +37,23 @@ class State(BaseModel):
     hint: str = ""
 
 
+class OfferedModel(BaseModel):
+    """A model that images can have."""
+
+    #: What an image asks for; empty for the one that looks at those that ask for none.
+    asked: str
+    name: str
+    version: str
+    #: Its own thresholds, where its workers have said.
+    score: float | None
+    iou: float | None
+
+
 class Seen(State):
     """The same, with who looks at it."""
+
+    #: What there is to choose from, the default one first; nothing where there is but one.
+    models: list[OfferedModel]
 
     #: Nothing where the service is open, and nobody has to say who they are.
     name: str
@@ -92,12 +107,26 @@ def router() -> APIRouter:
             ready=seen.ready,
             text=seen.text,
             hint=seen.hint,
+            models=offered(request.app.state.status.snapshot) if who.may("detect") else [],
             name=who.name if who.known else "",
             roles=[role for role in ROLES if who.may(role)],
             session=who.kind in ("session", "oidc"),
         )
 
     return routes
+
+
+def offered(snapshot: Snapshot) -> list[OfferedModel]:
+    """The models that an image can have now, the one that looks at all others first."""
+    found = [
+        OfferedModel(
+            asked=pool.model, name=first.model, version=first.model_version,
+            score=first.score_threshold, iou=first.iou_threshold,
+        )
+        for pool in (DEFAULT, *snapshot.pools)
+        for first in snapshot.workers_of(pool)[:1]
+    ]  # fmt: skip
+    return found if any(each.asked for each in found) else []
 
 
 def state(snapshot: Snapshot, accept_language: str | None, *, details: bool = True) -> State:

@@ -31,6 +31,7 @@ def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, adm
     running = [row for row in report.models if row.workers]
     parts = [
         f'<div class="ds-model-top">{_runs(report, words, admin and not switching)}{switch}</div>',
+        _served(report, words),
         *(_one(row, words) for row in running),
         _speed(speed, words),
         _all(report.models, words, admin and not switching),
@@ -86,8 +87,27 @@ def _worker(each: WorkerModel, words: Texts) -> tuple[str, ...]:
     state = words["model.busy" if each.busy else "model.idle"]
     name = escape(each.model)
     if each.serves:
-        name += f' <span class="ds-chip">{escape(words["model.serves"])}</span>'
+        name += f' <span class="ds-chip aside">{escape(words["model.serves"])}</span>'
     return (escape(each.worker), name, _code(each.version), provider, escape(state))
+
+
+def _served(report: ModelReport, words: Texts) -> str:
+    """What images can ask for by its name."""
+    if not report.served:
+        return ""
+    rows = (
+        (
+            f"<b>{escape(each.name)}</b>",
+            f"<code>model={escape(each.name)}</code>",
+            str(each.workers) if each.workers
+            else f'<span class="ds-chip bad">{escape(words["model.served.none"])}</span>',
+            str(each.waiting),
+        )
+        for each in report.served
+    )  # fmt: skip
+    head = [words[f"model.{key}"] for key in ("name", "served.by", "workers", "served.waiting")]
+    body = f"{_table(head, rows)}<p>{escape(words['model.served.hint'])}</p>"
+    return _section(words["model.served"], body)
 
 
 def _switch(switch: SwitchReport, words: Texts) -> str:

@@ -12,7 +12,7 @@ from frontend.pages.i18n import EN, ZH, Texts, both
 from frontend.pages.upload_request import FILES_MOST
 
 #: Texts that the scripts need, by the beginnings of their keys.
-TEXTS = ("detect.", "tiles.", "down.", "found", "several.", "first", "empty.", "camera.")
+TEXTS = ("detect.", "tiles.", "models.", "down.", "found", "several.", "first", "empty.", "camera.")
 
 
 def notices() -> None:

@@ -64,12 +64,14 @@ def result_view(
     *,
     name: str = "",
     input_side: int | None = None,
+    model: str | None = "",
 ) -> str:
     """Everything about one image that was run with these options, of a file of this name, by a
-    model that takes images of so many pixels a side."""
+    model that takes images of so many pixels a side and was asked for by this name."""
     facts = f"{result.image.width} × {result.image.height} {result.image.format}"
     stages = result.timings_ms.model_dump(exclude={"total"})
-    shown = escape(json.dumps(described(result, options, name, input_side), separators=(",", ":")))
+    told = described(result, options, name, input_side, model)
+    shown = escape(json.dumps(told, separators=(",", ":")))
     words = {key: text for key, text in texts.items() if key.startswith(TEXTS)}
     return (
         f'<div class="ds-result" data-trace="{escape(result.trace_id)}" data-shown="{shown}" '
@@ -92,9 +94,11 @@ def described(
     options: DetectOptions,
     name: str = "",
     input_side: int | None = None,
+    model: str | None = "",
 ) -> dict[str, Any]:
     """What the scripts need to draw a result with any threshold: JSON values.
 
+    `model` is the one that was asked for, empty where none was, and None where that is not known.
     A box is the index of its label, its score, and its corners in pixels; the best come first.
     """
     found = [*result.detections, *(result.weaker or ())]
@@ -120,6 +124,7 @@ def described(
         # The score down to which nothing is missing.
         "lowest": found[-1].score if cut else lowest,
         "cut": cut,
+        "model": model,
         # As was asked, or else as it was done.
         "tiles": options.tiles or result.tiles or "",
         "large": options.tiles is None

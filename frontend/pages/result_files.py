@@ -68,6 +68,8 @@ class KeptResult:
     upload: Upload
     result: DetectionResult
     options: DetectOptions = DEFAULTS
+    #: The model that was asked for; empty for the one that runs for all others.
+    model: str = ""
 
     @property
     def boxes(self) -> int:
@@ -122,7 +124,7 @@ class Results:
     def add(self, outcome: Outcome, owner: str) -> None:
         """Remember the result of an outcome that has one, under its job id."""
         if outcome.result is not None:
-            kept = KeptResult(owner, outcome.upload, outcome.result, outcome.options)
+            kept = KeptResult(owner, outcome.upload, outcome.result, outcome.options, outcome.model)
             self._images[outcome.result.job_id] = kept
             self._boxes += kept.boxes
             while len(self._images) > self._most or self._boxes > self._boxes_most:

@@ -32,10 +32,16 @@ def router(
     routes = APIRouter(prefix="/pages/results", include_in_schema=False)
 
     def shown(
-        result: DetectionResult, options: DetectOptions, words: Texts, name: str = ""
+        result: DetectionResult,
+        options: DetectOptions,
+        words: Texts,
+        name: str = "",
+        model: str | None = None,
     ) -> Response:
         side = input_side(snapshot(), result.model)
-        return _page(result_view(result, options, words, links, name=name, input_side=side))
+        return _page(
+            result_view(result, options, words, links, name=name, input_side=side, model=model)
+        )
 
     @routes.get("/{job_id}")
     async def view(
@@ -52,7 +58,7 @@ def router(
             if not who.may("detect"):
                 raise
         else:
-            return shown(found.result, found.options, words, found.upload.name)
+            return shown(found.result, found.options, words, found.upload.name, found.model)
         state = await detection.state(job_id, who)
         if state.result is not None:
             return shown(state.result, DetectOptions(), words)

@@ -104,7 +104,7 @@ class Site:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
         self._uploads = Uploads(folder, bytes_most=settings.page_uploads_bytes)
         kept, links, examples = Results(), Links(settings.jaeger_ui_url), Examples(photos())
-        runner = Runner(detection, telemetry.tracer)
+        runner = Runner(detection, telemetry.tracer, lambda: status.snapshot)
         self._batches = Batches(runner, self._uploads, kept)
         i18n = gr.I18n(
             **{"en": _labels(EN), "zh": _labels(ZH), "zh-CN": _labels(ZH), "zh-TW": _labels(ZH)}

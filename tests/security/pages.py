@@ -65,17 +65,17 @@ class Browser:
 
     def detect(self, upload_id: str) -> str:
         """HTML of the result of one image."""
-        number = next(e["id"] for e in self.handled() if len(e["inputs"]) == 4)
-        answer = self.event(number, [upload_id, 0.3, 0.6, ""])
+        number = next(e["id"] for e in self.handled() if len(e["inputs"]) == 5)
+        answer = self.event(number, [upload_id, 0.3, 0.6, "", ""])
         assert answer.status_code == 200, answer.text
         return str(answer.json()["data"][0])
 
     def begin_batch(self, upload_ids: Sequence[str]) -> str:
         """HTML of a batch that has begun."""
         number = next(
-            event["id"] for event in reversed(self.handled()) if len(event["inputs"]) == 4
+            event["id"] for event in reversed(self.handled()) if len(event["inputs"]) == 5
         )
-        answer = self.event(number, [" ".join(upload_ids), 0.3, 0.6, ""])
+        answer = self.event(number, [" ".join(upload_ids), 0.3, 0.6, "", ""])
         assert answer.status_code == 200, answer.text
         return str(answer.json()["data"][0])
 

@@ -103,7 +103,7 @@ def test_no_event_opens_what_is_named(
             for position in range(positions):
                 for name in names(secret, pages_service):
                     for shape in shapes(name):
-                        data: list[Any] = ["", 0.3, 0.6, ""][:positions]
+                        data: list[Any] = ["", 0.3, 0.6, "", ""][:positions]
                         data[position] = shape
                         answer = browser.event(event["id"], data)
                         assert is_refused(answer), (event["id"], position, shape, answer.text)
@@ -130,7 +130,7 @@ def test_every_address_that_runs_events(browser: Browser, secret: Path, address:
     """Twins, casings and encodings of the address of events: they do not exist, or refuse too."""
     file = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
     for event in browser.events():
-        data = [file, 0.3, 0.6, ""][: len(event["inputs"])] or [file]
+        data = [file, 0.3, 0.6, "", ""][: len(event["inputs"])] or [file]
         body = {"fn_index": event["id"], "data": data, "session_hash": "abc"}
         url = httpx.URL(str(browser.client.base_url).rstrip("/") + address)
         answer = browser.client.post(url, json=body, follow_redirects=True)
@@ -161,9 +161,10 @@ def test_no_other_address_reads_or_streams(browser: Browser, method: str, addres
 
 WRONG_NUMBERS = [-1, 999, 10**30, "0", "../0", None, 0.5, True, [0], {}, "arrived"]
 WRONG_DATA: list[Any] = [
-    None, "x", {}, 7, [], [""], ["", 0.3, 0.6], ["", 0.3, 0.6, "", ""],
+    None, "x", {}, 7, [], [""], ["", 0.3, 0.6], ["", 0.3, 0.6, ""],
+    ["", 0.3, 0.6, "", "", ""],
     *(
-        [*wrong, ""]
+        [*wrong, "", ""]
         for wrong in (
             ["", "0.3", 0.6], ["", None, 0.6], ["", [0.3], 0.6], ["", True, 0.6], ["", 2, 0.6],
             ["", -1, 0.6], ["", 1e300, 0.6], ["", 10**400, 0], [7, 0.3, 0.6], [None, 0.3, 0.6],
@@ -173,8 +174,12 @@ WRONG_DATA: list[Any] = [
         )
     ),
     *(
-        ["", 0.3, 0.6, tiles]
+        ["", 0.3, 0.6, tiles, ""]
         for tiles in ("4", "0x4", "4x3x2", "AUTO", "auto\n", "100x2", " ", None, 4, ["auto"])
+    ),
+    *(
+        ["", 0.3, 0.6, "", model]
+        for model in ("A", "../x", "x\n", "x" * 65, " ", "a:b", None, 4, ["x"])
     ),
     [0] * 10_000,
 ]  # fmt: skip
@@ -184,7 +189,7 @@ def test_events_that_no_page_sends(browser: Browser, pages_service: Service) -> 
     """Unknown events, missing and surplus arguments, wrong kinds of values: a 4xx each time."""
     with answering(pages_service):
         for number in WRONG_NUMBERS:
-            assert is_refused(browser.event(number, ["", 0.3, 0.6, ""])), number
+            assert is_refused(browser.event(number, ["", 0.3, 0.6, "", ""])), number
         for event in browser.handled():
             if not event["inputs"]:
                 continue
@@ -202,12 +207,12 @@ def test_events_that_no_page_sends(browser: Browser, pages_service: Service) -> 
         (b"", 422), (b"null", 422), (b"[]", 422), (b"{", 422), (b"\xff\xfe", 422),
         (b"[" * 100_000, 422),
         (b'{"fn_index":2,"data":[' + b"[" * 60_000 + b"]" * 60_000 + b"]}", 422),
-        (b'{"fn_index":2,"data":["",NaN,0.5,""]}', 422),
-        (b'{"fn_index":2,"data":["",Infinity,0.5,""]}', 422),
-        (b'{"fn_index":2,"data":["",1e999,0.5,""]}', 422),
-        (b'{"fn_index":2,"data":["",0.5,-Infinity,""]}', 422),
-        (b'{"fn_index":2,"data":["\\ud800",0.3,0.5,""]}', 422),
-        (b'{"fn_index":2,"data":["' + b"a" * 200_000 + b'",0.3,0.5,""]}', 413),
+        (b'{"fn_index":2,"data":["",NaN,0.5,"",""]}', 422),
+        (b'{"fn_index":2,"data":["",Infinity,0.5,"",""]}', 422),
+        (b'{"fn_index":2,"data":["",1e999,0.5,"",""]}', 422),
+        (b'{"fn_index":2,"data":["",0.5,-Infinity,"",""]}', 422),
+        (b'{"fn_index":2,"data":["\\ud800",0.3,0.5,"",""]}', 422),
+        (b'{"fn_index":2,"data":["' + b"a" * 200_000 + b'",0.3,0.5,"",""]}', 413),
         (b'{"x":"' + b"a" * 20_000_000 + b'"}', 413),
     ],
 )  # fmt: skip
@@ -221,12 +226,12 @@ def test_bodies_that_no_page_sends(browser: Browser, body: bytes, status: int) -
 def test_what_is_said_besides_changes_nothing(browser: Browser) -> None:
     """Members that Gradio would follow are left out: nothing is batched, resumed or streamed."""
     number = next(event["id"] for event in browser.handled() if event["inputs"])
-    plain = browser.event(number, ["", 0.3, 0.6, ""]).json()["data"]
+    plain = browser.event(number, ["", 0.3, 0.6, "", ""]).json()["data"]
     more: dict[str, Any] = {
         "batched": True, "simple_format": True, "event_id": "x", "trigger_id": 10**9,
         "oauth_token": "x", "session_hash": ["x"], "event_data": {"path": "/etc/passwd"},
     }  # fmt: skip
-    answer = browser.event(number, ["", 0.3, 0.6, ""], **more)
+    answer = browser.event(number, ["", 0.3, 0.6, "", ""], **more)
     assert (answer.status_code, answer.json()["data"]) == (200, plain)
     page = browser.client.get("/", params={"deep_link": "../../etc", "__theme": "x"})
     assert page.status_code == 200
@@ -283,8 +288,8 @@ def test_no_answer_shows_a_path(browser: Browser, pages_service: Service) -> Non
     sent = {"files": ("a.jpg", pictures.jpeg(seed=9), "image/jpeg")}
     given: list[Any] = [
         [],
-        [upload_id, 0.3, 0.6, ""],
-        [{"path": "/etc/passwd"}, 0.3, 0.6, ""],
+        [upload_id, 0.3, 0.6, "", ""],
+        [{"path": "/etc/passwd"}, 0.3, 0.6, "", ""],
         ["x"],
     ]
     answers = [

@@ -1,6 +1,7 @@
 // The camera: its picture with the boxes over it, stills, and what is told of the frames.
 import { take } from "./files.js";
 import { Figures, Live } from "./live.js";
+import * as models from "./models.js";
 import * as sliders from "./sliders.js";
 import { milliseconds, text } from "./texts.js";
 
@@ -30,6 +31,7 @@ export function start(element) {
   form.inert = false; // until now nobody listened
   for (const name of ["loadedmetadata", "resize"]) video.addEventListener(name, place);
   sliders.watch("camera", "score", draw);
+  models.watch("camera", () => {}); // the next frame asks for it
   navigator.mediaDevices?.addEventListener?.("devicechange", () => { if (stream) list(); });
   addEventListener("pagehide", stop);
   // Another tab was opened: no camera goes on where one does not see it.
@@ -160,7 +162,9 @@ async function goLive() {
 }
 
 function query() {
+  const model = models.chosen("camera");
   return {
+    ...(model && { model }),
     score_threshold: sliders.value("camera", "score"),
     iou_threshold: sliders.value("camera", "iou"),
   };
@@ -204,6 +208,7 @@ async function still() {
   const moment = new Date(Date.now() - 60_000 * new Date().getTimezoneOffset());
   const name = `camera-${moment.toISOString().slice(0, 19).replaceAll(":", "-")}.jpg`;
   stop();
+  models.ask("one", models.chosen("camera"));
   take([new File([taken.blob], name, { type: "image/jpeg" })]);
 }
 

@@ -3,6 +3,7 @@ import * as choices from "./choices.js";
 import * as files from "./files.js";
 import { hear } from "./hear.js";
 import * as mine from "./mine.js";
+import * as models from "./models.js";
 import { draw, empty, run, stop } from "./run.js";
 import * as sliders from "./sliders.js";
 import { failure, tell, text, waiting } from "./texts.js";
@@ -11,7 +12,7 @@ import { View } from "./view.js";
 const TELL_MS = 100, RUN_MS = 400, NOTE_MS = 300; // how often, and after how much quiet
 const RETRY_MS = 500, RETRIES = 120; // while an image of a link is still worked on
 const ID = /^[0-9a-f]{32}$/;
-const OURS = ["result", "batch", "score", "hide", "tiles", "most"]; // what an address here may say
+const OURS = ["result", "batch", "score", "hide", "tiles", "most", "model"]; // what an address here may say
 
 let host, initial;
 let view = null;
@@ -48,6 +49,7 @@ export function start(element, given) {
     again();
   });
   choices.watch("one", { boxes: show, cut: again });
+  models.watch("one", again);
   host.addEventListener("click", (event) => {
     if (!event.target.closest("[data-look]")) return;
     choices.choose("one", "auto");
@@ -98,8 +100,8 @@ function busy(on) {
   timers.busy = setInterval(said, TELL_MS);
 }
 
-// Another IoU threshold takes a run of its own, as do other tiles and a very low score; until it is there, what is
-// seen is said to be old.
+// Another IoU threshold takes a run of its own, as do another model, other tiles and a very low score; until it is
+// there, what is seen is said to be old.
 function again() {
   clearTimeout(timers.again);
   if (judge() && mayRun()) timers.again = setTimeout(detect, RUN_MS);
@@ -109,22 +111,29 @@ function mayRun() {
   return Boolean(photo) && photoJob === view.shown.job;
 }
 
+// Whether a result is of another model than the one that is chosen.
+function byAnother({ shown }) {
+  return shown.model !== null && shown.model !== models.chosen("one");
+}
+
 // Whether the sliders ask for what this result has not.
 function judge() {
   if (!view) return false;
   const { iou, lowest, cut } = view.shown;
   const other = iou !== null && Math.abs(iou - (wanted?.iou ?? sliders.value("one", "iou"))) > 1e-6;
   const tiles = choices.offered("one") && view.shown.tiles !== choices.tiles("one");
+  const model = byAnother(view);
   const lower = iou !== null && !cut && view.score < lowest - 1e-6;
   const may = mayRun();
   let line = "";
-  if (other) line = text(may ? "detect.outdated" : "detect.outdated.no_image", { iou: iou.toFixed(2) });
+  if (model) line = text(may ? "detect.outdated.model" : "detect.outdated.model.no_image");
+  else if (other) line = text(may ? "detect.outdated" : "detect.outdated.no_image", { iou: iou.toFixed(2) });
   else if (tiles) line = text(may ? "detect.outdated.tiles" : "detect.outdated.tiles.no_image");
   else if (lower) line = text("detect.outdated.score", { lowest: lowest.toFixed(2) });
   view.outdated(line);
-  const small = view.shown.large && choices.offered("one") && !tiles;
+  const small = view.shown.large && choices.offered("one") && !tiles && !model;
   view.hint(small ? text(may ? "tiles.hint" : "tiles.hint.no_image") : "", may);
-  return other || tiles || lower;
+  return other || tiles || model || lower;
 }
 
 // ---- what is seen
@@ -144,6 +153,8 @@ function changed() {
   if (by === job) {
     const asked = new URLSearchParams(location.search);
     const { score, iou, tiles } = view.shown;
+    view.shown.model ??= asked.get("model"); // where the service knows no more what was asked for
+    models.choose("one", view.shown.model ?? "");
     hidden = new Set(asked.getAll("hide"));
     choices.choose("one", tiles);
     choices.limit("one", asked.get("most") ?? choices.allowed("one"));
@@ -177,7 +188,8 @@ function show() {
   clearTimeout(timers.note);
   const seen = view;
   timers.note = setTimeout(() => {
-    if (view === seen && address().get("result") === seen.shown.job) note(seen.query());
+    if (view !== seen || address().get("result") !== seen.shown.job) return;
+    if (!byAnother(seen)) note(seen.query()); // or else the thresholds are that one's
   }, NOTE_MS);
   return found;
 }

@@ -1,5 +1,6 @@
 // Runs a tab's event, and tells what came of it.
 import * as choices from "./choices.js";
+import * as models from "./models.js";
 import * as sliders from "./sliders.js";
 import { text } from "./texts.js";
 
@@ -39,7 +40,7 @@ export function stop(tab) {
 
 // What a tab's controls ask of a run.
 function asked(tab) {
-  return [sliders.value(tab, "score"), sliders.value(tab, "iou"), choices.tiles(tab)];
+  return [sliders.value(tab, "score"), sliders.value(tab, "iou"), choices.tiles(tab), models.chosen(tab)];
 }
 
 // Not by the component's value: that Gradio may set to its first one at any time after a tab has

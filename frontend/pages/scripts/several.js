@@ -2,6 +2,7 @@
 import * as choices from "./choices.js";
 import { hear } from "./hear.js";
 import * as mine from "./mine.js";
+import * as models from "./models.js";
 import { draw, empty, run } from "./run.js";
 import * as sliders from "./sliders.js";
 import { failure, milliseconds, text } from "./texts.js";
@@ -46,6 +47,7 @@ export function start(element) {
   });
   sliders.watch("several", "iou", show);
   choices.watch("several", { boxes: shown, cut: show });
+  models.watch("several", show);
   addEventListener("pagehide", leave);
   addEventListener("popstate", restore);
   restore();
@@ -65,10 +67,11 @@ const ID = /^[0-9a-f]{32}$/;
 function note() {
   const next = new URLSearchParams(location.search), { id } = batch;
   const fresh = next.get("batch") !== id;
-  for (const name of ["result", "batch", "score", "hide", "tiles", "most"]) next.delete(name);
+  for (const name of ["result", "batch", "score", "hide", "tiles", "most", "model"]) next.delete(name);
   next.set("batch", id);
   next.set("score", sliders.value("several", "score"));
   if (batch.tiles) next.set("tiles", batch.tiles);
+  if (batch.model) next.set("model", batch.model);
   if (choices.most("several") < choices.allowed("several")) next.set("most", choices.most("several"));
   history[fresh ? "pushState" : "replaceState"](null, "", `${location.pathname}?${next}`);
 }
@@ -89,6 +92,7 @@ async function restore() {
   choices.limit("several", asked.get("most") ?? choices.allowed("several"));
   place(html);
   choices.choose("several", batch.tiles);
+  models.choose("several", batch.model);
   sliders.put("several", "iou", batch.iou);
   show();
 }
@@ -130,6 +134,7 @@ function place(html) {
     count: Number(view.dataset.count),
     iou: Number(view.dataset.iou),
     tiles: view.dataset.tiles,
+    model: view.dataset.model,
     asking: new AbortController(),
     items: [],
     times: [[performance.now(), 0]],
@@ -246,15 +251,17 @@ function show() {
   const lowest = Math.max(0, ...items.map((item) => (item.cut ? 0 : item.lowest ?? 0)));
   const lower = sliders.value("several", "score") < lowest - 1e-6;
   const tiles = choices.offered("several") && batch.tiles !== choices.tiles("several");
-  line.hidden = !old && !tiles && !lower && !batch.why;
+  const model = batch.model !== models.chosen("several");
+  line.hidden = !old && !tiles && !model && !lower && !batch.why;
   line.textContent = [
     batch.why,
+    model && text("several.outdated.model"),
     old && text("several.outdated", { iou: batch.iou.toFixed(2) }),
     tiles && text("several.outdated.tiles"),
     lower && text("several.outdated.score", { lowest: lowest.toFixed(2) }),
   ].filter(Boolean).join(" ");
   const large = items.filter((item) => item.large).length, hint = view.querySelector(".ds-hint");
-  hint.hidden = !done || !large || tiles || !choices.offered("several");
+  hint.hidden = !done || !large || tiles || model || !choices.offered("several");
   hint.textContent = text(large === 1 ? "several.small.one" : "several.small", { count: large });
 }
 

@@ -222,6 +222,7 @@ export class View {
     const asked = new URLSearchParams({ result: this.shown.job });
     if (this.score !== this.shown.score) asked.set("score", this.score);
     if (this.shown.tiles) asked.set("tiles", this.shown.tiles);
+    if (this.shown.model) asked.set("model", this.shown.model);
     if (this.most < MOST) asked.set("most", this.most);
     for (const label of this.hidden) {
       if (this.shown.labels.some(([name]) => name === label)) asked.append("hide", label);
@@ -240,10 +241,11 @@ export class View {
 
   // The same by the API.
   curl() {
-    const { name, iou, labels, tiles } = this.shown;
+    const { name, iou, labels, tiles, model } = this.shown;
     const query = new URLSearchParams({ score_threshold: this.score });
     if (iou !== null) query.set("iou_threshold", iou);
     query.set("max_detections", Math.min(this.most, MOST));
+    if (model) query.set("model", model);
     if (tiles) query.set("tiles", tiles);
     if (tiles) query.set("timeout", PATIENCE_S);
     const wanted = labels.map(([label]) => label).filter((label) => !this.hidden.has(label));

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from frontend.identity.principal import Principal
+from frontend.identity.principal import ANONYMOUS, Principal
 from frontend.pages import batches
 from frontend.pages.batches import Batch, Batches
 from frontend.pages.detect_one import Outcome, Runner
@@ -25,7 +25,13 @@ class Workers(Runner):
         self.done = asyncio.Event()
 
     async def run(
-        self, upload: Upload, options: DetectOptions, client: str, who: Principal
+        self,
+        upload: Upload,
+        options: DetectOptions,
+        client: str,
+        who: Principal = ANONYMOUS,
+        gone: object = None,
+        model: str = "",
     ) -> Outcome:
         self.begun.append(upload.name)
         await self.done.wait()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from frontend.pages.header import state
+from frontend.pages.header import offered, state
 from frontend.status import Snapshot
 from pipeline.queue.pools import Pool
 from pipeline.queue.start_failures import StartFailure
@@ -42,3 +42,17 @@ def test_models_that_images_ask_for(language: str, beside: str) -> None:
     assert f"phone{' on ' if language == 'en' else '，运行于 '}cpu · {beside} · " in seen.text
     assert "1 " in seen.text
     assert not state(Snapshot(workers=(serves,), pools=(mine,), problem=""), language).ready
+
+
+def test_models_to_choose_from() -> None:
+    """The default one first, then those that a worker serves now; nothing where it stands alone."""
+    mine, gone = Pool("mine"), Pool("gone")
+    default = replace(READY, model_version="1a", score_threshold=0.5, iou_threshold=0.6)
+    serves = replace(READY, name="m", model="mine", pool=mine)
+    both = Snapshot(workers=(serves, default), pools=(gone, mine), problem="")
+    assert [each.model_dump() for each in offered(both)] == [
+        {"asked": "", "name": "phone", "version": "1a", "score": 0.5, "iou": 0.6},
+        {"asked": "mine", "name": "mine", "version": "", "score": None, "iou": None},
+    ]
+    assert [each.asked for each in offered(replace(both, workers=(serves,)))] == ["mine"]
+    assert offered(replace(both, workers=(default,))) == []

@@ -11,6 +11,7 @@ import pytest
 from frontend.api.models import (
     ModelName,
     ModelReport,
+    ServedModel,
     SwitchReport,
     WorkerModel,
     WorkerOutcome,
@@ -70,6 +71,12 @@ def test_who_serves_a_model() -> None:
     html = page(found, {}, EN, admin=False)
     assert html.count("for images that ask for it") == 1
     assert page(found, {}, ZH, admin=False).count("只处理指定它的图片") == 1
+    assert EN["model.served"] not in html
+    found.served = [ServedModel(name="mine", workers=1, waiting=7)]
+    found.served.append(ServedModel(name="gone", workers=0, waiting=0))
+    html = page(found, {}, EN, admin=False)
+    assert "<code>model=mine</code></td><td>1</td><td>7</td>" in html
+    assert html.count("none at present") == 1
 
 
 def test_in_chinese() -> None:
