@@ -11,6 +11,7 @@
 #   make test-kube   the Helm chart, by Helm and Kubernetes' schemas
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
+#   make bench-fleet   what many workers cost Redis
 #   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
 
 PYTHON ?= python3
@@ -24,7 +25,7 @@ COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
 .PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube lint format generate lock soak train train-own clean up down stack stack-down scale \
-  training-env bench bench-peers bench-gpu
+  training-env bench bench-peers bench-gpu bench-fleet
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -164,6 +165,11 @@ bench-peers: install .cache/bench/stock-ns.onnx
 
 bench-gpu: install .cache/bench/stock-s-half.onnx
 	$(BIN)/python -m benchmarks.throughput.gpu --output docs/performance.md $(BENCH)
+
+# What one to a thousand workers cost Redis; FLEET adds options, such as FLEET="--workers 1,10".
+bench-fleet: install
+	@mkdir -p .cache/bench
+	$(BIN)/python -m benchmarks.fleet --output .cache/bench/fleet.json $(FLEET)
 
 # Half an hour under load, with kills; SOAK adds options, such as SOAK="--minutes 3".
 soak: install

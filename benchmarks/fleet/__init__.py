@@ -1,0 +1,1 @@
+"""What many workers cost Redis."""
