@@ -18,7 +18,6 @@ def test_a_stretch_and_what_is_before(size: int) -> None:
     packed = bits.pack(flags)
     every = np.arange(size + 1)
     assert bits.before(packed, every).tolist() == [int(flags[:end].sum()) for end in every]
-    where = np.flatnonzero(flags)
     for _ in range(40):
         begin, end = sorted(rng.integers(0, size + 1, 2).tolist())
         here = np.zeros(size, np.bool_)
