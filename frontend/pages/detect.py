@@ -150,6 +150,6 @@ class DetectPage:
         self.results.add(outcome, owner(scope))
         side = input_side(self.snapshot(), outcome.result.model)
         return result_view(
-            outcome.result, asked, words, self.links, name=outcome.name, input_side=side,
-            model=model,
+            outcome.result, asked, words, self.links, name=outcome.upload.given,
+            input_side=side, model=model,
         )  # fmt: skip

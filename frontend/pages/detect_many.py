@@ -189,7 +189,7 @@ def _item(outcome: Outcome, words: Texts, links: Links, snapshot: Snapshot) -> d
         return told | {"error": sentence(outcome.error, words)}
     result = outcome.result
     side = input_side(snapshot, result.model)
-    shown = described(result, outcome.options, outcome.name, side, outcome.model)
+    shown = described(result, outcome.options, outcome.upload.given, side, outcome.model)
     return told | shown | {"ms": result.timings_ms.total}
 
 

@@ -13,7 +13,7 @@ from frontend.pages.error_text import sentence
 from frontend.pages.i18n import Texts
 from frontend.pages.timings import bar_with_legend
 from frontend.pages.trace_links import Links
-from frontend.pages.uploads import KEEP_S
+from frontend.pages.uploads import KEEP_S, shown_name
 from pipeline.draw import colour
 from pipeline.errors import DamoscopeError
 from pipeline.job import DetectionResult, DetectOptions, ImageInfo
@@ -111,7 +111,9 @@ def described(
     return {
         "job": result.job_id,
         "trace": result.trace_id,
-        "name": name,
+        "name": name and shown_name(name),
+        # As it is called where it lies.
+        "file": name,
         "width": result.image.width,
         "height": result.image.height,
         "labels": [[label, colour(label)] for label in labels],
@@ -174,7 +176,8 @@ def _table(texts: Texts) -> str:
 
 
 def _downloads(result: DetectionResult, name: str, texts: Texts) -> str:
-    base, stem = f"pages/results/{result.job_id}", file_stem(name) or result.job_id
+    base = f"pages/results/{result.job_id}"
+    stem = file_stem(name and shown_name(name)) or result.job_id
     return (
         '<p class="ds-downloads">'
         f'<a download="{escape(stem)}-boxes.jpg" data-file href="{base}/boxes.jpg">'

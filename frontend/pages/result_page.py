@@ -58,7 +58,7 @@ def router(
             if not who.may("detect"):
                 raise
         else:
-            return shown(found.result, found.options, words, found.upload.name, found.model)
+            return shown(found.result, found.options, words, found.upload.given, found.model)
         state = await detection.state(job_id, who)
         if state.result is not None:
             return shown(state.result, DetectOptions(), words)

@@ -37,7 +37,9 @@ FIELD = b"files"
 #: Files of one request at most; Gradio's script sends no more at once.
 FILES_MOST = 1000
 #: Bytes of a line in a part's header, and characters of a file's name that are kept.
-HEADER_MOST, NAME_MOST = 4096, 200
+HEADER_MOST = 4096
+#: Characters of a file's name: no file system takes longer ones.
+GIVEN_MOST = 255
 #: Bytes that are gathered before they are written.
 BLOCK = 2**20
 #: Of a file beyond the limit, up to this many times as much is still read, so that its error
@@ -224,10 +226,7 @@ class _FileParts:
 
 
 def file_name(given: bytes) -> str:
-    """A file's name to show and to give to downloads: no folders, no control characters, and
-    no longer than a file system takes."""
+    """What a file is called where it lies, without its folders."""
     # Browsers write quotes and line ends in this way, and nothing else.
     text = re.sub(r"%(22|0D|0A)", lambda found: unquote(found[0]), given.decode("utf-8", "replace"))
-    last = re.split(r"[/\\]", text)[-1]
-    printable = "".join(c for c in last if c.isprintable()).strip(" .")
-    return printable[-NAME_MOST:] or "image"
+    return text.split("/")[-1][-GIVEN_MOST:]

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import shutil
 import time
 from collections import Counter
@@ -43,6 +44,9 @@ SHARE_EACH = 4
 #: Bytes that are left free on the disk for what matters more: the queue, and telemetry.
 RESERVE_BYTES = 256 * 2**20
 
+#: Characters of a name that is shown.
+NAME_MOST = 200
+
 GONE = "the uploaded file is kept no longer; choose it again"
 
 
@@ -54,8 +58,8 @@ class Upload:
     owner: str | None
     #: By which name its sender is limited.
     client: str
-    #: The file's name as the browser gave it, without folders. Untrusted.
-    name: str
+    #: The file's name as the browser gave it, without folders. Untrusted: see `name`.
+    given: str
     #: Unix nanoseconds of the first byte of it.
     first_byte_ns: int = 0
     #: The trace that the browser's request continues; empty when it names none.
@@ -75,6 +79,11 @@ class Upload:
     #: How many are using it now.
     held: int = 0
 
+    @property
+    def name(self) -> str:
+        """The file's name to show."""
+        return shown_name(self.given)
+
     def arrival(self) -> tuple[int, Context]:
         """When the image to be run now came, and what its trace continues: with its first run,
         the upload; any later run is a request of its own."""
@@ -91,6 +100,14 @@ class Upload:
             return await asyncio.to_thread(self.path.read_bytes)
         except FileNotFoundError:
             raise InvalidImage(GONE) from None
+
+
+def shown_name(given: str) -> str:
+    """A file's name to show and to give to downloads: no folders, no control characters, and no
+    longer than a file system takes."""
+    last = re.split(r"[/\\]", given)[-1]
+    printable = "".join(c for c in last if c.isprintable()).strip(" .")
+    return printable[-NAME_MOST:] or "image"
 
 
 def gone() -> Upload:

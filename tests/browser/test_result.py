@@ -7,6 +7,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 from redis import Redis
 
@@ -300,10 +301,18 @@ def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
     expect(page.locator("body")).not_to_have_class(re.compile("ds-dropping"))
 
 
-def test_the_copied_command_runs(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ['it\'s; a "$(touch pwned)" `x`, &type=y.jpg', "two\nlines\tand a tab.jpg", "照片 📷 é.jpg",
+     r"back\slash \" \n.jpg", " blanks  .jpg", "--help.jpg",
+     "@x;filename=y.jpg", "100 % \x1b[0m.jpg"],
+)  # fmt: skip
+def test_the_copied_command_runs(
+    open_page: OpenPage, photo: Path, tmp_path: Path, name: str
+) -> None:
     """In a shell, whatever the photograph is called: the API's answer has the boxes that are
     shown."""
-    named = tmp_path / 'it\'s; a "$(touch pwned)" `x`, &type=y.jpg'
+    named = tmp_path / name
     named.write_bytes(photo.read_bytes())
     page = open_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -312,7 +321,7 @@ def test_the_copied_command_runs(open_page: OpenPage, photo: Path, tmp_path: Pat
     page.get_by_role("button", name="Copy as curl").click()
     page.wait_for_function("() => navigator.clipboard.readText().then((t) => t.startsWith('curl'))")
     ran = subprocess.run(
-        ["bash", "-c", clipboard(page).replace("curl", "curl --noproxy '*' -sS", 1)],
+        ["sh", "-c", clipboard(page).replace("curl", "curl --noproxy '*' -sS", 1)],
         cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=True,
     )  # fmt: skip
     found = json.loads(ran.stdout)["detections"]

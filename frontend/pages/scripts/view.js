@@ -241,7 +241,7 @@ export class View {
 
   // The same by the API.
   curl() {
-    const { name, iou, labels, tiles, model } = this.shown;
+    const { file, iou, labels, tiles, model } = this.shown;
     const query = new URLSearchParams({ score_threshold: this.score });
     if (iou !== null) query.set("iou_threshold", iou);
     query.set("max_detections", Math.min(this.most, MOST));
@@ -253,8 +253,8 @@ export class View {
     const address = new URL(`./api/v1/detect?${query}`, document.baseURI);
     const key = document.documentElement.service?.known
       ? ' -H "Authorization: Bearer $DAMOSCOPE_KEY"' : "";
-    const file = (name || "image.jpg").replace(/[\\"]/g, "\\$&");
-    return `curl${key} -F ${quoted(`image=@"${file}"`)} ${quoted(String(address))}`;
+    const path = (file || "image.jpg").replace(/[\\"]/g, "\\$&");
+    return `curl${key} -F ${quoted(`image=@"${path}"`)} ${quoted(String(address))}`;
   }
 }
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from frontend.pages.upload_request import FILES_MOST, UploadIntake, file_name
-from frontend.pages.uploads import Upload, Uploads
+from frontend.pages.uploads import Upload, Uploads, shown_name
 from pipeline.errors import DamoscopeError, RateLimited
 
 OWNER = "a" * 32
@@ -142,16 +142,21 @@ def test_what_is_refused_before_a_byte_is_read(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("given", "file", "name"),
     [
-        (b"a.jpg", "a.jpg"), ("照片.jpg".encode(), "照片.jpg"), (b"../../etc/passwd", "passwd"),
-        (rb"C:\x\y.jpg", "y.jpg"), (b"a%22b.jpg", 'a"b.jpg'), (b"a%2Fb.jpg", "a%2Fb.jpg"),
-        (b"a%0D%0Ab.jpg", "ab.jpg"), (b"\x00\x1b[0m.jpg", "[0m.jpg"), (b"..", "image"),
-        (b"", "image"),
-        ("a\u202egpj.exe".encode(), "agpj.exe"), (b"\xff.jpg", "\ufffd.jpg"),
-        (b"n" * 300 + b".jpg", "n" * 196 + ".jpg"),
+        (b"a.jpg", "a.jpg", "a.jpg"), ("照片.jpg".encode(), "照片.jpg", "照片.jpg"),
+        (b"../../etc/passwd", "passwd", "passwd"), (rb"C:\x\y.jpg", r"C:\x\y.jpg", "y.jpg"),
+        (b"a%22b.jpg", 'a"b.jpg', 'a"b.jpg'), (b"a%2Fb.jpg", "a%2Fb.jpg", "a%2Fb.jpg"),
+        (b"a%0D%0Ab.jpg", "a\r\nb.jpg", "ab.jpg"),
+        (b"\x00\x1b[0m.jpg", "\0\x1b[0m.jpg", "[0m.jpg"), (b"..", "..", "image"),
+        (b"", "", "image"), (b" a.jpg.", " a.jpg.", "a.jpg"),
+        ("a\u202egpj.exe".encode(), "a\u202egpj.exe", "agpj.exe"),
+        (b"\xff.jpg", "\ufffd.jpg", "\ufffd.jpg"),
+        (b"n" * 300 + b".jpg", "n" * 251 + ".jpg", "n" * 196 + ".jpg"),
     ],
 )  # fmt: skip
-def test_a_name_to_show(given: bytes, name: str) -> None:
-    """Without folders and control characters, and of bounded length."""
-    assert file_name(given) == name
+def test_a_name(given: bytes, file: str, name: str) -> None:
+    """As the file is called, and to show: without folders and control characters, and of bounded
+    length."""
+    assert file_name(given) == file
+    assert shown_name(file) == name
