@@ -3,7 +3,7 @@
 # repository root:
 #   docker build -f deploy/docker/collector.Dockerfile .
 
-ARG COLLECTOR_IMAGE=otel/opentelemetry-collector-contrib:0.155.0
+ARG COLLECTOR_IMAGE=otel/opentelemetry-collector-contrib:0.161.0
 
 FROM ${COLLECTOR_IMAGE}
 COPY --chown=10001:10001 deploy/docker/collector-data /otelcol-data

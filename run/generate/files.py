@@ -8,7 +8,7 @@ from typing import Final
 from monitoring.alerts import objectives
 from monitoring.alerts.render import render, render_figures, render_objectives
 from monitoring.alerts.rules import SHIPPED, read
-from run.generate import helm, history, settings, telemetry
+from run.generate import helm, history, servers, settings, telemetry
 from run.generate.generated import Generated, table
 from telemetry import variables
 
@@ -37,6 +37,7 @@ GENERATED: Final = (
     Generated("docs/metrics.md", telemetry.metrics, "metrics"),
     Generated("docs/traces.md", telemetry.spans, "spans"),
     Generated("docs/traces.md", telemetry.attributes, "attributes"),
+    Generated("docs/full-stack.md", servers.versions, "servers"),
     # The chart's, after what they are made from.
     Generated(f"{helm.CHART}/values.yaml", helm.collector_image, "collector image"),
     Generated(f"{helm.CHART}/values.schema.json", helm.schema),

@@ -1,6 +1,6 @@
-"""Build the Collector and Jaeger from Go modules, for machines without internet.
+"""Build the Collector, Jaeger, Prometheus and Alertmanager from Go modules.
 
-Needs Go (GO_MINIMUM or newer) and a module proxy; six to ten minutes on two cores, once.
+Needs Go (GO_MINIMUM or newer) and a module proxy; minutes on two cores, once.
 """
 
 from __future__ import annotations
@@ -15,45 +15,83 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.errors import ConfigurationError
+from run.stack import pins, sources
 
 Say = Callable[[str], None]
 
-GO_MINIMUM = (1, 25)
-#: The version of otelcol/builder.yaml and of the collector image.
-BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
-#: Jaeger 2.13.0 is tagged v1.76.0 as a Go module.
-JAEGER_PACKAGE = "github.com/jaegertracing/jaeger/cmd/jaeger"
-JAEGER_VERSION = "2.13.0"
-VERSION_VARIABLE = "github.com/jaegertracing/jaeger/internal/version.latestVersion"
+GO_MINIMUM = (1, 26)
+JAEGER_VERSION = "github.com/jaegertracing/jaeger/internal/version.latestVersion"
+PROMETHEUS_VERSION = "github.com/prometheus/common/version.Version"
+#: Pages are embedded; without the clients of every cloud in which Prometheus can look for targets.
+PROMETHEUS_TAGS = "netgo,builtinassets,remove_all_sd"
+#: What Prometheus' own build generates once its pages are made.
+PROMETHEUS_PAGES = """package ui
+
+import "embed"
+
+//go:embed static
+var EmbedFS embed.FS
+"""
 
 
 def collector(root: Path, target: Path, say: Say) -> None:
     """Build the Collector with the components of run/stack/otelcol/builder.yaml."""
-    _check_go()
-    tools, source = target.parent, root / ".cache" / "stack" / "src" / "otelcol"
-    source.mkdir(parents=True, exist_ok=True)
-    log = _log(root, "collector")
-    _run(["go", "install", BUILDER], root, log, say, "its builder", {"GOBIN": str(tools)})
+    source, log = _folder(root, "otelcol"), _log(root, "collector")
+    source.mkdir(exist_ok=True)
+    builder = target.with_name("builder")
+    sources.module("collector", _folder(root, "builder"))
+    _run(_go_build(builder, "."), _folder(root, "builder"), log, say, "its builder")
     manifest = root / "run" / "stack" / "otelcol" / "builder.yaml"
-    generate = [str(tools / "builder"), f"--config={manifest}", "--skip-compilation"]
+    generate = [str(builder), f"--config={manifest}", "--skip-compilation"]
     _run([*generate, f"--output-path={source}"], root, log, say, "its sources")
     _run(_go_build(target, "."), source, log, say, "the OpenTelemetry Collector")
 
 
 def jaeger(root: Path, target: Path, say: Say) -> None:
-    """Build Jaeger. Its HTTP API is whole; its web UI is a placeholder page.
+    """Build Jaeger. Its HTTP API is whole; its web UI is a placeholder page, which it brings."""
+    source = sources.module("jaeger", _folder(root, "jaeger"))
+    command = _go_build(target, "./cmd/jaeger", _told(JAEGER_VERSION, "jaeger"))
+    _run(command, source, _log(root, "jaeger"), say, "Jaeger")
 
-    `go install` refuses it because its go.mod holds a replace directive, so
-    run/stack/jaeger holds a module that requires it, with the same directive and sums.
-    """
+
+def prometheus(root: Path, target: Path, say: Say) -> None:
+    """Build Prometheus. It has all but its web UI."""
+    source = sources.module("prometheus", _folder(root, "prometheus"))
+    (source / "web" / "ui" / "embed.go").write_text(PROMETHEUS_PAGES)
+    pages = source / "web" / "ui" / "static" / "mantine-ui"
+    sources.placeholder(pages / "index.html", "Prometheus")
+    told = _told(PROMETHEUS_VERSION, "prometheus")
+    command = _go_build(target, "./cmd/prometheus", told, PROMETHEUS_TAGS)
+    _run(command, source, _log(root, "prometheus"), say, "Prometheus")
+
+
+def alertmanager(root: Path, target: Path, say: Say) -> None:
+    """Build Alertmanager. It has all but its web UI."""
+    source = sources.module("alertmanager", _folder(root, "alertmanager"))
+    for pages in ("elm", "mantine"):
+        sources.placeholder(source / "ui" / "app" / "dist" / pages / "index.html", "Alertmanager")
+    command = _go_build(
+        target, "./cmd/alertmanager", _told(PROMETHEUS_VERSION, "alertmanager"), "netgo"
+    )
+    _run(command, source, _log(root, "alertmanager"), say, "Alertmanager")
+
+
+def _folder(root: Path, name: str) -> Path:
+    """Where the sources of a server are. Raises ConfigurationError without a Go to build them."""
     _check_go()
-    command = _go_build(target, JAEGER_PACKAGE, f"-X {VERSION_VARIABLE}={JAEGER_VERSION}")
-    _run(command, root / "run" / "stack" / "jaeger", _log(root, "jaeger"), say, "Jaeger")
+    folder = root / ".cache" / "stack" / "src" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
-def _go_build(target: Path, package: str, linker_flags: str = "") -> list[str]:
-    flags = f"-s -w {linker_flags}".strip()
-    return ["go", "build", "-v", "-trimpath", f"-ldflags={flags}", "-o", str(target), package]
+def _told(variable: str, name: str) -> str:
+    """For the linker: which version this is."""
+    return f"-X {variable}={pins.read()[name].version}"
+
+
+def _go_build(target: Path, package: str, linker_flags: str = "", tags: str = "") -> list[str]:
+    flags = [f"-ldflags={f'-s -w {linker_flags}'.strip()}", *([f"-tags={tags}"] if tags else [])]
+    return ["go", "build", "-v", "-trimpath", *flags, "-o", str(target), package]
 
 
 def _check_go() -> None:
@@ -82,7 +120,6 @@ def _run(
     log: Path,
     say: Say,
     what: str,
-    environment: dict[str, str] | None = None,
 ) -> None:
     """Run one step, its output to `log`, with a sign of life every 20 s."""
     say(f"  building {what} (log: {log})")
@@ -96,7 +133,7 @@ def _run(
                 command,
                 cwd=folder,
                 # nice: whoever works on this machine meanwhile should not notice.
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, "GOWORK": "off"},
                 preexec_fn=lambda: os.nice(10) and None,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -27,6 +27,7 @@ TABLES = {
     "metrics": "docs/metrics.md",
     "spans": "docs/traces.md",
     "attributes": "docs/traces.md",
+    "servers": "docs/full-stack.md",
 }
 BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.M | re.S)
 

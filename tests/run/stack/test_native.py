@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
-import tarfile
-import threading
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,7 +11,7 @@ import pytest
 from pipeline.errors import ConfigurationError
 from run.environment import of_server
 from run.stack import __main__ as command
-from run.stack import app, build, commands, dotenv, releases, render, servers
+from run.stack import app, commands, dotenv, render, servers
 from run.stack.ports import Ports
 from tests.run.stack import compose
 
@@ -171,67 +164,6 @@ def test_names_in_the_env_file_that_nothing_reads(tmp_path: Path) -> None:
         ".env: nothing reads DAMOSCOPE_RATELIMIT; did you mean DAMOSCOPE_RATE_LIMIT?",
         ".env: nothing reads XYZ",
     ]
-
-
-def test_versions_are_those_of_the_images() -> None:
-    """Native binaries are the versions that Compose runs."""
-    services = compose.load({"REDIS_PASSWORD": "x"})["services"]
-    versions = {name: service["image"].rsplit(":", 1)[-1] for name, service in services.items()}
-    image = dict(compose.dockerfile(services["collector"]["build"]["dockerfile"]))["ARG"]
-    versions["collector"] = image.rsplit(":", 1)[-1]
-    for (name, _), release in releases.RELEASES.items():
-        service = "prometheus" if name == "promtool" else name
-        assert versions[service].lstrip("v") in release.url, name
-        assert re.fullmatch(r"[0-9a-f]{64}", release.sha256)
-    assert build.BUILDER.endswith(f"@v{versions['collector']}")
-    assert f"version: {versions['collector']}" in compose.text("run/stack/otelcol/builder.yaml")
-    assert versions["jaeger"] == build.JAEGER_VERSION
-
-
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[tuple[str, bytes]]:
-    """A release on a local server: its address and bytes."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    with tarfile.open(folder / "tool.tar.gz", "w:gz") as packed:
-        script = b"#!/bin/sh\necho hello\n"
-        member = tarfile.TarInfo("tool-1.0/tool")
-        member.size = len(script)
-        packed.addfile(member, io.BytesIO(script))
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_address[1]}/tool.tar.gz"
-    yield url, (folder / "tool.tar.gz").read_bytes()
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_release_is_unpacked_when_its_sum_is_right(
-    archive: tuple[str, bytes], tmp_path: Path
-) -> None:
-    """The program lands at its place, executable, with progress shown."""
-    url, content = archive
-    said: list[str] = []
-    release = releases.Release(url, hashlib.sha256(content).hexdigest(), "tool-1.0/tool")
-    releases.unpack(release, tmp_path / "tool", said.append)
-    assert (tmp_path / "tool").stat().st_mode & 0o111
-    assert said
-
-
-def test_release_with_another_sum_is_refused(archive: tuple[str, bytes], tmp_path: Path) -> None:
-    """Nothing is left behind."""
-    with pytest.raises(ConfigurationError, match="expected 0000"):
-        releases.unpack(
-            releases.Release(archive[0], "0" * 64, "tool-1.0/tool"), tmp_path / "tool", print
-        )
-    assert not (tmp_path / "tool").exists()
 
 
 def test_env_file_gets_passwords_and_is_kept(tmp_path: Path) -> None:
