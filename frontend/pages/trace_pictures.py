@@ -86,41 +86,43 @@ def view(
     fresh: bool = False,
 ) -> str:
     """Pictures and boxes. `kept` are the jobs whose pictures are there, `alive` those whose results
-    the visitor may fetch. Nothing where there is neither a picture nor a box nor a result.
+    the visitor may fetch.
 
     A worker makes a picture after its answer: of a `fresh` trace one that is not there may come,
-    and `data-awaited` has the page's script look again.
+    and `data-awaited` has the page's script look again; later it is said that there is none.
     """
     shown = "".join(
-        _figure(image, image.job_id in kept, image.job_id in alive, words)
+        _figure(image, image.job_id in kept, image.job_id in alive, words, fresh)
         for image in images
-        if image.job_id in kept or image.boxes or image.job_id in alive
+        if image.job_id in kept or image.boxes or image.job_id in alive or not fresh
     )
     awaited = " data-awaited" if fresh and any(i.job_id not in kept for i in images) else ""
     return f'<section class="ds-seen-images"{awaited}>{shown}</section>' if shown or awaited else ""
 
 
-def _figure(image: TracedImage, is_kept: bool, is_alive: bool, words: Texts) -> str:
+def _figure(image: TracedImage, is_kept: bool, is_alive: bool, words: Texts, fresh: bool) -> str:
     return (
-        f'<figure class="ds-seen">{_photo(image, is_kept, words)}'
+        f'<figure class="ds-seen">{_photo(image, is_kept, words, fresh)}'
         f"<figcaption>{_listing(image, words)}{_result(image, is_alive, words)}</figcaption>"
         "</figure>"
     )
 
 
-def _photo(image: TracedImage, is_kept: bool, words: Texts) -> str:
+def _photo(image: TracedImage, is_kept: bool, words: Texts, fresh: bool) -> str:
     address = f"api/v1/traces/{escape(image.trace_id)}/images/{escape(image.job_id)}"
     alt = escape(words["trace.picture"].format(count=image.found))
     picture = f'<img src="{address}" alt="{alt}" decoding="async">' if is_kept else ""
+    none = f'<span class="ds-muted">{escape(words["trace.picture.none"])}</span>'
     if not (image.width and image.height):  # without its size no box has a place
         return (
-            f'<a class="ds-plain" href="{address}" target="_blank">{picture}</a>' if picture else ""
+            f'<a class="ds-plain" href="{address}" target="_blank">{picture}</a>'
+            if picture
+            else none * (not fresh)
         )
     boxes = "".join(_box(box, index, image) for index, box in enumerate(image.boxes))
-    if not picture:
-        if not boxes:
-            return ""
-        picture = f'<span class="ds-muted">{escape(words["trace.picture.none"])}</span>'
+    if not picture and not boxes:
+        return none * (not fresh)
+    picture = picture or none
     width = min(SIDE, SIDE * image.width / image.height)
     style = f"aspect-ratio:{image.width}/{image.height};width:min(100%,{max(width, 1):.0f}px)"
     open_, close = (

@@ -52,7 +52,8 @@ class PictureKeeper:
         if not (_ID.fullmatch(trace_id) and _ID.fullmatch(job_id)):
             return False
         size = len(picture) + OVERHEAD_BYTES
-        if not self._make_room(f"{trace_id}:{job_id}", size, self._ttl_s):
+        entry = self._make_room(f"{trace_id}:{job_id}", size, self._ttl_s)
+        if not entry:
             return False
         # Not in the script: Redis' Lua reads every byte of a text one by one, to hash it.
         pipe = self._redis.pipeline(transaction=False)
@@ -60,8 +61,11 @@ class PictureKeeper:
         pipe.delete(key)  # whatever else stands there
         pipe.hset(key, "picture", picture)
         pipe.expire(key, self._ttl_s)
-        pipe.execute()
-        return True
+        pipe.zscore(KEPT_INDEX, entry)
+        *_, noted = pipe.execute()
+        if noted is None:  # purged meanwhile, or gone for newer ones: no entry, no picture
+            self._redis.delete(key)
+        return noted is not None
 
     def tidy(self) -> None:
         """Let go what is over its time, and what others need the memory of."""
@@ -73,13 +77,14 @@ class PictureKeeper:
             self._most = max(0, min(self._bound, int(total) + spare))
         self._make_room()
 
-    def _make_room(self, *coming: str | int) -> bool:
-        fits, _, malformed = self._script(
+    def _make_room(self, *coming: str | int) -> bytes:
+        """The entry of the index for what comes; nothing where there is no room for it."""
+        entry, _, malformed = self._script(
             keys=[KEPT_INDEX, KEPT_TOTAL], args=[KEPT_KEYS, self._most, *coming]
         )
         if malformed:
             self._tally("key", malformed)
-        return bool(fits)
+        return bytes(entry)
 
 
 class KeptPictures:
@@ -128,10 +133,14 @@ def purge(redis: Redis, *, trace_id: str | None = None, older_s: float = 0) -> i
             elif trace_id in (None, found[1]) and (not older_s or int(found[3]) < before_s):
                 keys.append(kept_key(found[1], found[2]))
                 gone.append(member)
+        # Both at once: who keeps one now looks for its entry when it is there.
+        pipe = redis.pipeline()
         if keys:
-            deleted += redis.delete(*keys)
+            pipe.delete(*keys)
         if gone:
-            redis.zrem(KEPT_INDEX, *gone)
+            pipe.zrem(KEPT_INDEX, *gone)
+        done = pipe.execute()
+        deleted += int(done[0]) if keys else 0
     if not older_s:  # the index should have named them all; here it must be so
         for key in _named(redis, f"{KEPT_KEYS}{trace_id or ''}*"):
             deleted += redis.delete(key)

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
 
 import httpx
 from PIL import Image
+from redis import Redis
 
+from pipeline.queue.kept import MB, OVERHEAD_BYTES
+from pipeline.queue.keys import KEPT_KEYS
 from tests.integration import pictures
 from tests.servers import Service, damoscope, eventually
 
@@ -61,3 +68,73 @@ def test_a_caller_who_leaves_no_trace(service: Service, client: httpx.Client) ->
     path = "/api/v1/traces/{trace_id}/images/{job_id}"
     eventually(lambda: client.get(path.format(**seen)).status_code == 200, "the next one's")
     assert client.get(path.format(**answer)).status_code == 404
+
+
+def test_pictures_under_load(tmp_path: Path) -> None:
+    """While images arrive from several callers, and `damoscope images purge` runs again and again:
+    no answer fails, the pictures take no more than their limit, and whichever of them went is said
+    to be gone; after the last purge there is none."""
+    with Service(
+        tmp_path / "home", pages=True, DAMOSCOPE_WORKERS="2", DAMOSCOPE_KEEP_IMAGES="full",
+        DAMOSCOPE_KEEP_IMAGES_MB="1",
+    ).wait_until_ready() as running, running.client() as client:  # fmt: skip
+        image = pictures.phone(900, 700)
+        # What the workers have in hand may be beside what is counted, for a moment.
+        most = MB + 2 * (len(image) + OVERHEAD_BYTES)
+
+        done = Event()
+
+        def send() -> dict[str, str]:
+            answer = client.post(
+                DETECT, content=image, headers=JPEG, params={"score_threshold": 0.01}
+            )
+            assert answer.status_code == 200, answer.text
+            assert _taken(running.redis()) <= most
+            return dict(answer.json())
+
+        def call() -> list[dict[str, str]]:
+            answers = [send()]
+            while not done.is_set():
+                answers.append(send())
+            return answers
+
+        with ThreadPoolExecutor(4) as callers:
+            called = [callers.submit(call) for _ in range(4)]
+            try:
+                purged = [_purge(running) for _ in range(3)]
+            finally:
+                done.set()
+        answers = [answer for each in called for answer in each.result()]
+        assert any(purged)
+        answers += [send() for _ in range(2 * MB // len(image))]
+        last = answers[-1]
+        path = "/api/v1/traces/{trace_id}/images/{job_id}"
+        eventually(lambda: client.get(path.format(**last)).status_code == 200, "the last picture")
+        assert MB / 2 < _taken(running.redis()) <= MB
+        gone = answers[0]
+        assert client.get(path.format(**gone)).status_code == 404
+        running.spans(gone["trace_id"], 8)
+        assert "The picture is not kept." in client.get(f"/pages/traces/{gone['trace_id']}").text
+        assert _purge(running)
+        assert _taken(running.redis()) == 0
+        running.spans(last["trace_id"], 8)
+        assert "The picture is not kept." in client.get(f"/pages/traces/{last['trace_id']}").text
+
+
+def _purge(running: Service) -> int:
+    """How many pictures it deleted."""
+    home = {"DAMOSCOPE_HOME": str(running.home)}
+    said = damoscope("images", "purge", "--all", folder=running.home, **home)
+    found = re.search(r"(\d+) pictures? deleted", said.stdout)
+    assert said.returncode == 0, said.stderr
+    assert found, said.stdout
+    return int(found[1])
+
+
+def _taken(redis: Redis) -> int:
+    """Bytes of all pictures that are there, with what each takes beside."""
+    keys = list(redis.scan_iter(match=f"{KEPT_KEYS}*", count=1000))
+    pipe = redis.pipeline(transaction=False)
+    for key in keys:
+        pipe.hstrlen(key, "picture")
+    return sum(size + OVERHEAD_BYTES for size in pipe.execute() if size)

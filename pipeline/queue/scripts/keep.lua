@@ -3,7 +3,8 @@
 -- KEYS: index, hash with the bytes of all
 -- ARGV: prefix of the pictures' keys, bytes that all may take, then of one that comes: its name, which is
 --       its trace and its job, its bytes, and the seconds it stays
--- Returns {1 where there is room for it, else 0; bytes of all; malformed entries that were removed}.
+-- Returns {its entry in the index where there is room for it, else ''; bytes of all; malformed entries that
+--          were removed}.
 local index, total, prefix, most = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local name, size = ARGV[3], tonumber(ARGV[4] or 0)
 local now, step = tonumber(redis.call('TIME')[1]), 500
@@ -44,10 +45,12 @@ for _ = 1, step do
 end
 -- More has to go than one call may take: not yet.
 fits = fits and name ~= nil and bytes + size <= most
+local entry = ''
 if fits then
-  redis.call('ZADD', index, now + tonumber(ARGV[5]), string.format('%s:%.0f:%.0f', name, now, size))
+  entry = string.format('%s:%.0f:%.0f', name, now, size)
+  redis.call('ZADD', index, now + tonumber(ARGV[5]), entry)
   bytes = bytes + size
 end
 local said = string.format('%.0f', bytes)
 if said ~= noted then redis.call('HSET', total, 'bytes', said) end
-return {fits and 1 or 0, bytes, malformed}
+return {entry, bytes, malformed}

@@ -107,7 +107,9 @@ def test_attributes_that_are_not_ours(boxes: dict[str, Any]) -> None:
     """Spans come from whoever may send telemetry: what is no box is none."""
     (image,) = trace_pictures.of_spans(spans(boxes))
     assert image.boxes == ()
-    assert trace_pictures.view([image], set(), set(), EN) == ""
+    html = trace_pictures.view([image], set(), set(), EN)
+    assert "data-box" not in html
+    assert "2 objects found" in html
 
 
 def test_many_boxes() -> None:
@@ -132,13 +134,19 @@ def test_nothing_is_markup() -> None:
 
 
 def test_without_a_picture() -> None:
-    """The boxes are shown where they were; what neither has a picture nor a box is not shown."""
+    """The boxes are shown where they were; that there is no picture is said, also where nothing was
+    found, unless it may still come."""
     (image,) = trace_pictures.of_spans(spans())
     html = trace_pictures.view([image], set(), set(), EN)
     assert "<img" not in html
     assert "The picture is not kept." in html
     assert html.count('class="ds-box') == 2
-    assert trace_pictures.view([TracedImage(TRACE, JOB)], set(), set(), EN) == ""
+    html = trace_pictures.view([TracedImage(TRACE, JOB)], set(), set(), EN)
+    assert "The picture is not kept." in html
+    assert "Nothing found" in html
+    html = trace_pictures.view([TracedImage(TRACE, JOB)], set(), {JOB}, EN, fresh=True)
+    assert "data-awaited" in html
+    assert "not kept" not in html
     assert "<img" in trace_pictures.view([TracedImage(TRACE, JOB)], {JOB}, set(), EN)
 
 

@@ -70,6 +70,27 @@ def test_ids_that_are_none(server: RedisProcess, redis: Redis, bad: str) -> None
     assert ask(server, lambda kept: kept.which(bad, [job(1)])) == set()
 
 
+@pytest.mark.parametrize("how", ["purge", "others"])
+def test_what_goes_while_it_comes(redis: Redis, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A picture whose entry goes before it is there itself, by a purge or for newer ones, is not
+    left behind: no picture is without an entry, which is what the limit counts."""
+    make_room = PictureKeeper._make_room
+
+    def and_then(self: PictureKeeper, *coming: str | int) -> bytes:
+        entry = make_room(self, *coming)
+        monkeypatch.setattr(PictureKeeper, "_make_room", make_room)
+        if how == "purge":
+            assert kept.purge(redis) == 0
+        else:
+            assert all(keeper(redis).keep(TRACE, job(number), HALF) for number in (2, 3))
+        return entry
+
+    monkeypatch.setattr(PictureKeeper, "_make_room", and_then)
+    assert not keeper(redis).keep(TRACE, job(1), HALF)
+    assert there(redis, 1, 2, 3) == ([] if how == "purge" else [2, 3])
+    assert redis.zcard(KEPT_INDEX) == (0 if how == "purge" else 2)
+
+
 def test_the_oldest_make_room(redis: Redis) -> None:
     """All of them take so many bytes and no more, whoever keeps them; one that is larger than that
     costs none of the others."""
