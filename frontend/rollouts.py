@@ -14,10 +14,11 @@ from models.errors import ModelStoreError
 from models.store import Store
 from pipeline.connection import connect, explain
 from pipeline.errors import InvalidParameter, Unavailable
-from pipeline.queue import model_choice, model_rollout
+from pipeline.queue import model_choice, model_rollout, shadow
 from pipeline.queue.model_choice import ModelChoice, SwitchOutcome
 from pipeline.queue.model_rollout import Rollout
 from pipeline.queue.pools import DEFAULT
+from pipeline.queue.shadow import ShadowReport
 from pipeline.settings import Settings
 
 log = logging.getLogger("damoscope.frontend")
@@ -52,6 +53,12 @@ class Rollouts:
     def chosen(self) -> ModelChoice | None:
         """What workers start with, where somebody has chosen."""
         return _asked(lambda: model_choice.chosen(self._redis))
+
+    def shadows(self) -> list[ShadowReport]:
+        """How models have done that look at what others have answered."""
+        pools = self._snapshot().pools
+        found = _asked(lambda: [shadow.report(self._redis, pool) for pool in pools])
+        return [each for each in found if each is not None]
 
     def begin(self, name: str | None, who: str) -> None:
         """Have workers run a model by its name, or again that of their own settings.

@@ -198,6 +198,15 @@ class Settings(BaseSettings):
         description="Models that images can ask for (`model=`), each with workers and queues of "
         "its own beside the others, such as `damoyolo-s=1,exam-s=2`. Unset: none.",
     )
+    shadow: Annotated[ModelName | None, UP_AND_WORKER] = Field(
+        None,
+        description="Name of a model that looks at a share of the images as well, once they are "
+        "answered: it is compared, and its boxes are in no answer. Images that name no model are "
+        "meant; `damoscope up` starts a worker for it. Unset: none.",
+    )
+    shadow_share: Annotated[float, WORKER] = Field(
+        0.1, ge=0, le=1, description="Share of the images that `DAMOSCOPE_SHADOW` looks at."
+    )
     model_mirror: Annotated[MirrorUrl | None, MODEL_COMMAND] = Field(
         None,
         description="Where `damoscope model pull` fetches from in place of "
@@ -440,8 +449,9 @@ class Settings(BaseSettings):
 
     @property
     def workers_beside(self) -> dict[str, int]:
-        """How many workers each of `models_beside` has, by its name."""
-        return workers_by_model(self.models_beside or "")
+        """How many workers each of `models_beside` has, by its name, and one for `shadow`."""
+        own = {self.shadow: 1} if self.shadow is not None else {}
+        return own | workers_by_model(self.models_beside or "")
 
     @property
     def models_folder(self) -> Path:

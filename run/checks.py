@@ -73,7 +73,8 @@ def model(settings: Settings) -> None:
         try:
             Store(settings.models_folder).named(name)
         except ModelStoreError as error:
-            raise ConfigurationError(f"DAMOSCOPE_MODELS_BESIDE: {name}: {error}") from error
+            setting = "SHADOW" if name == settings.shadow else "MODELS_BESIDE"
+            raise ConfigurationError(f"DAMOSCOPE_{setting}: {name}: {error}") from error
 
 
 def redis(settings: Settings) -> None:

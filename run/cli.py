@@ -80,13 +80,20 @@ def up(
     model: Model = None,
     provider: Provider = None,
     redis_url: Redis = None,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            help="Have this model look at a share of the images as well, once they are answered, "
+            "and compare (DAMOSCOPE_SHADOW)."
+        ),
+    ] = None,
     insecure: Insecure = None,
 ) -> None:
     """Run everything on this machine: Redis, workers and the frontend."""
     extras.require("frontend", "worker")
     settings = _serve(
         home=home, host=host, port=port, workers=workers, model=model, provider=provider,
-        redis_url=redis_url, insecure=insecure,
+        redis_url=redis_url, shadow=shadow, insecure=insecure,
     )  # fmt: skip
     from run.up import up as run
 

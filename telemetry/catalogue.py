@@ -31,6 +31,8 @@ SERVICE_WORKER = "damoscope-worker"
 
 ROUTES = ("api", "ui")
 STAGES = ("upload", "queue_wait", "preprocess", "inference", "nms")
+#: What came of an image that another model was to look at as well.
+SHADOW_OUTCOMES = ("agreed", "differed", "failed", "dropped")
 _CPU_STATES = ("idle", "user", "system", "irq")
 _MEMORY_STATES = ("used", "free", "cached")
 
@@ -141,6 +143,25 @@ WORKER_BUSY = Counter(
     {"provider": ()},
     example="sum(rate({}[5m]))",
 )  # fmt: skip
+SHADOW_IMAGES = Counter(
+    "damoscope.shadow.images", "{image}",
+    "Images that another model was to look at as well, by what came of it.",
+    {"model": (), "outcome": SHADOW_OUTCOMES},
+    example="sum by (model, outcome) (rate({}[5m]))",
+)  # fmt: skip
+SHADOW_BOXES = Counter(
+    "damoscope.shadow.boxes", "{detection}",
+    "Boxes of answers and of the shadow runs beside them, by which of the two has found them.",
+    {"model": (), "found_by": ("both", "answer", "shadow")},
+    example="sum by (model, found_by) (rate({}[5m]))",
+)  # fmt: skip
+SHADOW_SCORE_DIFFERENCE = Histogram(
+    "damoscope.shadow.score_difference", "1",
+    "By how much the scores of boxes differ that an answer and a shadow run both have, of each "
+    "image on average.",
+    {"model": ()}, good=-1, buckets=(0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
+    example="sum by (model) (rate({}_sum[1h])) / sum by (model) (rate({}_count[1h]))",
+)  # fmt: skip
 
 # From opentelemetry-instrumentation-system-metrics, in every process: of the process itself, or
 # of its whole host.
@@ -225,6 +246,11 @@ SPAN_NMS = _span("nms", "INTERNAL", "worker", SPAN_PROCESS, "raw boxes", "detect
 SPAN_BATCH = _span(
     "batch", "INTERNAL", "worker", "", "ONNX Runtime call for all images of a batch", "its answer"
 )
+#: Of an image that another model looks at as well, once it is answered.
+SPAN_SHADOW = _span(
+    "shadow", "INTERNAL", "worker", SPAN_ENQUEUE, "taken by a worker of another model, after the "
+    "answer", "compared with the answer",
+)  # fmt: skip
 
 # -- attributes ---------------------------------------------------------------------------
 
@@ -319,6 +345,21 @@ ATTR_BOX_CORNERS = _attribute(
     "of the same: x1, y1, x2, y2 of the first, then of the next, in pixels of the image as a "
     "person sees it",
 )  # fmt: skip
+_SHADOW = (SPAN_SHADOW,)
+ATTR_SHADOW_MODEL = _attribute("damoscope.shadow.model", "string", _SHADOW, "which model looked")
+ATTR_SHADOW_VERSION = _attribute("damoscope.shadow.model.version", "string", _SHADOW, "its version")
+ATTR_SHADOW_BOTH = _attribute(
+    "damoscope.shadow.both", "int", _SHADOW, "boxes that both the answer and this run have"
+)
+ATTR_SHADOW_ONLY_ANSWER = _attribute(
+    "damoscope.shadow.only_answer", "int", _SHADOW, "boxes that only the answer has"
+)
+ATTR_SHADOW_ONLY_SHADOW = _attribute(
+    "damoscope.shadow.only_shadow", "int", _SHADOW, "boxes that only this run has"
+)
+ATTR_SHADOW_PROBLEM = _attribute(
+    "damoscope.shadow.problem", "string", _SHADOW, "why the run failed, if it did"
+)
 ATTR_ERROR_TYPE = _attribute(
     "error.type", "string", tuple(SPANS),
     "on a failure: its code, the exception's class, or on an API request the status of a 5xx",

@@ -38,6 +38,7 @@ from worker.batch import BatchItem
 from worker.model.session import Detector
 from worker.pace import Pace
 from worker.pictures import Pictures
+from worker.shadowing import Shadowing, ShadowRuns
 from worker.stages import Stages
 from worker.switching import ModelSwitch
 from worker.taking import TakenBatch, Taking
@@ -87,9 +88,12 @@ class BatchWorker(BaseWorker):
         self._stopping = threading.Event()
         self._in_hand: dict[str, TakenJob] = {}
         self._pictures = Pictures(settings, connection, self._refused)
+        self._shadowing = Shadowing(settings, connection, self._consumer, telemetry)
+        self._shadow_runs = ShadowRuns(connection, self._pool, self._consumer, telemetry)
         self._stages = Stages(
-            detector, settings.inference_threads, keep_encoded=self._pictures.whole
-        )
+            detector, settings.inference_threads,
+            keep_encoded=lambda item: self._pictures.whole or self._shadowing.wants(item),
+        )  # fmt: skip
         #: What the registration in Redis says that runs.
         self._said: Detector | None = None
         self._switch = ModelSwitch(settings, connection, name, detector, self._adopt)
@@ -99,8 +103,9 @@ class BatchWorker(BaseWorker):
         self._heart_beats = self._liveness.watch("the heartbeat", HEARTBEAT_STALLED_S)
         self._pace = Pace()
         self._taking = Taking(
-            settings, self._consumer, self._in_hand, self._stopping, lambda: self._stages
-        )
+            settings, self._consumer, self._in_hand, self._stopping, lambda: self._stages,
+            self._run_shadow,
+        )  # fmt: skip
         self._asked_to_stop = False
 
     # -- life -----------------------------------------------------------------------------
@@ -119,6 +124,7 @@ class BatchWorker(BaseWorker):
         beating.start()
         self._watchdog.start()
         self._pictures.start()
+        self._shadowing.start()
         self._liveness.start()
         try:
             self._loop()
@@ -126,6 +132,7 @@ class BatchWorker(BaseWorker):
             self._stopping.set()
             self._stages.close()
             self._pictures.close()
+            self._shadowing.close()
             beating.join(HEARTBEAT_S)
             self._watchdog.close()
             self._liveness.close()
@@ -361,6 +368,20 @@ class BatchWorker(BaseWorker):
         if not self._taking.tiled_wait:
             self._taking.begin_ahead(batch)
 
+    def _run_shadow(self, answered: bytes) -> None:
+        """An image that others have answered, for comparison. Whatever becomes of it costs
+        nobody anything."""
+        stages = self._stages
+        self._call_begins(stages)
+        try:
+            self._shadow_runs.run(answered, stages)
+        except ValueError:
+            self._refused("job", 1)
+        except Exception as error:
+            self._complain("shadow runs", error)
+        finally:
+            self._watchdog.began_s = None
+
     def _call_begins(self, stages: Stages) -> None:
         """It has all of its time before it."""
         self._loop_moves(self._watchdog.most_s)
@@ -398,6 +419,10 @@ class BatchWorker(BaseWorker):
             self._pictures.offer(stored)
         except Exception as error:  # as well
             self._complain("keeping pictures", error)
+        try:
+            self._shadowing.offer(stored, spec)
+        except Exception as error:  # as well
+            self._complain("shadow runs", error)
 
     def _worked(self, items: list[BatchItem], images: int) -> None:
         """So many images, or tiles, of what is in hand have just been run."""

@@ -28,10 +28,16 @@ from worker.model.session import Detector, InferenceStopped
 class Stages:
     """Runs the stages with one detector; `threads` images are decoded at a time.
 
-    With `keep_encoded` items hold on to their files, which are to be kept afterwards.
+    Items of which `keep_encoded` says so hold on to their files, which are wanted afterwards.
     """
 
-    def __init__(self, detector: Detector, threads: int, *, keep_encoded: bool = False) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        threads: int,
+        *,
+        keep_encoded: Callable[[BatchItem], bool] = lambda _: False,
+    ) -> None:
         self._detector = detector
         self._keep_encoded = keep_encoded
         self._decoders = Decoders(threads, detector.stage_limit_s)
@@ -87,7 +93,7 @@ class Stages:
             item.fail(_purposeful(run.error), SPAN_PREPROCESS)
         ended_ns = run.ended_ns or time.perf_counter_ns()
         item.stages[SPAN_PREPROCESS] = _interval(item, run.began_ns, ended_ns)
-        if self._keep_encoded:
+        if self._keep_encoded(item):
             item.encoded = item.taken.image
         item.taken.image = None  # only the pixels are needed from here on
 

@@ -32,11 +32,14 @@ class Taking:
     """What one worker takes, until it is stopping. Its methods raise what Redis raises."""
 
     def __init__(self, settings: Settings, consumer: Consumer, in_hand: dict[str, TakenJob],
-                 stopping: threading.Event, stages: Callable[[], Stages]) -> None:  # fmt: skip
+                 stopping: threading.Event, stages: Callable[[], Stages],
+                 shadow: Callable[[bytes], None]) -> None:  # fmt: skip
         """`in_hand` has each job by its execution id from the moment it is taken on; `stages` are
-        those of the model that runs now."""
+        those of the model that runs now; `shadow` runs what is answered already, while nothing else
+        waits."""
         self._settings, self._consumer = settings, consumer
         self._in_hand, self._stopping, self._stages = in_hand, stopping, stages
+        self._shadow = shadow
         #: Nothing is taken, as `rq suspend` asks.
         self.suspended = False
         self._ahead: Future[TakenBatch] | None = None
@@ -91,7 +94,8 @@ class Taking:
             return TakenBatch([], self._stages())
         batch = self._take()
         if not batch.items:
-            self._consumer.wait(IDLE_WAIT_S)
+            if (answered := self._consumer.wait(IDLE_WAIT_S)) is not None:
+                self._shadow(answered)
             if not self._stopping.is_set():
                 batch = self._take()
         return batch

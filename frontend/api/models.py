@@ -21,6 +21,7 @@ from models.names import NAME_MAX
 from pipeline import errors
 from pipeline.queue.model_rollout import Rollout
 from pipeline.queue.pools import DEFAULT
+from pipeline.queue.shadow import ShadowReport
 from pipeline.queue.workers import WorkerState
 
 
@@ -84,6 +85,8 @@ class ModelReport(BaseModel):
     workers: list[WorkerModel]
     #: Beside the one that looks at the images which name none.
     served: list[ServedModel] = []
+    #: Of these, how those have done that look at what the default one has answered.
+    shadows: list[ShadowReport] = []
     #: What workers start with, where somebody has switched them; else that of their settings.
     chosen: ModelName | None
     switch: SwitchReport | None
@@ -151,6 +154,7 @@ def report(request: Request) -> ModelReport:
             )
             for pool in snapshot.pools
         ],
+        shadows=rollouts.shadows() if known else [],
         chosen=ModelName(name=chosen.name, version=chosen.version)
         if chosen and chosen.name else None,
         switch=None if last is None else _switch(last, snapshot.workers),

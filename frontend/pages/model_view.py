@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from frontend.api.models import ModelReport, SwitchReport, WorkerModel
 from frontend.pages.error_text import sentence
+from frontend.pages.html_table import table
 from frontend.pages.i18n import Texts
+from frontend.pages.shadow_view import shadow_section
 from frontend.pages.timings import milliseconds
 from models.catalogue import ModelCard, SizeRecall
 from models.listing import ModelRow
@@ -32,6 +34,7 @@ def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, adm
     parts = [
         f'<div class="ds-model-top">{_runs(report, words, admin and not switching)}{switch}</div>',
         _served(report, words),
+        *(_section(*shadow_section(each, words)) for each in report.shadows),
         *(_one(row, words) for row in running),
         _speed(speed, words),
         _all(report.models, words, admin and not switching),
@@ -41,16 +44,6 @@ def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, adm
 
 def _section(title: str, body: str, more: str = "") -> str:
     return f'<section class="ds-part-of"{more}><h2>{escape(title)}</h2>{body}</section>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells of `rows` are HTML."""
-    titles = "".join(f"<th>{escape(title)}</th>" if title else "<td></td>" for title in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="ds-table" tabindex="0"><table><thead><tr>{titles}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
 
 
 def _runs(report: ModelReport, words: Texts, buttons: bool) -> str:
@@ -64,9 +57,9 @@ def _runs(report: ModelReport, words: Texts, buttons: bool) -> str:
         )
     shown = report.workers[:WORKERS_SHOWN]
     head = [words[f"model.{key}"] for key in ("worker", "name", "version", "provider", "state")]
-    table = _table(head, (_worker(each, words) for each in shown))
+    body = table(head, (_worker(each, words) for each in shown))
     if len(report.workers) > len(shown):
-        table += f"<p>+ {len(report.workers) - len(shown)}</p>"
+        body += f"<p>+ {len(report.workers) - len(shown)}</p>"
     if report.chosen is None:
         start = f"<p>{escape(words['model.configured'])}</p>"
     else:
@@ -77,7 +70,7 @@ def _runs(report: ModelReport, words: Texts, buttons: bool) -> str:
             else ""
         )
         start = f"<p>{escape(text)}{reset}</p>"
-    return _section(words["model.runs"], table + start)
+    return _section(words["model.runs"], body + start)
 
 
 def _worker(each: WorkerModel, words: Texts) -> tuple[str, ...]:
@@ -106,7 +99,7 @@ def _served(report: ModelReport, words: Texts) -> str:
         for each in report.served
     )  # fmt: skip
     head = [words[f"model.{key}"] for key in ("name", "served.by", "workers", "served.waiting")]
-    body = f"{_table(head, rows)}<p>{escape(words['model.served.hint'])}</p>"
+    body = f"{table(head, rows)}<p>{escape(words['model.served.hint'])}</p>"
     return _section(words["model.served"], body)
 
 
@@ -122,7 +115,7 @@ def _switch(switch: SwitchReport, words: Texts) -> str:
     ]
     body = f'<p><time datetime="{switch.began_at.isoformat()}"></time></p>'
     if rows:
-        body += _table((words["model.worker"], words["model.state"]), rows)
+        body += table((words["model.worker"], words["model.state"]), rows)
     if switch.waiting:
         text = words["model.switch.waiting"].format(count=switch.waiting)
         body += f'<p class="ds-waiting"><i></i> {escape(text)}</p>'
@@ -164,7 +157,7 @@ def _how_good(row: ModelRow, words: Texts) -> str:
             parameters=figures.parameters_millions, gflops=figures.gflops, source=figures.source
         )
         parts.append(
-            _table((words["model.metric.ap"],), [(f"{figures.coco_map:.3f}",)])
+            table((words["model.metric.ap"],), [(f"{figures.coco_map:.3f}",)])
             + f"<p>{escape(text)}</p>"
         )
     else:
@@ -185,14 +178,14 @@ def _card(card: ModelCard, words: Texts) -> str:
             rows.append((*data, name, f"<b>{figure.value:g}</b>", interval))
             data = ("", "", "")
     head = (words["model.data"], words["model.images"], words["model.objects"], "", "", "95 %")
-    sizes = _table(
+    sizes = table(
         (words["model.size"], words["model.size.found"]),
         ((escape(_share(each, words)), f"{each.found} / {each.objects}") for each in card.by_size),
     )
     limits = "".join(f"<li>{escape(getattr(each, language))}</li>" for each in card.limits)
     note = words["model.card.at"].format(threshold=card.score_threshold, source=card.source)
     return (
-        f'<div class="ds-two">{_table(head, rows)}{sizes}</div><p>{escape(note)}</p>'
+        f'<div class="ds-two">{table(head, rows)}{sizes}</div><p>{escape(note)}</p>'
         f"<h3>{escape(words['model.limits'])}</h3><ul>{limits}</ul>"
     )
 
@@ -240,8 +233,8 @@ def _speed(speed: Mapping[str, Latency], words: Texts) -> str:
         )
         for stage, each in speed.items()
     )  # fmt: skip
-    table = _table((words["model.stage"], words["model.p50"], words["model.p95"]), rows)
-    return _section(words["model.speed"], f"{table}<p>{escape(words['model.speed.hint'])}</p>")
+    body = table((words["model.stage"], words["model.p50"], words["model.p95"]), rows)
+    return _section(words["model.speed"], f"{body}<p>{escape(words['model.speed.hint'])}</p>")
 
 
 def _all(rows: Sequence[ModelRow], words: Texts, buttons: bool) -> str:
@@ -254,8 +247,8 @@ def _all(rows: Sequence[ModelRow], words: Texts, buttons: bool) -> str:
         )
         for row in rows
     )  # fmt: skip
-    table = _table([*head, *([""] * buttons)], cells)
-    return _section(words["model.all"], f"{table}<p>{escape(words['model.all.hint'])}</p>")
+    body = table([*head, *([""] * buttons)], cells)
+    return _section(words["model.all"], f"{body}<p>{escape(words['model.all.hint'])}</p>")
 
 
 def _state(row: ModelRow, words: Texts) -> str:

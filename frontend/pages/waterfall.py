@@ -56,7 +56,7 @@ def view(
     )
     return (
         f'<div class="ds-waterfall" data-complete="{int(_is_complete(part))}" '
-        f'data-trace="{escape(trace_id)}">{_head(trace_id, part, total_ms, words, links)}'
+        f'data-trace="{escape(trace_id)}">{_head(trace_id, part, _took_ms(part), words, links)}'
         f"{_notes(part, lines, words)}{seen}"
         f'<div class="ds-spans">{_axis(total_ms)}{body}</div>{_more(part, words)}</div>'
     )
@@ -116,6 +116,19 @@ def _is_complete(part: TracePart) -> bool:
     failed = any(span.kind == "SERVER" and _went_wrong(span) for span in spans)
     served = bool(found & {catalogue.SPAN_REQUEST_UI, catalogue.SPAN_REQUEST_API})
     return (served and (LAST in found or failed)) or catalogue.SPAN_BATCH in found
+
+
+def _took_ms(part: TracePart) -> float:
+    """From the first to the last of what an image waited for: another model that looks at it as
+    well does so after the answer."""
+    ends = [
+        span.start_unix_ns + span.duration_ms * 1e6
+        for span in part.spans
+        if span.name != catalogue.SPAN_SHADOW
+    ]
+    all_are_here = len(part.spans) == part.total and len(ends) < part.total
+    end_ns = max(ends) if all_are_here and ends else part.end_unix_ns
+    return (end_ns - part.start_unix_ns) / 1e6
 
 
 def _head(trace_id: str, part: TracePart, total_ms: float, words: Texts, links: Links) -> str:

@@ -135,9 +135,16 @@ class Consumer:
         #: each batch that is taken, and refuse by it what cannot be answered in time.
         self.pace_s: float | None = None
 
-    def wait(self, timeout_s: float) -> None:
-        """Return when something may be waiting, after `timeout_s` at the latest."""
-        self._redis.blpop([self._pool.doorbell], timeout=timeout_s)
+    def wait(self, timeout_s: float) -> bytes | None:
+        """Return when something may be waiting, after `timeout_s` at the latest.
+
+        A model that images ask for may be waited for by what is answered already: while nothing
+        else is, one of these is returned (pipeline.queue.shadow).
+        """
+        shadow = self._pool.shadow_waiting
+        keys = [self._pool.doorbell, *([shadow] if self._pool.model else ())]  # the first first
+        came: Any = self._redis.blpop(keys, timeout=timeout_s)
+        return came[1] if came and came[0] == shadow.encode() else None
 
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
@@ -176,7 +183,14 @@ class Consumer:
     def mend(self) -> None:
         """Remove what is none of ours from under the names of the keys that workers share, and of
         this one's, and the names of workers that are gone."""
-        ours = mended(self._worker_key, self._pool.queues.values(), self._pool.doorbell, [POOLS])
+        pool = self._pool
+        shared = {POOLS: "zset"}
+        if pool.model:
+            shared |= {
+                pool.shadow_waiting: "list", pool.shadow_totals: "hash",
+                pool.shadow_recent: "list",
+            }  # fmt: skip
+        ours = mended(self._worker_key, pool.queues.values(), pool.doorbell, shared)
         self._count("key", self._mend(*ours))
 
     def _count(self, kind: Kind, malformed: int) -> None:

@@ -40,6 +40,10 @@ KEPT_KEYS, KEPT_INDEX, KEPT_TOTAL = (
     "damoscope:kept:image:", "damoscope:kept:index", "damoscope:kept:total",
 )  # fmt: skip
 
+#: What is of a model that looks at images as well, once they are answered, has keys that begin so:
+#: the images that wait for it, what came of them, and the latest differences.
+SHADOW_KEYS = "damoscope:shadow:"
+
 #: What an Idempotency-Key stands for has a key that begins so.
 IDEMPOTENCY_KEYS = "damoscope:idempotency:"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rq.defaults import RQ_KEY_PREFIX
@@ -25,15 +25,18 @@ REGISTRIES = {
 
 
 def mended(
-    worker_key: str, queues: Iterable[str], doorbell: str = DOORBELL, scores: Iterable[str] = ()
+    worker_key: str,
+    queues: Iterable[str],
+    doorbell: str = DOORBELL,
+    shared: Mapping[str, str] | None = None,
 ) -> tuple[list[str], list[Any]]:
     """Keys and arguments of the script, for the worker of this key, its queues and doorbell, and
-    for sorted sets that it shares with others."""
+    for others that it shares, by their types."""
     kinds = {
         REDIS_WORKER_KEYS: "workers",
         Queue.redis_queues_keys: "set",
         doorbell: "list",
-        **dict.fromkeys(scores, "zset"),
+        **(shared or {}),
         worker_key: "hash",
         f"{worker_key}:executions": "set",
     }

@@ -18,7 +18,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from models.names import is_name
 from pipeline.errors import ConfigurationError
 from pipeline.job import Priority
-from pipeline.queue.keys import DOORBELL, QUEUES, TILED
+from pipeline.queue.keys import DOORBELL, QUEUES, SHADOW_KEYS, TILED
 
 #: The models that have a pool, each by when a worker of it was there last, by Redis' clock.
 POOLS: Final = "damoscope:pools"
@@ -65,6 +65,21 @@ class Pool:
     def tiled(self) -> str:
         """What is known of its images in tiles."""
         return f"{TILED}{self._suffix}"
+
+    @cached_property
+    def shadow_waiting(self) -> str:
+        """Images that are answered, and wait to be looked at by its model as well."""
+        return f"{SHADOW_KEYS}{self.model}:waiting"
+
+    @cached_property
+    def shadow_totals(self) -> str:
+        """What came of them."""
+        return f"{SHADOW_KEYS}{self.model}:totals"
+
+    @cached_property
+    def shadow_recent(self) -> str:
+        """The latest in which it has found something else."""
+        return f"{SHADOW_KEYS}{self.model}:recent"
 
     @cached_property
     def workers_key(self) -> str:

@@ -68,11 +68,20 @@ def test_every_recording_rule_has_data(busy: Service) -> None:
 def test_every_slow_recording_rule_can_be_evaluated(busy: Service) -> None:
     """What is recorded every minute or less often may not be there yet, but Prometheus can tell
     what it will be: of every counter and level that this service has, which is all but a GPU's,
-    what counts strangers and who is over a rate, and what is said of an embedded store."""
+    what counts strangers, who is over a rate and shadow runs, and what is said of an embedded
+    store."""
     rules = busy.servers.rules("record", slow=True)
     assert len(rules) > 10
     empty = {rule["name"] for rule in rules if not busy.servers.instant(rule["query"])}
-    without = ("_gpu_", "_refusals_", "_malformed_", "_limited_", "_losses:", "_burn_rate:")
+    without = (
+        "_gpu_",
+        "_refusals_",
+        "_malformed_",
+        "_limited_",
+        "_losses:",
+        "_burn_rate:",
+        "_shadow_",
+    )
     counted = {name for name in empty if name.endswith("5m")}
     counted = {name for name in counted if not any(part in name for part in without)}
     assert counted == set()

@@ -67,6 +67,7 @@ def test_a_missing_model(tmp_path: Path) -> None:
     ("given", "says"),
     [
         ({"models_beside": "nowhere=2"}, "DAMOSCOPE_MODELS_BESIDE: nowhere: no file, and no model"),
+        ({"shadow": "nowhere"}, "DAMOSCOPE_SHADOW: nowhere: no file, and no model"),
         ({"serves": "mine"}, "is for `damoscope worker`; .* set DAMOSCOPE_MODELS_BESIDE=mine"),
     ],
 )
@@ -88,6 +89,17 @@ def test_workers_of_models_beside(tmp_path: Path) -> None:
     serves = [program.environment.get("DAMOSCOPE_SERVES") for program in programs]
     assert serves == [None, None, "a", "b", "b"]
     assert {program.environment["DAMOSCOPE_WORKERS"] for program in programs} == {"5"}
+
+
+@pytest.mark.parametrize(("beside", "count"), [(None, 1), ("a=2,b=1", 2)])
+def test_a_worker_of_the_shadow(tmp_path: Path, beside: str | None, count: int) -> None:
+    """It has one, unless it is said how many."""
+    settings = Settings(
+        home=tmp_path, workers=1, shadow="a", models_beside=beside, redis_url="redis://127.0.0.1:1"
+    )  # type: ignore[call-arg]
+    serves = [program.environment.get("DAMOSCOPE_SERVES") for program in workers(settings)]
+    assert serves.count("a") == count
+    assert workers(settings)[0].environment["DAMOSCOPE_SHADOW"] == "a"
 
 
 def test_a_file_that_is_no_model(tmp_path: Path) -> None:

@@ -216,6 +216,18 @@ def test_a_model_that_images_ask_for(site: Site) -> None:
                 return answer.status_code == 200 and answer.json()["model"] == "mine"
 
             eventually(answered, "an image of that model")
+            # And in the shadow, with what another worker has sent on.
+            with worker(
+                site.url("worker"), site.folder / "sends", DAMOSCOPE_SHADOW="mine",
+                DAMOSCOPE_SHADOW_SHARE="1",
+            ) as sends:  # fmt: skip
+                sends.wait_for("ready:")
+
+                def compared() -> bool:
+                    client.post("/api/v1/detect", params={"timeout": 120}, **image)  # type: ignore[arg-type]
+                    return bool(client.get("/api/v1/models").json()["shadows"])
+
+                eventually(compared, "a comparison")
     assert site.refused() == []
 
 

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from pipeline.job import Detections
 from worker.model.loading import ModelSpec
 from worker.model.nms import detections
+from worker.model.pairing import pairs
 from worker.model.trial import Outputs, run_on
 
-#: A box is found again where the other model has one of its class that overlaps it so much.
-OVERLAP = 0.5
 #: Boxes without which there is no judging, the share of them that has to be found again, and how
 #: many new ones there may be, as a share of them.
 BOXES_LEAST, AGAIN_LEAST, NEW_MOST = 20, 0.9, 0.1
@@ -85,11 +84,11 @@ def compare(
             if number:  # the first call allocates
                 times.append(time.perf_counter() - began_s)
             found.append(_found(outputs, spec))
-        pairs = _pairs(*found)
+        paired = pairs(*found)
         boxes += len(found[0])
-        again += len(pairs)
-        new += len(found[1]) - len(pairs)
-        differences += [abs(found[0].scores[one] - found[1].scores[two]) for one, two in pairs]
+        again += len(paired)
+        new += len(found[1]) - len(paired)
+        differences += [abs(found[0].scores[one] - found[1].scores[two]) for one, two in paired]
     return Agreement(
         len(pictures), boxes, again, new,
         score_difference_mean=round(sum(differences) / max(1, again), 4),
@@ -108,28 +107,3 @@ def _found(outputs: Outputs, spec: ModelSpec) -> Detections:
         iou_threshold=spec.iou_threshold, most=BOXES_MAX,
     )  # fmt: skip
     return found
-
-
-def _pairs(ones: Detections, others: Detections) -> list[tuple[int, int]]:
-    """Which box is which: each box of the first, best first, with the one of its class that it
-    overlaps most, if it does enough and that one is not taken."""
-    pairs, taken = [], set()
-    for index, (label, corners) in enumerate(zip(ones.labels, ones.corners, strict=True)):
-        overlaps = [
-            (_overlap(corners, others.corners[other]), other)
-            for other in range(len(others)) if others.labels[other] == label and other not in taken
-        ]  # fmt: skip
-        overlap, other = max(overlaps, default=(0.0, -1))
-        if overlap >= OVERLAP:
-            taken.add(other)
-            pairs.append((index, other))
-    return pairs
-
-
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """Intersection over union of two boxes, xyxy."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    common = max(0.0, width) * max(0.0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return common / (areas - common) if areas > common else 0.0

@@ -72,6 +72,19 @@ def test_ten_thousand_levels() -> None:
     assert f"padding-left:{(waterfall.DEPTH_MAX + 1) * 14}px" not in html
 
 
+def test_a_model_that_looks_afterwards() -> None:
+    """The title says how long the image took, without it; its span has a place all the same."""
+    spans = [
+        span("process detections", "p", None, 0, duration_ms=20.0),
+        span("shadow", "s", None, 500, duration_ms=30.0),
+    ]
+    html = waterfall.view("t", whole(spans), [], EN, Links(None))
+    assert "<h2>20 ms<" in html
+    assert "530 ms" in html  # where the axis ends
+    alone = waterfall.view("t", whole(spans[1:]), [], EN, Links(None))
+    assert "<h2>30 ms<" in alone
+
+
 def test_a_part_of_a_trace() -> None:
     """A large trace says how much of it is shown and has a button for more, and what is missing."""
     spans = [span("x", str(i), None, i) for i in range(3)]
