@@ -8,7 +8,7 @@
 #   make up      the full stack in Docker Compose       make down   stop it
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
-#   make test-kube   the Helm chart, by Helm and Kubernetes' schemas
+#   make test-kube   the Helm chart, by Helm, Kubernetes' schemas and its API server
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 #   make bench-fleet   what many workers cost Redis
@@ -207,11 +207,12 @@ test-stack: $(VENV)/.installed-dev
 	$(BIN)/python -m run.stack fetch
 	$(BIN)/python -m pytest -m stack
 
-# The Helm chart, rendered by Helm, which is built from Go modules first, once (minutes), and checked by
-# Kubernetes' schemas. docs/kubernetes.md has the last result.
+# The Helm chart, rendered by Helm, checked by Kubernetes' schemas, and applied to a real API server. Helm, that
+# server and its etcd are built from Go modules first, once (a quarter of an hour). docs/kubernetes.md has the last result.
 KUBE_ENV := .venv-kube
 test-kube: $(VENV)/.installed-dev $(KUBE_ENV)/.installed
 	$(BIN)/python -m tests.kube.tools
+	$(BIN)/python -m tests.kube.cluster
 	$(BIN)/python -m pytest -m kube -v
 
 $(KUBE_ENV)/.installed: requirements/kube.txt

@@ -51,7 +51,7 @@ def helm() -> Path:
         print(f"building Helm {HELM} ...", flush=True)
         began = time.monotonic()
         subprocess.run(
-            [_go(), "install", "-trimpath", "-ldflags=-s -w",
+            [go(), "install", "-trimpath", "-ldflags=-s -w",
              f"helm.sh/helm/v3/cmd/helm@v{HELM}"],
             env={**os.environ, "GOBIN": str(building)}, check=True,
             preexec_fn=lambda: os.nice(10) and None,
@@ -68,15 +68,15 @@ def crd(kind: str) -> Path:
     module, path = CRDS[kind]
     CACHE.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        [_go(), "mod", "download", "-json", module], cwd=CACHE, check=True, stdout=subprocess.PIPE
+        [go(), "mod", "download", "-json", module], cwd=CACHE, check=True, stdout=subprocess.PIPE
     )
     return Path(json.loads(done.stdout)["Dir"]) / path
 
 
-def _go() -> str:
-    go = shutil.which("go")
-    assert go, "the tests of the Helm chart need Go 1.26 or newer: https://go.dev/doc/install"
-    return go
+def go() -> str:
+    found = shutil.which("go")
+    assert found, "the tests of the Helm chart need Go 1.26 or newer: https://go.dev/doc/install"
+    return found
 
 
 if __name__ == "__main__":
