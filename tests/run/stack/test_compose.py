@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
+from models.catalogue import catalogue
 from pipeline import settings
 from run import cli
 from run.generate import settings as generated
@@ -340,6 +341,22 @@ def test_each_gpu_can_have_a_worker_of_its_own(services: dict[str, Any]) -> None
     (added,) = yaml.safe_load(text)["services"].values()
     (other,) = added["deploy"]["resources"]["reservations"]["devices"]
     assert other == device | {"device_ids": ["1"]}
+
+
+def test_a_model_beside_the_others_has_workers(services: dict[str, Any]) -> None:
+    """The file for it adds some which are as the others, but for what they serve: a model of the
+    catalogue, by which they are named."""
+    (found,) = yaml.safe_load(compose.text("deploy/compose.beside.yaml"))["services"].items()
+    name, added = found
+    model = added["environment"].pop("DAMOSCOPE_SERVES")
+    assert model in catalogue()
+    assert name == f"worker-{model}"
+    assert added == {
+        "extends": {"file": "docker-compose.yml", "service": "worker"},
+        "environment": {},
+        "scale": 1,
+    }
+    assert "worker" in services
 
 
 @pytest.mark.parametrize("path", DOCKERFILES)
