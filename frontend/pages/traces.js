@@ -119,11 +119,26 @@ async function more(button) {
   mark();
 }
 
+// Shows what stands beside the list, or takes it away. Where there is room for one of the two, the
+// keyboard's place goes along, and back to the row.
+function beside(seen, row) {
+  const region = list.closest(".ds-list");
+  const from = [region, detail].find((part) => part.contains(document.activeElement));
+  page.classList.toggle("open", seen);
+  if (seen && from === region && !region.checkVisibility()) {
+    detail.tabIndex = -1;
+    detail.focus();
+  } else if (!seen && from === detail) {
+    list.querySelector(`tr[data-trace="${CSS.escape(row)}"] a`)?.focus();
+  }
+}
+
 async function open(id, spans) {
   opening?.abort();
   const mine = (opening = new AbortController());
+  const before = shown;
   shown = id;
-  page.classList.toggle("open", Boolean(id));
+  beside(Boolean(id), before);
   mark();
   if (!id) {
     detail.innerHTML = "";

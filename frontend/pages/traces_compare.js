@@ -16,7 +16,7 @@ async function compare(path) {
   opening?.abort();
   opening = null;
   shown = path;
-  page.classList.add("open");
+  beside(true);
   mark();
   detail.innerHTML = "";
   detail.setAttribute("aria-busy", "true");

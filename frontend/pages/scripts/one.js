@@ -6,6 +6,7 @@ import * as mine from "./mine.js";
 import * as models from "./models.js";
 import { draw, empty, run, stop } from "./run.js";
 import * as sliders from "./sliders.js";
+import * as tabs from "./tabs.js";
 import { failure, tell, text, waiting } from "./texts.js";
 import { View } from "./view.js";
 
@@ -25,6 +26,7 @@ export function start(element, given) {
   [host, initial] = [element, given.props.value];
   mine.start();
   files.start();
+  tabs.start();
   tell(document.documentElement.service);
   hear("ds-thresholds", () => { if (wanted) aim(wanted); });
   addEventListener("popstate", restore);

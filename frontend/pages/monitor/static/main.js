@@ -130,7 +130,9 @@ class Monitor {
       button.setAttribute("aria-pressed", !ranged && Number(button.value) === range.window);
     });
     this.filter.querySelector(".ds-ranged").setAttribute("aria-pressed", ranged);
-    this.filter.querySelector(".ds-range").hidden = !ranged;
+    const fields = this.filter.querySelector(".ds-range");
+    // Whoever types is for a moment at a time that cannot be: the field stays.
+    fields.hidden = !ranged && !fields.contains(document.activeElement);
     for (const name of ["from", "to"]) {
       if (this.filter[name] !== document.activeElement) this.filter[name].value = range[name] === null ? "" : local(range[name]);
     }
