@@ -18,10 +18,17 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.asyncio.sentinel import SentinelManagedConnection as AsyncManagedConnection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection as AsyncManagedSSLConnection
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from pipeline.errors import ConfigurationError
 
@@ -88,7 +95,10 @@ def connect(url: str, **options: Any) -> Redis:
     theirs = at.sentinel_options | _patience(Retry(NoBackoff(), 0))
     sentinels = Sentinel(at.hosts, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]
     client: Redis = sentinels.master_for(  # type: ignore[no-untyped-call]
-        at.service, connection_pool_class=_Pool, **(options | at.options)
+        at.service,
+        connection_pool_class=_Pool,
+        connection_class=_SSLConnection if at.options.get("ssl") else _Connection,
+        **(options | at.options),
     )
     return client
 
@@ -99,13 +109,52 @@ def connect_async(url: str, **options: Any) -> AsyncRedis:
     theirs = at.sentinel_options | _patience(AsyncRetry(NoBackoff(), 0))
     sentinels = AsyncSentinel(at.hosts, sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]
     client: AsyncRedis = sentinels.master_for(
-        at.service, connection_pool_class=_AsyncPool, **(options | at.options)
+        at.service,
+        connection_pool_class=_AsyncPool,
+        connection_class=_AsyncSSLConnection if at.options.get("ssl") else _AsyncConnection,
+        **(options | at.options),
     )
     return client
 
 
 def _patience(retry: Any) -> dict[str, Any]:
     return {"socket_connect_timeout": TIMEOUT_S, "socket_timeout": TIMEOUT_S, "retry": retry}
+
+
+class _Connection(SentinelManagedConnection):
+    """A connection to the master, wherever that is by now.
+
+    Where one was lost, redis-py sends the next command to where the master was (its issue 3874):
+    to a host that is gone for good, until it gives up. The Sentinels are asked here as well.
+    """
+
+    def connect_check_health(
+        self, check_health: bool = True, retry_socket_connect: bool = True
+    ) -> None:
+        if retry_socket_connect:  # it comes from a command, and not from `connect`
+            self.connect()  # type: ignore[no-untyped-call]
+        else:
+            super().connect_check_health(check_health, retry_socket_connect)
+
+
+class _SSLConnection(_Connection, SentinelManagedSSLConnection):
+    """The same over TLS."""
+
+
+class _AsyncConnection(AsyncManagedConnection):
+    """The same for an event loop."""
+
+    async def connect_check_health(
+        self, check_health: bool = True, retry_socket_connect: bool = True
+    ) -> None:
+        if retry_socket_connect:
+            await self.connect()  # type: ignore[no-untyped-call]
+        else:
+            await super().connect_check_health(check_health, retry_socket_connect)
+
+
+class _AsyncSSLConnection(_AsyncConnection, AsyncManagedSSLConnection):
+    """The same over TLS."""
 
 
 class _Pool(SentinelConnectionPool):

@@ -24,7 +24,7 @@ from rq.suspension import is_suspended
 from rq.worker import BaseWorker
 
 from pipeline.complaints import complaints
-from pipeline.connection import passing
+from pipeline.connection import REPLY_TIMEOUT_S, passing
 from pipeline.errors import Cancelled, DamoscopeError
 from pipeline.liveness import STALLED_EXIT_CODE, Liveness
 from pipeline.queue.consumer import Consumer, Stored, TakenJob
@@ -107,6 +107,12 @@ class BatchWorker(BaseWorker):
             self._run_shadow,
         )  # fmt: skip
         self._asked_to_stop = False
+
+    @property
+    def connection_timeout(self) -> int:
+        """Seconds in which Redis must answer, which RQ asks for. Its own are seven minutes, as its
+        waits for a job need: so long a host that is gone would not be missed."""
+        return REPLY_TIMEOUT_S
 
     # -- life -----------------------------------------------------------------------------
 

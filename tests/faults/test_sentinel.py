@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ JPEG = {"content-type": "image/jpeg"}
 
 @pytest.fixture(scope="module")
 def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
-    if shutil.which("redis-sentinel") is None:
+    if shutil.which("redis-server") is None and not os.environ.get("CI"):
         pytest.skip("the Debian package redis-server is missing: it has Sentinel")
     with Sentinels(tmp_path_factory.mktemp("sentinels")) as running:
         yield running

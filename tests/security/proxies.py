@@ -35,11 +35,12 @@ http {{
 """
 
 
-def documented(language: str) -> str:
-    """The one block of a language in the documentation."""
-    (block,) = re.findall(
-        rf"^```{language}\n(.*?)^```$", DOC.read_text(encoding="utf-8"), re.M | re.S
-    )
+def documented(language: str, heading: str = "") -> str:
+    """The first block of a language in the documentation, after a heading."""
+    text = DOC.read_text(encoding="utf-8")
+    _, found, text = text.partition(f"## {heading}") if heading else ("", " ", text)
+    assert found, heading
+    (block, *_) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
     return str(block)
 
 
