@@ -104,6 +104,9 @@ def test_an_alert_fires_and_resolves(open_page: OpenPage, service: Service, hook
         expect(alert).to_contain_text("Only 0 % succeed. Open the trace.")
         expect(alert.locator(".ds-value")).to_have_text("0 % < 95 %")
         assert page.title() == "(1) damoscope"
+        narrow = open_page(PAGE, viewport={"width": 390, "height": 844})
+        told = narrow.locator(".ds-firing").get_by_role("link", name="ManyFailures")
+        expect(told).to_be_in_viewport()  # nobody has to scroll for it
         eventually(
             lambda: any("ManyFailures" in str(post) for post in hook.accepted), "the notification"
         )
@@ -126,6 +129,8 @@ def test_an_alert_fires_and_resolves(open_page: OpenPage, service: Service, hook
     expect(row).not_to_contain_text("still firing")
     eventually(lambda: len(hook.accepted) >= 2, "the notification that it is over")
     assert page.title() == "damoscope"
+    page.get_by_text("What happened in this time").click()
+    expect(page.locator(".ds-marks")).to_contain_text("ManyFailures fired")
 
 
 def test_an_alert_is_silenced(open_page: OpenPage, service: Service, hook: Hook) -> None:
