@@ -1,0 +1,1 @@
+"""The chart's scaling rule, simulated over a day: `python -m benchmarks.autoscaling`."""
