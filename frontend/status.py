@@ -137,6 +137,15 @@ class Status:
             idle = len(self.snapshot.workers) - busy
             return [Observation(busy, {"state": "busy"}), Observation(idle, {"state": "idle"})]
 
+        def takers(_: CallbackOptions) -> Iterable[Observation]:
+            seen = self.snapshot
+            if seen.problem:
+                return []
+            return [
+                Observation(len(seen.workers_of(pool)), {"queue": pool.queues["normal"]})
+                for pool in (DEFAULT, *seen.pools)
+            ]
+
         def fallback(_: CallbackOptions) -> Iterable[Observation]:
             if self.snapshot.problem:
                 return []
@@ -155,6 +164,7 @@ class Status:
         instruments.observe(catalogue.QUEUE_DEPTH, depth)
         instruments.observe(catalogue.QUEUE_OLDEST_AGE, age)
         instruments.observe(catalogue.WORKERS, workers)
+        instruments.observe(catalogue.QUEUE_WORKERS, takers)
         instruments.observe(catalogue.WORKERS_FALLBACK, fallback)
         instruments.observe(catalogue.WORKER_MODELS, models)
 

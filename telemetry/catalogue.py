@@ -94,6 +94,11 @@ WORKERS = Gauge(
     "damoscope.workers", "{worker}", "Workers that are ready, by whether they have images.",
     {"state": ("busy", "idle")}, good=1, across=("avg",), example="sum(max by (state) ({}))",
 )  # fmt: skip
+QUEUE_WORKERS = Gauge(
+    "damoscope.queue.workers", "{worker}",
+    "Workers that take from a queue; of a model's queues from that of ordinary images.",
+    {"queue": ()}, good=1, example="max by (queue) ({})",
+)  # fmt: skip
 WORKERS_FALLBACK = Gauge(
     "damoscope.workers.fallback", "{worker}",
     "Workers on the CPU of a host whose GPU they were to use.",

@@ -101,6 +101,10 @@ FIGURES: dict[str, RuleFigure] = {
     "workers_ready": _figure(
         _WORKERS, measures.WORKERS_READY, card="workers_ready", example="failed", windowed=False
     ),
+    "queue_workers": _figure(
+        catalogue.QUEUE_WORKERS, measures.fewest(catalogue.QUEUE_WORKERS, "queue"),
+        card="workers_ready", example="failed", windowed=False, attributes=_QUEUE,
+    ),
     "workers_fallback": _figure(
         catalogue.WORKERS_FALLBACK, measures.highest(catalogue.WORKERS_FALLBACK),
         card="workers_ready", example="slowest", windowed=False,

@@ -205,6 +205,20 @@ def latest_max(metric: Metric, by: str) -> Taken:
     return measure, text
 
 
+def fewest(metric: Metric, by: str) -> Taken:
+    """The same, and then the least."""
+
+    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
+        found = metrics.latest(metric, across="max", by=(by,), where=asked.where)
+        return min(found.values()) if found else None
+
+    def text(asked: Asked) -> str:
+        series = promql.latest(promql.selector(metric, asked.where))
+        return f"min(max by ({promql.label(by)}) ({series}))"
+
+    return measure, text
+
+
 def highest(metric: Metric) -> Taken:
     """The highest reading."""
 

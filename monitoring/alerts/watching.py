@@ -32,6 +32,9 @@ NAMES: Mapping[str, Message] = MappingProxyType(
             en="the growth of the wait in a queue", zh="排队等待时间的增长"
         ),
         "workers_ready": Message(en="the number of workers that are ready", zh="就绪工作进程数"),
+        "queue_workers": Message(
+            en="the fewest workers that a queue has", zh="工作进程最少的队列的工作进程数"
+        ),
         "workers_fallback": Message(
             en="the number of workers on the CPU of a host with a GPU",
             zh="在有 GPU 的主机上改用 CPU 的工作进程数",

@@ -130,6 +130,19 @@ def test_who_serves_what_is_told(service: Service, client: httpx.Client) -> None
     ready = client.get("/readyz").json()
     assert (ready["workers"], ready["models"]) == (1, {"mine": 1})
 
+    def told() -> bool:
+        lines = client.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith("damoscope_queue_workers{")]
+        counted = {
+            queue: float(line.rsplit("}", 1)[1].split()[0])
+            for line in found
+            for queue in ("detections", "detections.mine")
+            if f'queue="{queue}"' in line
+        }
+        return counted == {"detections": 1, "detections.mine": 1}
+
+    eventually(told, "workers by their queues")
+
 
 def test_names_that_nobody_serves(service: Service, client: httpx.Client) -> None:
     """They are refused with those that are served, and what to do; also the one that runs for all

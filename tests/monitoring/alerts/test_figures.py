@@ -70,6 +70,8 @@ def samples() -> Iterator[Sample]:
                 yield Sample(catalogue.QUEUE_DEPTH, *who, value=tick % 5 + 1, labels=labels)
             for state, count in (("busy", tick % 2), ("idle", 2 - tick % 2)):
                 yield Sample(catalogue.WORKERS, *who, value=count, labels={"state": state})
+            for queue, count in (("normal", 2), ("normal.mine", 1)):
+                yield Sample(catalogue.QUEUE_WORKERS, *who, value=count, labels={"queue": queue})
             yield Sample(catalogue.WORKERS_FALLBACK, *who, value=tick % 3)
             yield from hosts(*who, share=0.25)
     for instance, until in (("w1", len(TICKS)), ("w2", BUSY - 20)):
@@ -229,6 +231,7 @@ EXPECTED: dict[str, tuple[float | None, float | None, float | None]] = {
     "queue_depth": (2, 2, None),
     "queue_age_s": (3.0, 6.0, None),
     "workers_ready": (2, 2, None),
+    "queue_workers": (1, 1, None),
     "workers_fallback": (0, 2, None),
     "workers_silent": (1, 1, None),
     "frontends_reporting": (2, 2, 0),

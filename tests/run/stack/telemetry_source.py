@@ -102,6 +102,7 @@ class Source:
         made = self.frontend.instruments
         made.observe(catalogue.REQUESTS_ACTIVE, lambda _: [Observation(self.active)])
         made.observe(catalogue.WORKERS, workers)
+        made.observe(catalogue.QUEUE_WORKERS, lambda _: queue(2))
         made.observe(catalogue.WORKERS_FALLBACK, lambda _: [Observation(0)])
         loaded = [Observation(2, {"model": "phone", "version": "bb3acc13cbcb"})]
         made.observe(catalogue.WORKER_MODELS, lambda _: loaded)
