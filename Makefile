@@ -11,7 +11,7 @@
 #   make test-kube   the Helm chart, by Helm, Kubernetes' schemas and its API server
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
-#   make bench-fleet   what many workers cost Redis
+#   make bench-fleet   what many workers cost Redis     make bench-pages  how soon a page is of use
 #   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
 
 PYTHON ?= python3
@@ -25,7 +25,7 @@ COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
 .PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube lint format generate lock soak train train-own clean up down stack stack-down scale \
-  training-env bench bench-peers bench-gpu bench-fleet
+  training-env bench bench-peers bench-gpu bench-fleet bench-pages
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -170,6 +170,11 @@ bench-gpu: install .cache/bench/stock-s-half.onnx
 bench-fleet: install
 	@mkdir -p .cache/bench
 	$(BIN)/python -m benchmarks.fleet --output .cache/bench/fleet.json $(FLEET)
+
+# First visits of the pages, in Chromium; PAGES adds options, such as PAGES="--rounds 3".
+bench-pages: $(VENV)/.installed-dev
+	@mkdir -p .cache/bench
+	$(BIN)/python -m benchmarks.pages --output .cache/bench/pages.json $(PAGES)
 
 # Half an hour under load, with kills; SOAK adds options, such as SOAK="--minutes 3".
 soak: install
