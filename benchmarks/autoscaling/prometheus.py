@@ -21,6 +21,7 @@ from benchmarks.autoscaling.service import Service
 from run import health
 from run.processes import Program, Supervisor
 from run.stack.binaries import BINARIES, find
+from telemetry import catalogue
 
 ROOT = Path(__file__).resolve().parents[2]
 CUMULATIVE = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -36,15 +37,18 @@ class Figures:
     def add(self, run: str, service: Service) -> None:
         """What its frontend and its workers would report."""
         frontend = self._process("damoscope-frontend", "f1")
-        self._value(frontend, run, "damoscope_queue_depth", service.waiting, queue="detections")
-        self._value(frontend, run, "damoscope_workers", len(service.workers), state="idle")
-        self._count(frontend, run, "damoscope_requests", len(service.refused), outcome="rejected")
+        depth, workers = catalogue.QUEUE_DEPTH.exported, catalogue.WORKERS.exported
+        self._value(frontend, run, depth, service.waiting, queue="detections")
+        self._value(frontend, run, workers, len(service.workers), state="idle")
+        requests = catalogue.REQUESTS.exported
+        self._count(frontend, run, requests, len(service.refused), outcome="rejected")
         for worker in service.workers:
             if worker.ready_s * 1e9 > self._at:
                 continue
             its = self._process("damoscope-worker", f"{run}-{worker.name}")
-            self._count(its, run, "damoscope_worker_busy_seconds", worker.busy_s, provider="cpu")
-            self._value(its, run, "damoscope_batch_size_sum", worker.images)
+            busy = catalogue.WORKER_BUSY.exported
+            self._count(its, run, busy, worker.busy_s, provider="cpu")
+            self._value(its, run, f"{catalogue.BATCH_SIZE.exported}_sum", worker.images)
 
     def _process(self, job: str, instance: str) -> ResourceMetrics:
         made = self.request.resource_metrics.add()
@@ -62,7 +66,8 @@ class Figures:
     def _count(
         self, process: ResourceMetrics, run: str, name: str, value: float, **labels: str
     ) -> None:
-        metric: Metric = process.scope_metrics[0].metrics.add(name=name)
+        # Prometheus adds `_total` itself.
+        metric: Metric = process.scope_metrics[0].metrics.add(name=name.removesuffix("_total"))
         metric.sum.is_monotonic, metric.sum.aggregation_temporality = True, CUMULATIVE
         self._point(metric.sum.data_points.add(), run, value, labels)
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.faults.many_hosts import FRONTENDS, REDISES, WORKERS, Cluster
+from tests.fullstack.many_hosts import FRONTENDS, REDISES, WORKERS, Cluster
 from tests.integration import pictures
 from tests.servers import eventually
 
@@ -20,7 +20,9 @@ JPEG = {"content-type": "image/jpeg"}
 #: Clients that send at the same time.
 AT_ONCE = 16
 
-pytestmark = pytest.mark.timeout(600)  # a dozen processes begin
+#: A dozen processes begin. Not beside a browser: Chromium gives up what it loads while network
+#: interfaces come and go.
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
