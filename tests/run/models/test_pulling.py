@@ -19,7 +19,7 @@ from tests.worker.onnx_models import SIZE, Export
 ENTRY = """
 [[models]]
 name = "{name}"
-about = { en = "A model for tests", zh = "测试用模型" }
+about = {{ en = "A model for tests", zh = "测试用模型" }}
 address = "https://models.example/owner/{name}.onnx"
 git_blob = "{blob}"
 licence = "Apache-2.0"
