@@ -143,6 +143,6 @@ def test_failed_logins_are_limited(guarded: Guarded) -> None:
         good = {"key": guarded.keys["board"]}
         waiting = client.post("/login", data=good, headers={"accept-language": "zh-CN"})
         assert waiting.status_code == 429
-        assert "失败登录过多" in waiting.text
+        assert "登录失败次数过多" in waiting.text
     with guarded.as_("board") as reader:
         assert reader.get("/api/v1/stats").status_code == 200
