@@ -6,7 +6,7 @@ from) is None here and an empty result, or NaN, there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitoring.figures.utilisation import seconds_there, utilisation, workers_there
@@ -193,28 +193,24 @@ def percentile(q: float, metric: Metric, **fixed: str) -> Taken:
 
 def latest_max(metric: Metric, by: str) -> Taken:
     """What every frontend reports alike: the largest of the same thing, then the sum."""
-
-    def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
-        found = metrics.latest(metric, across="max", by=(by,), where=asked.where)
-        return sum(found.values()) if found else None
-
-    def text(asked: Asked) -> str:
-        series = promql.latest(promql.selector(metric, asked.where))
-        return f"sum(max by ({promql.label(by)}) ({series}))"
-
-    return measure, text
+    return _of_largest(metric, by, "sum", sum)
 
 
 def fewest(metric: Metric, by: str) -> Taken:
     """The same, and then the least."""
+    return _of_largest(metric, by, "min", min)
 
+
+def _of_largest(
+    metric: Metric, by: str, operator: str, combined: Callable[[Iterable[float]], float]
+) -> Taken:
     def measure(metrics: MetricsStore, asked: Asked, now_s: float) -> float | None:
         found = metrics.latest(metric, across="max", by=(by,), where=asked.where)
-        return min(found.values()) if found else None
+        return combined(found.values()) if found else None
 
     def text(asked: Asked) -> str:
         series = promql.latest(promql.selector(metric, asked.where))
-        return f"min(max by ({promql.label(by)}) ({series}))"
+        return f"{operator}(max by ({promql.label(by)}) ({series}))"
 
     return measure, text
 
