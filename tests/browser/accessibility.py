@@ -22,6 +22,9 @@ RUN = """(others) => axe.run(
 ).then((told) => told.violations.flatMap(({ id, nodes }) => nodes
     .filter(({ target }) => !document.querySelector(target[0])?.matches(others[id] ?? "nothing"))
     .map((at) => `${id}: ${at.target} ${at.html.slice(0, 200)} ${at.failureSummary}`)))"""
+#: Gradio's colours glide when the theme changes: contrast is told once what ends has ended.
+SETTLED = """() => document.getAnimations().every((each) => each.playState !== "running"
+    || each.effect.getComputedTiming().endTime === Infinity)"""
 
 
 @cache
@@ -31,6 +34,7 @@ def _source() -> str:
 
 def findings(page: Page) -> list[str]:
     """Each element by which a rule is broken."""
+    page.wait_for_function(SETTLED)
     page.evaluate(_source())
     return list(page.evaluate(RUN, NOT_OURS))
 

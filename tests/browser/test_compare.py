@@ -30,10 +30,17 @@ def sent(service: Service) -> list[str]:
     return [good[0], bad[0]]
 
 
+def next_second() -> int:
+    """The next whole second, once it is there: all that was begun before it is not counted."""
+    begin_s = int(time.time()) + 1
+    eventually(lambda: time.time() >= begin_s, "the next second")
+    return begin_s
+
+
 def test_comparing(open_page: OpenPage, service: Service) -> None:
     """The slow ones against the others are told by what they have; a part of the histogram is
     dragged; two traces stand side by side; all of it is in the address, and Back returns."""
-    since = f"from={int(time.time())}"  # other tests' images are none of these
+    since = f"from={next_second()}"  # other tests' images are none of these
     slow, quick = sent(service)
     page = open_page(f"/traces?{since}&compare=1")
     expect(page.get_by_text(f"{GOOD + BAD} images")).to_be_visible()
