@@ -145,7 +145,7 @@ INFERENCE_BUSY = Counter(
 WORKER_BUSY = Counter(
     "damoscope.worker.busy", "s",
     "Time in which a worker had an image in hand: utilisation and capacity follow from it.",
-    {"provider": ()},
+    {"provider": (), "queue": ()},
     example="sum(rate({}[5m]))",
 )  # fmt: skip
 SHADOW_IMAGES = Counter(

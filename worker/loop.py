@@ -82,8 +82,8 @@ class BatchWorker(BaseWorker):
         )  # fmt: skip
         spec = detector.spec
         self._trace = WorkerTrace(
-            telemetry, worker=name, model=spec.name, version=spec.version,
-            provider=detector.provider,
+            telemetry, worker=name, queue=self._pool.queues["normal"], model=spec.name,
+            version=spec.version, provider=detector.provider,
         )  # fmt: skip
         self._stopping = threading.Event()
         self._in_hand: dict[str, TakenJob] = {}

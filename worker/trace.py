@@ -34,11 +34,20 @@ class WorkerTrace:
     """Emits spans and metrics for what one worker process has done."""
 
     def __init__(
-        self, telemetry: Telemetry, *, worker: str, model: str, provider: str, version: str = ""
+        self,
+        telemetry: Telemetry,
+        *,
+        worker: str,
+        queue: str,
+        model: str,
+        provider: str,
+        version: str = "",
     ) -> None:
         self._tracer = telemetry.tracer
         self._instruments = telemetry.instruments
         self._worker = worker
+        #: That of ordinary images, among those which it takes from.
+        self._queue = queue
         self.runs(model, version, provider)
         #: Moment of `perf_counter_ns` up to which this worker's time is counted as busy.
         self._busy_until_ns = 0
@@ -66,7 +75,10 @@ class WorkerTrace:
         now_ns = time.perf_counter_ns()
         busy_ns = max(0, now_ns - max(taken_ns, self._busy_until_ns))
         self._busy_until_ns = now_ns
-        self._instruments.add(catalogue.WORKER_BUSY, busy_ns / 1e9, {"provider": self._provider})
+        self._instruments.add(
+            catalogue.WORKER_BUSY, busy_ns / 1e9,
+            {"provider": self._provider, "queue": self._queue},
+        )  # fmt: skip
 
     def _call(self, call: Call, items: Sequence[BatchItem]) -> Inference:
         """One call of ONNX Runtime, as a span in a trace of its own.

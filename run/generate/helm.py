@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from models.names import PATTERN
 from pipeline.settings import Settings, variable
 from run.generate import settings
 from run.generate.generated import ROOT, table
@@ -118,13 +119,29 @@ def schema() -> str:
            for name in settings.opentelemetry()},
     }  # fmt: skip
     found["properties"]["settings"] |= {"$ref": "#/$defs/settings"}
-    for pool in ("worker", "workerGpu"):
-        found["properties"][pool]["properties"]["settings"] |= {"$ref": "#/$defs/settings"}
+    pools = [found["properties"][pool]["properties"] for pool in ("worker", "workerGpu")]
+    for pool in pools:
+        pool["settings"] |= {"$ref": "#/$defs/settings"}
+    found["properties"]["models"] |= {"items": _model(*pools)}
     return json.dumps(
         {"$schema": "https://json-schema.org/draft-07/schema#", "$defs": {"settings": known}}
         | found,
         indent=1, ensure_ascii=False,
     )  # fmt: skip
+
+
+def _model(processors: dict[str, Any], gpus: dict[str, Any]) -> dict[str, Any]:
+    """Schema of a model with workers of its own: what those on processors or GPUs may have."""
+    named = {"type": "string", "pattern": PATTERN}
+    kinds = {
+        False: processors | {"gpu": {"const": False}}, True: gpus | {"gpu": {"const": True}},
+    }  # fmt: skip
+    return {"anyOf": [
+        {"type": "object", "additionalProperties": False,
+         "required": ["name", *(["gpu"] if gpu else [])],
+         "properties": {"name": named, **{k: v for k, v in of.items() if k != "enabled"}}}
+        for gpu, of in kinds.items()
+    ]}  # fmt: skip
 
 
 def known() -> str:

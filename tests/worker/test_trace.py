@@ -91,7 +91,12 @@ def recorded() -> Iterator[Recorded]:
 def emit(recorded: Recorded) -> Callable[..., None]:
     """Emit a batch as a worker named worker-1 would."""
     trace = WorkerTrace(
-        recorded.telemetry, worker="worker-1", model="ns", version="1a2b", provider="cpu"
+        recorded.telemetry,
+        worker="worker-1",
+        queue="detections",
+        model="ns",
+        version="1a2b",
+        provider="cpu",
     )
 
     def batch(*items: BatchItem) -> None:
@@ -344,7 +349,7 @@ def test_time_of_the_worker(
         emit(one)
     (busy,) = recorded.points()["damoscope.worker.busy"]
     assert busy.value == pytest.approx(0.060 + 0.050 + 0.010)
-    assert busy.attributes == {"provider": "cpu"}
+    assert busy.attributes == {"provider": "cpu", "queue": "detections"}
 
 
 def test_exemplars(recorded: Recorded, emit: Callable[..., None]) -> None:

@@ -200,7 +200,7 @@ class Finish:
         made.add(catalogue.DETECTIONS, 1, {"label": "phone"}, context=context)
         made.record(catalogue.DETECTION_SCORE, 0.9, {"label": "phone"}, context=context)
         made.add(catalogue.INFERENCE_BUSY, STAGES_S["inference"], {"provider": "cpu"}, context)
-        made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu"}, context)
+        made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu", "queue": "detections"}, context)
         made.add(catalogue.SHADOW_IMAGES, 1, {"model": "other", "outcome": "agreed"}, context)
         made.add(catalogue.SHADOW_BOXES, 1, {"model": "other", "found_by": "both"}, context)
         made.record(catalogue.SHADOW_SCORE_DIFFERENCE, 0.03, {"model": "other"}, context)

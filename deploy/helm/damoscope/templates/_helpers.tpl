@@ -34,6 +34,71 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if $account.create }}{{ default (include "damoscope.fullname" .) $account.name }}{{ else }}{{ default "default" $account.name }}{{ end }}
 {{- end }}
 
+{{/*
+Values over others, as Helm lays one file of values over another: maps are joined, and what is empty,
+0 or false counts as well, which sprig's `merge` takes for not given. (dict "base" ... "over" ...)
+*/}}
+{{- define "damoscope.overlay" -}}
+{{- $all := deepCopy .base -}}
+{{- range $key, $value := .over -}}
+{{- $below := get $all $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $below) -}}
+{{- $value = include "damoscope.overlay" (dict "base" $below "over" $value) | fromYaml -}}
+{{- end -}}
+{{- $_ := set $all $key $value -}}
+{{- end -}}
+{{- toYaml $all -}}
+{{- end }}
+
+{{/*
+The pools of workers, by their component: `values`, `settings`, `gpu`, and the `model` that images ask
+them for, or none. A model's workers are like those on processors or GPUs but for what the model says,
+and take none of the settings that choose another.
+*/}}
+{{- define "damoscope.pools" -}}
+{{- $pools := dict -}}
+{{- range $component, $values := dict "worker" .Values.worker "worker-gpu" .Values.workerGpu -}}
+{{- if $values.enabled -}}
+{{- $settings := include "damoscope.overlay" (dict "base" $.Values.settings "over" $values.settings) | fromYaml -}}
+{{- $_ := set $pools $component (dict "values" $values "settings" $settings "gpu" (eq $component "worker-gpu") "model" "") -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.models -}}
+{{- $gpu := default false .gpu -}}
+{{- $values := include "damoscope.overlay" (dict "base" (omit (ternary $.Values.workerGpu $.Values.worker $gpu) "settings") "over" .) | fromYaml -}}
+{{- $every := omit $.Values.settings "DAMOSCOPE_MODEL" "DAMOSCOPE_LABELS" "DAMOSCOPE_SHADOW" "DAMOSCOPE_SHADOW_SHARE" -}}
+{{- $settings := include "damoscope.overlay" (dict "base" $every "over" (default dict .settings)) | fromYaml -}}
+{{- $_ := set $settings "DAMOSCOPE_SERVES" .name -}}
+{{- $component := include "damoscope.modelComponent" (dict "root" $ "model" .name) -}}
+{{- if hasKey $pools $component -}}
+{{- fail (printf "models: %s is there twice" .name) -}}
+{{- end -}}
+{{- $_ := set $pools $component (dict "values" $values "settings" $settings "gpu" $gpu "model" .name) -}}
+{{- end -}}
+{{- toYaml $pools -}}
+{{- end }}
+
+{{/* The component of a model's workers: its name where Kubernetes takes it, else one with a part of its hash. (dict "root" $ "model" ...) */}}
+{{- define "damoscope.modelComponent" -}}
+{{- $room := sub 62 (len (include "damoscope.fullname" .root)) | int -}}
+{{- $written := printf "worker-%s" (regexReplaceAll "[^a-z0-9-]" .model "-") -}}
+{{- $hashed := or (ne $written (printf "worker-%s" .model)) (gt (len $written) $room) (eq .model "gpu") -}}
+{{- if $hashed -}}
+{{- printf "%s-%s" ($written | trunc (sub $room 9 | int) | trimSuffix "-") (sha256sum .model | trunc 8) -}}
+{{- else -}}
+{{- $written -}}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where KEDA asks Redis for the lengths of queues. */}}
+{{- define "damoscope.kedaRedis" -}}
+{{- range include "damoscope.pools" . | fromYaml -}}
+{{- with .values.autoscaling -}}
+{{- if and .enabled (eq .trigger "redis") }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{/* "true" where a frontend keeps traces and metrics itself. */}}
 {{- define "damoscope.embedded" -}}
 {{- if not .Values.monitoring.prometheusUrl }}true{{ end }}

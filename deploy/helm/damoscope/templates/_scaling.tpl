@@ -2,11 +2,12 @@
 How many workers' worth of work there is, in seconds of work a second: what is being done, what is
 refused because there are too few, and what waits, which is to be done within drainSeconds. Divided by
 the share of their time that workers are to be busy, it is how many are needed.
-(dict "root" $ "values" ... "gpu" ...)
+(dict "root" $ "values" ... "gpu" ... "model" ...)
 
-What an image costs is measured from this pool's own workers. What waits for them (not for workers of
-models that images ask for, whose queues have a dot in their names) is counted once, though each
-frontend reports it. Where no frontend's metrics arrive there is no answer, and no number: nobody is to
+What an image costs is measured from this pool's own workers. What waits for them is counted once,
+though each frontend reports it. The queues of a model that images ask for end in a dot and its name;
+those of images that name none have no dot. Refusals do not say which model they were for, so that
+they count for the workers of images that name none. Where no frontend's metrics arrive there is no answer, and no number: nobody is to
 be taken away because telemetry is.
 */}}
 {{- define "damoscope.workQuery" -}}
@@ -14,12 +15,16 @@ be taken away because telemetry is.
 {{- $scaling := .values.autoscaling -}}
 {{- $and := ternary (printf ",%s" $keda.selector) "" (ne $keda.selector "") -}}
 {{- $all := ternary (printf "{%s}" $keda.selector) "" (ne $keda.selector "") -}}
-{{- $own := printf "damoscope_worker_busy_seconds_total{provider%s\"cpu\"%s}" (ternary "!=" "=" .gpu) $and -}}
+{{- $queues := "queue!~\"[^.]+[.].+\"" -}}
+{{- if .model -}}
+{{- $queues = printf "queue=~\"[^.]+[.]%s\"" (replace "." "[.]" .model) -}}
+{{- end -}}
+{{- $own := printf "damoscope_worker_busy_seconds_total{provider%s\"cpu\",%s%s}" (ternary "!=" "=" .gpu) $queues $and -}}
 {{- $images := printf "increase(damoscope_batch_size_sum%s[15m]) and on (job, instance) increase(%s[15m])" $all $own -}}
 {{- $cost := printf "(sum(increase(%s[15m])) / (sum(%s) > 0) or vector(%v))" $own $images $scaling.secondsPerImage -}}
-{{- $waiting := printf "(sum(max by (queue) (damoscope_queue_depth{queue!~\"[^.]+[.].+\"%s})) or vector(0)) / %v" $and $scaling.drainSeconds -}}
+{{- $waiting := printf "(sum(max by (queue) (damoscope_queue_depth{%s%s})) or vector(0)) / %v" $queues $and $scaling.drainSeconds -}}
 {{- $coming := printf "(%s)" $waiting -}}
-{{- if $scaling.refused -}}
+{{- if and $scaling.refused (not .model) -}}
 {{- $coming = printf "((sum(rate(damoscope_requests_total{outcome=\"rejected\"%s}[%s])) or vector(0)) + %s)" $and $keda.window $waiting -}}
 {{- end -}}
 {{- printf "((sum(rate(%s[%s])) or vector(0)) + %s * %s) and on() (count(damoscope_workers%s) > 0)" $own $keda.window $cost $coming $all -}}
@@ -33,6 +38,9 @@ be taken away because telemetry is.
 {{- $name := include "damoscope.fullname" $root -}}
 {{- if gt (int $scaling.min) (int $scaling.max) }}
 {{- fail "autoscaling: min is more than max" }}
+{{- end -}}
+{{- if and (eq (int $scaling.min) 0) .model (not $scaling.cron) }}
+{{- fail (printf "models: autoscaling.min of %s: without any worker its images are refused and nothing would start one; set it to 1, or name the times in autoscaling.cron" .model) }}
 {{- end -}}
 {{- if and (eq (int $scaling.min) 0) (not .gpu) (not $scaling.cron) }}
 {{- fail "worker.autoscaling.min: without any worker images are refused and nothing would start one; leave it at 1, or name the times in worker.autoscaling.cron" }}
@@ -74,6 +82,7 @@ spec:
       authenticationRef: {{- toYaml . | nindent 8 }}
       {{- end }}
     {{- else }}
+    {{- $suffix := ternary (printf ".%s" .model) "" (ne .model "") }}
     {{- range list "detections-high" "detections" "detections-low" }}
     - type: redis
       metricType: AverageValue
@@ -83,7 +92,7 @@ spec:
         {{- else }}
         address: {{ required "keda.redis.address: HOST:PORT of Redis for the trigger redis" $keda.redis.address | quote }}
         {{- end }}
-        listName: rq:queue:{{ . }}
+        listName: rq:queue:{{ . }}{{ $suffix }}
         listLength: {{ include "damoscope.text" $scaling.listLength | quote }}
         activationListLength: {{ include "damoscope.text" (floor $scaling.activation) | quote }}
         databaseIndex: {{ include "damoscope.text" $keda.redis.database | quote }}
