@@ -15,8 +15,8 @@ from tests.paths import ROOT
 #: The pages that users read; the others are for people who change the code, in English.
 PAGES = (
     "README.md", "docs/alerts.md", "docs/api.md", "docs/detect.md", "docs/full-stack.md",
-    "docs/metrics.md", "docs/models.md", "docs/monitor.md", "docs/notifications.md",
-    "docs/reports.md", "docs/settings.md", "docs/slo.md", "docs/traces.md",
+    "docs/kubernetes.md", "docs/metrics.md", "docs/models.md", "docs/monitor.md",
+    "docs/notifications.md", "docs/reports.md", "docs/settings.md", "docs/slo.md", "docs/traces.md",
 )  # fmt: skip
 MARK = re.compile(r"<!-- translated from ([\w./-]+) ([0-9a-f]{12}) -->")
 GENERATED = re.compile(r"<!-- ([\w ]+): begin -->\n.*?<!-- \1: end -->", re.S)
@@ -93,6 +93,21 @@ def test_its_tables_have_the_rows_of_those_that_are_made_from_the_code(table: st
         name: left for name, codes in english.items() if (left := set(codes) - set(rows[name]))
     }
     assert missing == {}
+
+
+def test_the_simulated_day_has_the_figures_of_the_english_page() -> None:
+    """The benchmark writes its table into the English page alone."""
+
+    def figures(page: str) -> list[list[str]]:
+        """The numbers of each row about workers: six cells, the first of which names them."""
+        rows = [line.split("|")[2:-1] for line in page.splitlines() if line.count("|") == 7]
+        return [re.findall(r"\d[\d.,]*", "|".join(row)) for row in rows[2:]]
+
+    english = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    (made,) = (found[0] for found in GENERATED.finditer(english) if found[1] == "autoscaling")
+    found = figures(chinese("docs/kubernetes.md").read_text(encoding="utf-8"))
+    assert found == figures(made)
+    assert found
 
 
 @pytest.mark.parametrize(
