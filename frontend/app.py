@@ -139,7 +139,9 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     if settings.pages:
         from frontend.pages.site import Site  # Gradio is large; the API alone has none of it
 
-        site = Site(settings, telemetry, detection, status, limiter, stores.traces, kept, fetcher)
+        site = Site(
+            settings, telemetry, redis, detection, status, limiter, stores.traces, kept, fetcher
+        )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -28,6 +28,8 @@ EACH, MOST = 8, 64
 ABANDONED_S = 180.0
 #: Seconds that a batch is kept after it was last asked for, and how many are.
 KEEP_S, KEPT = 600.0, 500
+#: Seconds between two times that what is done of a batch is kept beyond this process.
+KEEP_EVERY_S = 2.0
 
 
 @dataclass(eq=False)
@@ -61,8 +63,16 @@ class Batch:
 class Batches:
     """The batches of this process, within their limits."""
 
-    def __init__(self, runner: Runner, uploads: Uploads, results: Results) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        uploads: Uploads,
+        results: Results,
+        keep: Callable[[Batch, bool], Awaitable[None]],
+    ) -> None:
+        """`keep` is told of a batch from time to time, and at last that it is finished."""
         self._runner, self._uploads, self._results = runner, uploads, results
+        self._keep = keep
         self._all: dict[str, Batch] = {}
         self._under_way = Slots("batches of images", each=EACH, most=MOST)
         self._turns = asyncio.Semaphore(CONCURRENCY_ALL)
@@ -134,6 +144,7 @@ class Batches:
                 batch.outcomes[position] = outcome
                 batch.done.append(position)
 
+        keeping = asyncio.create_task(self._keep_on(batch), name="batch-keeping")
         try:
             with ExitStack() as held:
                 for upload in uploads:
@@ -143,3 +154,11 @@ class Batches:
                         group.create_task(some())
         finally:  # of one that was stopped, what was done until then
             self._results.add_batch(batch.id, batch.ready)
+            keeping.cancel()
+            await asyncio.wait([keeping])  # or what it keeps might come after what is kept at last
+            await self._keep(batch, True)
+
+    async def _keep_on(self, batch: Batch) -> None:
+        while True:
+            await self._keep(batch, False)
+            await asyncio.sleep(KEEP_EVERY_S)

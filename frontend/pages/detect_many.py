@@ -5,6 +5,7 @@ Gradio's event begins the batch; the page's script then asks what has been done 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from html import escape
 from typing import Annotated, Any
@@ -41,6 +42,7 @@ from frontend.pages.events import (
     scope_of,
 )
 from frontend.pages.i18n import Texts, both, texts
+from frontend.pages.kept_batches import KeptBatch, KeptBatches
 from frontend.pages.result import alert, described, empty, kept
 from frontend.pages.trace_links import Links
 from frontend.pages.uploads import ID, Uploads, gone
@@ -131,7 +133,9 @@ def _handler(uploads: Uploads, batches: Batches) -> Callable[..., Coroutine[Any,
     return run
 
 
-def router(batches: Batches, links: Links, snapshot: Callable[[], Snapshot]) -> APIRouter:
+def router(
+    batches: Batches, kept_batches: KeptBatches, links: Links, snapshot: Callable[[], Snapshot]
+) -> APIRouter:
     """What the page's script asks for."""
     routes = APIRouter(prefix="/pages/batches", include_in_schema=False)
 
@@ -141,6 +145,10 @@ def router(batches: Batches, links: Links, snapshot: Callable[[], Snapshot]) -> 
             raise NotFound(f"no images {batch_id}: they are kept no longer, or are not yours")
         return batch
 
+    async def anywhere(batch_id: str, request: Request) -> Batch | KeptBatch:
+        batch = batches.find(batch_id, owner(request.scope))
+        return batch or await kept_batches.find(batch_id, owner(request.scope))
+
     @routes.get("/{batch_id}")
     async def look(
         request: Request,
@@ -149,19 +157,24 @@ def router(batches: Batches, links: Links, snapshot: Callable[[], Snapshot]) -> 
         accept_language: Annotated[str | None, Header()] = None,
     ) -> Response:
         """What has been done beyond so many, in the order in which it was."""
-        batch, words = found(batch_id, request), texts(accept_language)
-        done = [batch.outcomes[place] for place in batch.done]
-        told = range(since, min(len(done), since + TOLD_MOST))
+        words, part = texts(accept_language), slice(since, since + TOLD_MOST)
+        batch = await anywhere(batch_id, request)
+        if isinstance(batch, Batch):
+            places, count = batch.done, len(batch.outcomes)
+            done = [batch.outcomes[place] for place in places[part]]
+        else:
+            places, count = [image.place for image in batch.images], batch.count
+            who = principal(request.scope)
+            again = (kept_batches.outcome(batch, image, who) for image in batch.images[part])
+            done = list(await asyncio.gather(*again))
+        items = [
+            {"place": place, **_item(outcome, words, links, snapshot())}
+            for place, outcome in zip(places[part], done, strict=True)
+            if outcome is not None
+        ]
+        finished = batch.finished and part.stop >= len(places)
         return JSONResponse(
-            {
-                "count": len(batch.outcomes),
-                "finished": batch.finished and told.stop == len(done),
-                "items": [
-                    {"place": batch.done[n], **_item(outcome, words, links, snapshot())}
-                    for n in told
-                    if (outcome := done[n]) is not None
-                ],
-            },
+            {"count": count, "finished": finished, "items": items},
             headers={"Cache-Control": "no-store"},
         )
 
@@ -170,7 +183,7 @@ def router(batches: Batches, links: Links, snapshot: Callable[[], Snapshot]) -> 
         request: Request, batch_id: BatchId, accept_language: Annotated[str | None, Header()] = None
     ) -> Response:
         """The same as its event has answered: for a page that was left and is there again."""
-        html = _frame(found(batch_id, request), texts(accept_language))
+        html = _frame(await anywhere(batch_id, request), texts(accept_language))
         return HTMLResponse(html, headers={"Cache-Control": "private, no-store"})
 
     @routes.delete("/{batch_id}")
@@ -193,19 +206,22 @@ def _item(outcome: Outcome, words: Texts, links: Links, snapshot: Snapshot) -> d
     return told | shown | {"ms": result.timings_ms.total}
 
 
-def _frame(batch: Batch, words: Texts) -> str:
-    """What the script fills with a batch's images."""
+def _frame(batch: Batch | KeptBatch, words: Texts) -> str:
+    """What the script fills with a batch's images. Those that another process ran, or this one
+    before a restart, can be neither withdrawn nor downloaded here."""
+    elsewhere = isinstance(batch, KeptBatch)
+    count = batch.count if isinstance(batch, KeptBatch) else len(batch.outcomes)
     iou, tiles = batch.options.iou_threshold, batch.options.tiles or ""
     return (
         f'<div class="ds-result ds-several ds-batch" data-batch="{batch.id}" '
-        f'data-count="{len(batch.outcomes)}" data-iou="{iou}" data-tiles="{tiles}" '
-        f'data-model="{batch.model}" data-done="0">'
+        f'data-count="{count}" data-iou="{iou}" data-tiles="{tiles}" '
+        f'data-model="{escape(batch.model)}" data-done="0"{" data-elsewhere" * elsewhere}>'
         '<header><h2 aria-live="polite">&nbsp;</h2>'
         f'<button type="button" data-do="cancel">{escape(words["several.cancel"])}</button>'
         "</header>"
         '<p class="ds-outdated" role="status" hidden></p><p class="ds-hint" hidden></p>'
         '<div class="ds-progress" role="progressbar" aria-valuenow="0" aria-valuemin="0" '
-        f'aria-valuemax="{len(batch.outcomes)}" aria-label="{escape(words["several.progress"])}">'
+        f'aria-valuemax="{count}" aria-label="{escape(words["several.progress"])}">'
         '<i style="width:0"></i></div>'
         f'<form class="ds-filter">{_choice("see", SEE, words)}{_choice("order", ORDER, words)}'
         f'<label hidden>{escape(words["label"])} <select name="label"><option value="">'

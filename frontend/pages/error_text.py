@@ -20,6 +20,7 @@ _CHINESE = (
     (r"the (\w+) is cut short: .*", r"这个 {0} 文件不完整，末尾缺失"),
     (r"the (\w+) cannot be decoded: .*", r"这个 {0} 文件已损坏，无法解码"),
     (r"the image's header is damaged: .*", "图片文件头已损坏"),
+    (r"the result is kept no longer", "结果已过保留期"),
     (r"the uploaded file is kept no longer.*", "上传的文件已过保留期，请重新选择"),
     (r"(\w+) files \(HEIC, AVIF, video\) are not supported", "不支持 {0} 格式（HEIC、AVIF、视频）"),
     (r"(\w+) is not supported; send (.*)", "不支持 {0} 格式，请使用 {1}"),

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import gradio as gr
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from redis.asyncio import Redis
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp
@@ -39,6 +40,7 @@ from frontend.pages.detect_one import Runner
 from frontend.pages.events import Events
 from frontend.pages.example_photos import Examples
 from frontend.pages.i18n import EN, ZH, Texts
+from frontend.pages.kept_batches import KeptBatches
 from frontend.pages.monitor import page as monitor
 from frontend.pages.result_files import Results
 from frontend.pages.root import AtRoot, Rewritten, own_root, with_head
@@ -92,6 +94,7 @@ class Site:
         self,
         settings: Settings,
         telemetry: Telemetry,
+        redis: Redis,
         detection: DetectionService,
         status: Status,
         limiter: Limiter,
@@ -105,7 +108,8 @@ class Site:
         self._uploads = Uploads(folder, bytes_most=settings.page_uploads_bytes)
         kept, links, examples = Results(), Links(settings.jaeger_ui_url), Examples(photos())
         runner = Runner(detection, telemetry.tracer, lambda: status.snapshot)
-        self._batches = Batches(runner, self._uploads, kept)
+        kept_batches = KeptBatches(redis, detection, settings.result_ttl_s)
+        self._batches = Batches(runner, self._uploads, kept, kept_batches.keep)
         i18n = gr.I18n(
             **{"en": _labels(EN), "zh": _labels(ZH), "zh-CN": _labels(ZH), "zh-TW": _labels(ZH)}
         )
@@ -137,7 +141,7 @@ class Site:
             examples.router(),
             result_files.router(kept),
             result_page.router(kept, detection, links, lambda: status.snapshot),
-            detect_many.router(self._batches, links, lambda: status.snapshot),
+            detect_many.router(self._batches, kept_batches, links, lambda: status.snapshot),
             traces.router(
                 traces_store, links, detection, pictures, lambda: status.snapshot.workers
             ),

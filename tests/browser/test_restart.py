@@ -19,8 +19,9 @@ from tests.servers import Service, eventually, free_port
 
 def test_what_was_seen_is_seen_again(browser: Browser, tmp_path: Path, photo: Path) -> None:
     """A result, its trace with the picture, the images of a search, a time on the Monitor page, an
-    alert's history and the report, each by its address. Of several images at once, the address
-    says that they are gone, and My images lead to the result of each."""
+    alert's history and the report, each by its address. Several images at once are on the same
+    cards, with the pictures that are kept with their traces, and My images lead to the result of
+    each."""
     (tmp_path / "alerts.yaml").write_text(RULES, encoding="utf-8")
     settings = {
         "DAMOSCOPE_ALERTS": str(tmp_path / "alerts.yaml"), "DAMOSCOPE_SLO": str(NO_OBJECTIVES),
@@ -37,7 +38,7 @@ def test_what_was_seen_is_seen_again(browser: Browser, tmp_path: Path, photo: Pa
         trace = trace_of(page)
         expect(page).to_have_url(re.compile("result="))
         result, boxes = page.url, page.locator("#result .ds-box").count()
-        batch = _several(page, service, photo)
+        batch, cards = _several(page, service, photo)
         service.spans(trace, 8)
         with failing(service):
             page.goto(f"{service.url}/monitor?alert=ManyFailures&refresh=1")
@@ -61,8 +62,18 @@ def test_what_was_seen_is_seen_again(browser: Browser, tmp_path: Path, photo: Pa
         expect(page.locator(".ds-seen img")).to_have_js_property("naturalWidth", 320)
         page.go_back()
         assert trace_of(page) == trace
+        # As a browser that does not have the pictures still.
+        context.new_cdp_session(page).send("Network.clearBrowserCache")
         page.goto(batch)
-        expect(page.locator("#results .ds-error")).to_contain_text("still be under My images")
+        expect(page.locator('.ds-several[data-done="1"] .ds-card')).to_have_count(len(cards))
+        assert page.locator(".ds-card footer").all_inner_texts() == cards
+        for picture in page.locator(".ds-card img").all():
+            expect(picture).to_have_js_property("naturalWidth", 320)
+        page.reload()
+        expect(page.locator('.ds-several[data-done="1"] .ds-card')).to_have_count(len(cards))
+        page.locator(".ds-card a[data-open]").first.click()
+        expect(page.locator("dialog .ds-view")).to_be_visible()
+        page.locator('dialog [data-do="close"]').click()
         page.get_by_role("tab", name="One image").click()
         page.locator(".ds-mine summary").click()
         page.locator(".ds-mine ol a[data-result]").nth(2).click()
@@ -85,14 +96,14 @@ def _is_told(service: Service, span: str) -> bool:
     return bool(sum(counted.values()) == listed > 0)
 
 
-def _several(page: Page, service: Service, photo: Path) -> str:
-    """Two more images at once: their address."""
+def _several(page: Page, service: Service, photo: Path) -> tuple[str, list[str]]:
+    """Two more images at once: their address, and what their cards say."""
     page.goto(service.url)
     page.get_by_role("tab", name="Several images").click()
     page.locator("#photos input[type=file]").set_input_files([photo, photo])
     expect(page.locator('.ds-several[data-done="1"] .ds-card')).to_have_count(2)
     expect(page).to_have_url(re.compile("batch="))
-    return page.url
+    return page.url, page.locator(".ds-card footer").all_inner_texts()
 
 
 def _monitor(page: Page, address: str) -> list[str]:

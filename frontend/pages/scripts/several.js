@@ -115,7 +115,7 @@ async function detect() {
 function leave() {
   if (batch?.asking) {
     batch.asking.abort();
-    fetch(batch.address, { method: "DELETE", keepalive: true }).catch(() => {});
+    if (!batch.elsewhere) fetch(batch.address, { method: "DELETE", keepalive: true }).catch(() => {});
   }
   batch?.open?.close();
   host.querySelector("dialog[open]")?.close();
@@ -135,6 +135,7 @@ function place(html) {
     iou: Number(view.dataset.iou),
     tiles: view.dataset.tiles,
     model: view.dataset.model,
+    elsewhere: "elsewhere" in view.dataset, // another process ran them
     asking: new AbortController(),
     items: [],
     times: [[performance.now(), 0]],
@@ -230,7 +231,7 @@ function show() {
   const bar = view.querySelector(".ds-progress");
   bar.setAttribute("aria-valuenow", items.length);
   bar.firstElementChild.style.width = `${(100 * items.length) / count}%`;
-  view.querySelector('[data-do="cancel"]').hidden = done;
+  view.querySelector('[data-do="cancel"]').hidden = done || batch.elsewhere;
   keep(view.querySelector(".ds-cards"), part);
   const pager = view.querySelector(".ds-pages");
   pager.hidden = pages < 2;
@@ -242,7 +243,7 @@ function show() {
   table(part);
   const query = new URLSearchParams({ score: sliders.value("several", "score"), most: choices.most("several") });
   const downloads = view.querySelector(".ds-downloads");
-  downloads.hidden = !done || !items.some((item) => item.job);
+  downloads.hidden = !done || batch.elsewhere || !items.some((item) => item.job);
   downloads.querySelectorAll("a[data-file]").forEach((link) => {
     link.href = `${link.getAttribute("href").split("?")[0]}?${query}`;
   });
@@ -336,6 +337,10 @@ function made(item) {
     photo.style.cssText = `width:100%;aspect-ratio:${item.width}/${item.height}`;
     const image = new Image();
     Object.assign(image, { alt: item.name, decoding: "async", loading: "lazy", src: `pages/results/${item.job}/preview` });
+    // Kept no longer: then the one that is kept with the trace, for who may see that.
+    image.addEventListener("error", () => {
+      image.src = `api/v1/traces/${item.trace}/images/${item.job}`;
+    }, { once: true });
     const boxes = document.createElement("div");
     boxes.className = "ds-boxes";
     photo.append(image, boxes);

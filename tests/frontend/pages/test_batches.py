@@ -43,7 +43,13 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.workers = Workers()
-        self.batches = Batches(self.workers, Uploads(folder, bytes_most=1000), Results())
+        #: How many images were done of each batch when it was kept, and whether that was all.
+        self.kept: list[tuple[int, bool]] = []
+        uploads = Uploads(folder, bytes_most=1000)
+        self.batches = Batches(self.workers, uploads, Results(), self.keep)
+
+    async def keep(self, batch: Batch, finished: bool) -> None:
+        self.kept.append((len(batch.ready), finished))
 
     def start(self, name: str, count: int, tiles: str | None = None) -> Batch:
         images = [Upload("me", "a", f"{name}{number}") for number in range(count)]
@@ -69,6 +75,7 @@ def test_a_batch(tmp_path: Path) -> None:
         await settle()
         assert batch.finished
         assert [outcome.name for outcome in batch.ready] == [f"a{n}" for n in range(40)]
+        assert (desk.kept[0], desk.kept[-1]) == ((0, False), (40, True))
         assert all(outcome.upload.held == 0 for outcome in batch.ready)
         assert desk.batches.find(batch.id, "me") is batch
         assert desk.batches.find(batch.id, "other") is None
@@ -119,11 +126,13 @@ def test_so_many_at_once(tmp_path: Path) -> None:
         begun = [desk.start("a", 1) for _ in range(batches.EACH)]
         with pytest.raises(RateLimited, match="batches of images"):
             desk.start("a", 1)
+        await settle()
         desk.batches.cancel(begun[0])
         await settle()
         assert begun[0].task is not None
         assert begun[0].task.cancelled()
         assert desk.batches.find(begun[0].id, "me") is begun[0]  # what was done is kept
+        assert desk.kept[-1] == (0, True)
         desk.start("a", 1)
         desk.workers.done.set()
         await settle()
