@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -13,6 +12,7 @@ import yaml
 
 from telemetry.catalogue import METRICS
 from tests.paths import ROOT
+from tests.run.stack.board import board
 
 #: Of Prometheus, the Collector and its connector: not ours.
 FOREIGN = re.compile(r"(up|ALERTS|target_info|(otelcol|traces_span_metrics)_\w+)")
@@ -37,8 +37,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 
 def panels() -> Iterator[dict[str, Any]]:
-    board = (ROOT / "deploy" / "grafana" / "dashboards" / "damoscope.json").read_text("utf-8")
-    for panel in json.loads(board)["panels"]:
+    for panel in board()["panels"]:
         yield from panel.get("targets", [])
 
 

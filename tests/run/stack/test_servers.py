@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +10,10 @@ from typing import Any
 import pytest
 
 from run import health
-from run.stack.native import ROOT, Stack
+from run.stack.native import Stack
 from run.stack.ports import HOST
 from telemetry import catalogue
+from tests.run.stack.board import panels
 from tests.run.stack.servers_api import Servers, eventually
 from tests.run.stack.telemetry_source import STAGES_S, Sent, Source
 
@@ -184,12 +184,7 @@ def test_recording_rules_have_values(source: Source, sent: Sent, servers: Server
 
 def test_dashboard_panels_have_data(source: Source, sent: Sent, servers: Servers) -> None:
     """Every expression of every panel of the Grafana dashboard gets data back."""
-    board = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "damoscope.json").read_text())
-    asked = [
-        (panel["title"], target["expr"].replace("$__rate_interval", "1m"))
-        for panel in board["panels"]
-        for target in panel.get("targets", [])
-    ]
+    asked = panels()
     assert len(asked) > 30
     # A rate needs two scrapes, of the Collector's own metrics too.
     for _, query in asked:
