@@ -12,6 +12,7 @@
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 #   make bench-fleet   what many workers cost Redis     make bench-pages  how soon a page is of use
+#   make bench-overload   more than it can do
 #   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
 .PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube lint format generate lock soak train train-own clean up down stack stack-down scale \
-  training-env bench bench-peers bench-gpu bench-fleet bench-pages
+  training-env bench bench-peers bench-gpu bench-fleet bench-pages bench-overload
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -170,6 +171,11 @@ bench-gpu: install .cache/bench/stock-s-half.onnx
 bench-fleet: install
 	@mkdir -p .cache/bench
 	$(BIN)/python -m benchmarks.fleet --output .cache/bench/fleet.json $(FLEET)
+
+# More than workers of a known capacity can do; OVERLOAD adds options, such as OVERLOAD="--seconds 10".
+bench-overload: install
+	@mkdir -p .cache/bench
+	$(BIN)/python -m benchmarks.overload --output .cache/bench/overload.json $(OVERLOAD)
 
 # First visits of the pages, in Chromium; PAGES adds options, such as PAGES="--rounds 3".
 bench-pages: $(VENV)/.installed-dev
