@@ -92,6 +92,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/hadolint deploy/docker/*Dockerfile
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
