@@ -1,6 +1,7 @@
 """What one Redis, and one frontend's look at the workers, cost from one worker to a thousand.
 
     python -m benchmarks.fleet [--workers 1,10,100,250,500,1000] [--seconds 10] [-o fleet.json]
+    python -m benchmarks.fleet --draw fleet.json
 
 It records what a real worker sends while it is idle, then lets stub workers send the same
 (benchmarks/fleet/stubs.py), and counts by Redis' own figures: first while nothing comes, then while
@@ -47,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--record", type=float, default=RECORDED_S, help="seconds of a real worker")
     parser.add_argument("--images", type=int, default=IMAGES, help="of each measurement")
     parser.add_argument("-o", "--output", type=Path, help="JSON, with a plot beside it (.svg)")
+    parser.add_argument("--draw", type=Path, help="the plot again, of such a JSON, and no more")
     options = parser.parse_args(arguments)
+    if options.draw:
+        draw(options.draw)
+        return
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,7 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\n" + page.table(found))
     if options.output:
         options.output.write_text(json.dumps(found, indent=1) + "\n")
-        options.output.with_suffix(".svg").write_text(page.plot(rows))
+        draw(options.output)
+
+
+def draw(path: Path) -> None:
+    """The plot of what was measured, beside it."""
+    path.with_suffix(".svg").write_text(page.plot(json.loads(path.read_text())["rows"]))
 
 
 @contextmanager

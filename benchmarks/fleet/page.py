@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 880, 380, 70, 30, 84, 56
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 880, 420, 70, 30, 84, 78
+#: The least that is drawn: a scale by tens has no zero, which a short measurement may give.
+LEAST = 0.01
 #: Lines of the plot: where its values are in a row, its colour, what it is called.
 LINES = (
-    (("idle", "cpu_ms"), "#0f766e", "Redis, nothing to do"),
-    (("look_ms",), "#b45309", "a frontend's look at the workers, once a second"),
+    (("idle", "cpu_ms"), "#0f766e", "ms of Redis a second, nothing to do"),
+    (("look_ms",), "#b45309", "ms of a frontend's look at the workers, once a second"),
+    (("image", "cpu_ms"), "#2563eb", "ms of Redis for an image"),
+    (("image", "commands"), "#be185d", "commands for an image"),
 )
 INK, FAINT, GRID = "#0f172a", "#64748b", "#e2e8f0"
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif"
@@ -47,7 +51,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def plot(rows: Sequence[dict[str, Any]]) -> str:
-    """CPU a second by the number of workers, both on scales of tens; an SVG of its own."""
+    """What idling and an image cost by the number of workers, on scales of tens; an SVG."""
     counts = [row["workers"] for row in rows]
     lines = [[_at(row, path) for row in rows] for path, _, _ in LINES]
     low = 10 ** math.floor(math.log10(min(map(min, lines))))
@@ -64,10 +68,12 @@ def plot(rows: Sequence[dict[str, Any]]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'font-family="{FONT}" role="img" aria-labelledby="title">',
-        '<title id="title">CPU a second, by the number of workers</title>',
+        '<title id="title">What workers cost Redis, by their number</title>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" rx="12" fill="#ffffff"/>',
-        _text(28, 36, "CPU a second, by the number of workers", size=18, weight=600),
-        _text(28, 59, "milliseconds of one core; both scales by tens", color=FAINT),
+        _text(28, 36, "What workers cost Redis, by their number", size=18, weight=600),
+        _text(
+            28, 59, "milliseconds (ms) of one core, and commands; both scales by tens", color=FAINT
+        ),
     ]
     for power in range(round(math.log10(low)), round(math.log10(high)) + 1):
         at = y(10**power)
@@ -83,10 +89,10 @@ def plot(rows: Sequence[dict[str, Any]]) -> str:
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2.5"/>')
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="4" fill="{color}"/>' for a, b in points]
-        left = LEFT + 380 * number
-        parts.append(f'<rect x="{left}" y="{HEIGHT - 20}" width="11" height="11" rx="2" '
+        left, below = LEFT + 380 * (number % 2), HEIGHT - 40 + 22 * (number // 2)
+        parts.append(f'<rect x="{left}" y="{below}" width="11" height="11" rx="2" '
                      f'fill="{color}"/>')  # fmt: skip
-        parts.append(_text(left + 18, HEIGHT - 10, name, color=FAINT))
+        parts.append(_text(left + 18, below + 10, name, color=FAINT))
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -94,7 +100,7 @@ def _at(row: dict[str, Any], path: Sequence[str]) -> float:
     value: Any = row
     for name in path:
         value = value[name]
-    return float(value)
+    return max(float(value), LEAST)
 
 
 def _text(x: float, y: float, text: str, *, size: int = 13, weight: int = 400, color: str = INK,

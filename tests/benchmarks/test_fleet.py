@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.fleet import __main__ as fleet
+from benchmarks.fleet.page import LINES as LINES_DRAWN
 from benchmarks.fleet.recording import Recording, recorded
 
 TAKE = "ab" * 20
@@ -61,5 +62,9 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # A beat and a look at the queues each second, of each of them.
     assert more["idle"]["commands"] > 5 * 5
     assert all(row["image"]["bytes_in"] > 0 for row in (few, more))
-    ElementTree.parse(output.with_suffix(".svg"))
+    drawn = ElementTree.parse(output.with_suffix(".svg"))
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == len(LINES_DRAWN)
+    output.with_suffix(".svg").unlink()
+    fleet.main(["--draw", str(output)])
+    assert output.with_suffix(".svg").exists()
     assert "| 5 |" in capsys.readouterr().out
