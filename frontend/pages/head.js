@@ -1,6 +1,7 @@
 // Before anything is drawn: the language and the theme, so that nothing changes before one's eyes.
 // What was chosen with the header's switches is in cookies, which the service reads as well.
 (() => {
+  const AGAIN_MS = 10_000; // A page is loaded again once in so long.
   const root = document.documentElement;
   const read = () => Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
   const cookies = read();
@@ -13,12 +14,24 @@
   const speaks = /^zh/i.test(navigator.language) ? "zh" : "en";
   const language = known(cookies.damoscope_language, "en", "zh") ?? speaks;
   // Gradio, and what writes dates, ask the browser. Other languages than ours are English throughout.
-  const locale = navigator.language.toLowerCase().startsWith(language) ? navigator.language
-    : { en: "en", zh: "zh-CN" }[language];
+  // Of Chinese Gradio knows these two by name.
+  const chinese = /^zh-(tw|hk|mo|hant)/i.test(navigator.language) ? "zh-TW" : "zh-CN";
+  const spoken = navigator.language.toLowerCase().startsWith("en") ? navigator.language : "en";
+  const locale = language === "zh" ? chinese : spoken;
   Object.defineProperty(navigator, "language", { value: locale, configurable: true });
   Object.defineProperty(navigator, "languages", { value: [locale], configurable: true });
   root.dataset.lang = language;
   root.lang = locale;
+
+  // A part of Gradio's scripts that was lost on the way leaves a page without anything on it, for
+  // good. https://vite.dev/guide/build#load-error-handling
+  window.addEventListener("vite:preloadError", (event) => {
+    const now = Date.now();
+    if (now - Number(sessionStorage.getItem("damoscope_lost")) < AGAIN_MS) return;
+    sessionStorage.setItem("damoscope_lost", now);
+    event.preventDefault();
+    location.reload();
+  });
 
   const ask = window.matchMedia.bind(window);
   const system = root.system = ask("(prefers-color-scheme: dark)");

@@ -35,6 +35,14 @@ def test_a_language_stays(open_page: OpenPage) -> None:
     expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
 
 
+@pytest.mark.parametrize("locale", ["zh", "zh-HK", "zh-Hans-SG"])
+def test_any_chinese(open_page: OpenPage, locale: str) -> None:
+    """A browser's Chinese need not name a country for Gradio's texts and ours to be Chinese."""
+    page = open_page("/", locale=locale)
+    expect(page.get_by_role("tab", name="单张图片")).to_be_visible()
+    expect(page.locator(".ds-state")).to_contain_text("1 个工作进程就绪")
+
+
 @pytest.mark.parametrize("locale", ["fr-FR", "zh-CN"])
 def test_all_tabs_agree(open_page: OpenPage, locale: str) -> None:
     """What is chosen in one tab holds in the others that are open, with what they show; a tab whose
