@@ -25,9 +25,12 @@
 
   // A part of Gradio's scripts that was lost on the way leaves a page without anything on it, for
   // good. https://vite.dev/guide/build#load-error-handling
+  // Who goes to another page loses parts of this one, too.
+  let leaving = false;
+  window.addEventListener("beforeunload", () => { leaving = true; });
   window.addEventListener("vite:preloadError", (event) => {
     const now = Date.now();
-    if (now - Number(sessionStorage.getItem("damoscope_lost")) < AGAIN_MS) return;
+    if (leaving || now - Number(sessionStorage.getItem("damoscope_lost")) < AGAIN_MS) return;
     sessionStorage.setItem("damoscope_lost", now);
     event.preventDefault();
     location.reload();

@@ -106,7 +106,11 @@ def test_refused_before_the_upload(service: Service, redis: Redis, client: httpx
 def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: httpx.Client) -> None:
     """Forty clients that have gone when the frontend comes to them, each with a part of an image
     that was not read: each is counted once, none comes to the queue, and nothing is said of it."""
-    before, said = outcomes(client).get("cancelled", 0), service.output
+
+    def said() -> list[str]:  # but for alerts, which fire where a machine is slow
+        return [line for line in service.output.splitlines() if " damoscope.alerts: " not in line]
+
+    before, earlier = outcomes(client).get("cancelled", 0), said()
     (frontend,) = (each for each in service.family() if "frontend" in each.cmdline())
     frontend.suspend()
     try:
@@ -121,7 +125,7 @@ def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: ht
         frontend.resume()
     eventually(lambda: outcomes(client).get("cancelled", 0) == before + 40, "40 more cancelled")
     assert waiting(redis) == 0
-    assert service.output == said
+    assert said() == earlier
 
 
 def httpx_response(opened: socket.socket) -> httpx.Response:
