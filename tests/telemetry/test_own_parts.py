@@ -45,7 +45,7 @@ from worker.trace import WorkerTrace
 
 telemetry = setup.start("damoscope-worker")
 meta = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "baggage": "camera=7,hall=b"}
-trace = WorkerTrace(telemetry, worker="worker-1", model="ns", provider="cpu")
+trace = WorkerTrace(telemetry, worker="worker-1", model="ns", provider="cpu", queue="detections")
 trace.batch([done(meta, call(), [PHONE])])
 telemetry.shutdown(30)
 """
