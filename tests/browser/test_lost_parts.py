@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import PATIENCE_MS, OpenPage
 from tests.servers import Service
 
 #: The styles that Gradio's script asks for before it draws a component.
 STYLES = "**/assets/*.css"
 
 
-def losing(page: Page, most: int) -> list[str]:
-    """Have so many styles at most be lost; those that were."""
+def losing(page: Page, most: int | None = None) -> list[str]:
+    """Have so many styles at most be lost, or all; those that were."""
     lost: list[str] = []
 
     def lose(route: Route) -> None:
-        if len(lost) < most and "index" not in route.request.url:
+        if (most is None or len(lost) < most) and "index" not in route.request.url:
             lost.append(route.request.url)
             route.abort()
         else:
@@ -33,3 +33,17 @@ def test_it_is_loaded_again(open_page: OpenPage, service: Service) -> None:
     page.goto(service.url + "/")
     expect(page.locator("#photo input[type=file]")).to_be_attached()
     assert len(lost) == 1
+
+
+def test_it_is_not_loaded_for_ever(browser: Browser, service: Service) -> None:
+    """Where parts are lost again, the second time is the last, and the browser says why."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        losing(page)
+        loads: list[str] = []
+        page.on("load", lambda shown: loads.append(shown.url))
+        with page.expect_event("pageerror", timeout=PATIENCE_MS) as said:
+            page.goto(service.url + "/")
+        assert "Unable to preload" in str(said.value)
+        assert len(loads) <= 2
+        assert page.evaluate("() => performance.getEntriesByType('navigation')[0].type") == "reload"

@@ -81,7 +81,7 @@ def test_no_alert_fires(busy: Service) -> None:
         return found if all(alert["health"] == "ok" for alert in found) else []
 
     # Those that burn a budget are looked at once a minute.
-    burning = eventually(lambda: evaluated(slow=True), timeout_s=240)
+    burning = eventually(lambda: evaluated(slow=True), timeout_s=150)
     others = eventually(lambda: evaluated(slow=False))
     assert len(others) > 5
     assert len(burning) >= 2, "of each objective at least one"
