@@ -42,6 +42,7 @@ class ImageFilters(BaseModel):
     client: Text | None = Field(None, description="Name of the key, or of the login.")
     worker: Text | None = None
     model: Text | None = None
+    model_version: Text | None = Field(None, description="What tells two files of one name apart.")
     route: Literal["api", "ui"] | None = None
     min_score: Share | None = Field(None, description="The best box scores this or more.")
     max_score: Share | None = Field(

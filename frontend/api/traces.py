@@ -40,6 +40,7 @@ class Summary(BaseModel):
     client: str | None
     worker: str | None
     model: str | None
+    model_version: str | None
     labels: list[str]
     #: Of the best box.
     score: float | None

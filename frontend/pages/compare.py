@@ -25,6 +25,7 @@ _NAMES = {
     catalogue.ATTR_ENDUSER_ID: "traces.client",
     catalogue.ATTR_WORKER: "traces.worker",
     catalogue.ATTR_MODEL: "traces.model",
+    catalogue.ATTR_MODEL_VERSION: "traces.model_version",
     catalogue.ATTR_ROUTE: "traces.route",
     catalogue.ATTR_SCORE: "traces.score",
     catalogue.ATTR_DETECTIONS: "traces.found",

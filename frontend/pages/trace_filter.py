@@ -13,7 +13,7 @@ from telemetry.outcomes import OUTCOMES
 STATUSES = ("", "ok", "error")
 #: Ranges up to now, in seconds; "" is ever, "range" two times.
 WINDOWS = ("", "900", "3600", "21600", "86400", "604800", "2592000", "range")
-TEXTS = ("code", "label", "client", "worker", "model")
+TEXTS = ("code", "label", "client", "worker", "model", "model_version")
 
 
 def form() -> str:

@@ -34,6 +34,7 @@ def _image(image: TraceSummary, words: Texts) -> str:
         "client": image.client,
         "worker": image.worker,
         "model": image.model,
+        "model_version": image.model_version,
         "label": ", ".join(image.labels),
         "score": None if image.score is None else f"{image.score:.2f}",
         "code": image.error_type,

@@ -6,7 +6,7 @@ const page = element.querySelector(".ds-traces");
 const REFRESH_MS = 3000, RETRY_MS = 500, RETRIES = 20;
 const found = element.querySelector(".ds-found");
 const MORE = [
-  "outcome", "code", "label", "client", "worker", "model", "route",
+  "outcome", "code", "label", "client", "worker", "model", "model_version", "route",
   "min_score", "max_score", "min_duration_ms", "max_duration_ms",
 ];
 const FIELDS = ["window", "from", "to", "order", "id", ...MORE];

@@ -119,6 +119,7 @@ def router(
             "label": {label for each in ready for label in each.labels},
             "worker": {each.name for each in ready},
             "model": {each.model for each in ready if each.model},
+            "model_version": {each.model_version for each in ready if each.model_version},
             "code": set(CHINESE_KINDS),
         }
         return {name: sorted(values)[:KNOWN_MAX] for name, values in found.items()}

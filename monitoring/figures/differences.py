@@ -42,6 +42,7 @@ _ATTRIBUTES: Final = {
     "client": catalogue.ATTR_ENDUSER_ID,
     "worker": catalogue.ATTR_WORKER,
     "model": catalogue.ATTR_MODEL,
+    "model_version": catalogue.ATTR_MODEL_VERSION,
     "route": catalogue.ATTR_ROUTE,
 }
 #: Those that are told by other means, or are each image's own.
@@ -65,8 +66,8 @@ class SideOut(BaseModel):
     """How many images a side has, and of how many each kind of figure is."""
 
     count: int
-    #: Whose outcome, code, labels, client, worker, model and route were counted: all, or as many as
-    #: are looked at where there are very many.
+    #: Whose outcome, code, labels, client, worker, model with its version, and route were counted:
+    #: all, or as many as are looked at where there are very many.
     counted: int
     #: Whose stages, scores and numbers of boxes were looked at.
     sampled: int

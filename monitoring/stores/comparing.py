@@ -116,6 +116,7 @@ def values_of(image: TraceSummary) -> list[DimensionValue]:
         "client": image.client,
         "worker": image.worker,
         "model": image.model,
+        "model_version": image.model_version,
         "route": image.route,
     }
     found = [(name, text[:VALUE_MAX]) for name, text in texts.items() if text is not None]

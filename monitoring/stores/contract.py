@@ -135,6 +135,7 @@ class TraceSummary:
     #: From here on of the worker's last try: None and () while it has not told.
     worker: str | None = None
     model: str | None = None
+    model_version: str | None = None
     labels: tuple[str, ...] = ()
     #: Of the best box; None where nothing was found.
     score: float | None = None

@@ -25,7 +25,7 @@ NEVER: Final = 2**62
 #: A text that is looked for, and what is kept of one to be found by.
 VALUE_MAX: Final = 200
 #: What takes one text.
-DIMENSIONS: Final = ("code", "label", "client", "worker", "model", "route")
+DIMENSIONS: Final = ("code", "label", "client", "worker", "model", "model_version", "route")
 
 _CURSOR = re.compile(r"(newest|slowest)\.(\d{1,19})\.([0-9a-f]{1,16})", re.ASCII)
 
@@ -43,6 +43,7 @@ class TraceQuery:
     client: str | None = None
     worker: str | None = None
     model: str | None = None
+    model_version: str | None = None
     route: str | None = None
     #: Of the best box, both included. An image in which nothing was found scores 0.
     min_score: float | None = None
@@ -71,6 +72,7 @@ class TraceQuery:
             and self.client in (None, image.client)
             and self.worker in (None, image.worker)
             and self.model in (None, image.model)
+            and self.model_version in (None, image.model_version)
             and self.route in (None, image.route)
             and (self.min_score is None or (image.score or 0.0) >= self.min_score)
             and (self.max_score is None or (image.score or 0.0) <= self.max_score)

@@ -30,7 +30,7 @@ FETCH_MAX: Final = 500
 LOOKBACK_S: Final = 30 * 86400.0
 #: What is on a span of the worker's, while a search is for the span of the request; in a list;
 #: or no text.
-_NO_TAG: Final = ("label", "worker", "model", "min_score", "max_score")
+_NO_TAG: Final = ("label", "worker", "model", "model_version", "min_score", "max_score")
 
 #: A start in nanoseconds, or a duration in microseconds, and the span's id.
 _Key = tuple[int, str]

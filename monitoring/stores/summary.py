@@ -82,6 +82,7 @@ def _summary(request: Span, below: Iterable[Span]) -> TraceSummary:
         client=_text(attributes.get(catalogue.ATTR_ENDUSER_ID)),
         worker=_text(told.get(catalogue.ATTR_WORKER)),
         model=_text(told.get(catalogue.ATTR_MODEL)),
+        model_version=_text(told.get(catalogue.ATTR_MODEL_VERSION)),
         labels=tuple(map(str, labels[:LABELS_MAX])) if isinstance(labels, (list, tuple)) else (),
         score=float(score) if isinstance(score, (int, float)) and 0 <= score <= 1 else None,
     )

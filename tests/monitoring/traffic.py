@@ -134,6 +134,7 @@ def image(
             catalogue.ATTR_MESSAGING_OPERATION_NAME: "process",
             catalogue.ATTR_WORKER: "worker-1",
             catalogue.ATTR_MODEL: "damoyolo_ns_phone",
+            catalogue.ATTR_MODEL_VERSION: "0a1b2c3d4e5f",
             catalogue.ATTR_DETECTIONS: detections,
         },
     )  # fmt: skip

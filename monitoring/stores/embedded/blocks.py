@@ -153,6 +153,7 @@ def _texts(facts: Sequence[Facts]) -> dict[str, list[str | None]]:
         "client": [each.client for each in facts],
         "worker": [each.worker for each in facts],
         "model": [each.model for each in facts],
+        "model_version": [each.model_version for each in facts],
     }
 
 

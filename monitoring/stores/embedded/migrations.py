@@ -222,4 +222,7 @@ MIGRATIONS = (
     ALTER TABLE block ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
     CREATE INDEX block_format_1 ON block(first) WHERE format = 1;
     """,
+    """
+    -- In `told` a model comes with its version, which a program of the version before cannot read.
+    """,
 )

@@ -60,6 +60,7 @@ _TOLD = frozenset(
         catalogue.ATTR_ENDUSER_ID,
         catalogue.ATTR_WORKER,
         catalogue.ATTR_MODEL,
+        catalogue.ATTR_MODEL_VERSION,
         catalogue.ATTR_LABELS,
         catalogue.ATTR_SCORE,
     )

@@ -143,11 +143,19 @@ def job_key(job_id: str | None) -> int | None:
 
 def encode_told(summary: TraceSummary) -> str:
     """Who sent the image, and what its worker told; never ''."""
-    texts = (summary.client, summary.worker, summary.model)
-    cut = [text and text[:VALUE_MAX] for text in texts]
+    texts = (summary.client, summary.worker, summary.model, summary.model_version)
+    client, worker, *model = (text and text[:VALUE_MAX] for text in texts)
     labels = [label[:VALUE_MAX] for label in summary.labels]
     score = None if summary.score is None else round(summary.score, 4)
-    return json.dumps([*cut, score, *labels], separators=(",", ":"))
+    return json.dumps([client, worker, model, score, *labels], separators=(",", ":"))
+
+
+def _decode_told(told: str) -> tuple[Any, ...]:
+    """Client, worker, model, its version, best score, labels. A row of an older version has a model
+    without its version."""
+    client, worker, model, score, *labels = orjson.loads(told or NOT_TOLD)
+    name, version = model if isinstance(model, list) else (model, None)
+    return client, worker, name, version, score, labels
 
 
 def encode(summary: TraceSummary) -> str:
@@ -180,6 +188,7 @@ class Facts(NamedTuple):
     client: str | None
     worker: str | None
     model: str | None
+    model_version: str | None
     score: float | None
     labels: Sequence[str]
 
@@ -189,9 +198,7 @@ def facts(id: int, start_ns: int, duration_ns: int, error: int, summary: str, to
     outcome, route, _, code, *_ = (
         orjson.loads(summary) if summary else ("failed" if error else "ok", "", None, None)
     )
-    client, worker, model, score, *labels = orjson.loads(told or NOT_TOLD)
-    return Facts(id, start_ns, duration_ns, error, outcome, route, code, client, worker, model,
-                 score, labels)  # fmt: skip
+    return Facts(id, start_ns, duration_ns, error, outcome, route, code, *_decode_told(told))
 
 
 def decode(
@@ -204,7 +211,7 @@ def decode(
     told: str,
 ) -> TraceSummary:
     """A row as a summary."""
-    client, worker, model, score, *labels = orjson.loads(told or NOT_TOLD)
+    client, worker, model, model_version, score, labels = _decode_told(told)
     outcome, route, job_id, error_type, error_message, detections, *stages = orjson.loads(summary)
     return TraceSummary(
         trace_id=trace_id.hex(),
@@ -227,6 +234,7 @@ def decode(
         client=client,
         worker=worker,
         model=model,
+        model_version=model_version,
         labels=tuple(labels),
         score=score,
     )

@@ -149,7 +149,8 @@ QUERIES = {
     "code": TraceQuery(code="inference_failed"),
     "route": TraceQuery(route="ui"),
     "worker": TraceQuery(worker="worker-1", route="api"),
-    "model": TraceQuery(model="damoyolo_ns_phone"),
+    "model": TraceQuery(model="damoyolo_ns_phone", model_version="0a1b2c3d4e5f"),
+    "another version": TraceQuery(model_version="000000000000"),
     "no such client": TraceQuery(client="nobody"),
     "label": TraceQuery(label="phone"),
     "score": TraceQuery(min_score=0.5),
@@ -169,6 +170,7 @@ def answers(query: TraceQuery, i: int) -> bool:
         and (query.code is None or outcome(i) != "ok")
         and (query.route is None or (query.route == "ui") == bool(i % 2))
         and query.client is None
+        and query.model_version in (None, "0a1b2c3d4e5f")
         # The worker of `traffic` tells neither labels nor scores unless it is asked to.
         and (query.label, query.min_score) == (None, None)
         and (query.min_duration_ms is None or 87 <= duration_ms(i) < 161)

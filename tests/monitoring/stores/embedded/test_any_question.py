@@ -41,6 +41,7 @@ an_image = st.builds(
     client=st.sampled_from(CLIENTS),
     worker=st.sampled_from((None, "w1", "w2")),
     model=st.sampled_from((None, "m")),
+    model_version=st.sampled_from((None, "1a", "2b")),
     labels=st.lists(st.sampled_from(("phone", "book")), max_size=2, unique=True).map(tuple),
     score=st.sampled_from(SCORES),
 )
@@ -64,6 +65,7 @@ a_question = st.builds(
     client=maybe("a", "nobody"),
     worker=maybe("w1"),
     model=maybe("m"),
+    model_version=maybe("1a"),
     route=maybe("api", "ui"),
     min_score=maybe(*SCORES[1:]),
     max_score=maybe(*SCORES[1:]),

@@ -59,6 +59,7 @@ def images(count: int, seed: int = 5) -> list[TraceSummary]:
                 client=rng.choice((None, *(f"camera-{c}" for c in range(20)))),
                 worker=f"w{rng.randrange(4)}.{i // 3000}" if worked else None,
                 model="phone" if i < count // 2 else "phone-2",
+                model_version=f"{i // 2000:012x}",
                 labels=labels if worked else (),
                 score=round(rng.random(), 4) if labels and worked else None,
             )
@@ -135,6 +136,7 @@ QUERIES = {
     "client": TraceQuery(client="camera-7"),
     "worker": TraceQuery(worker="w2.1"),
     "model": TraceQuery(model="phone-2"),
+    "version": TraceQuery(model_version="000000000001"),
     "route": TraceQuery(route="ui"),
     "score": TraceQuery(min_score=0.9, max_score=0.95),
     "nothing found": TraceQuery(max_score=0.0, status="ok"),
@@ -143,7 +145,8 @@ QUERIES = {
     "several": TraceQuery(client="camera-3", label="book", route="api", min_score=0.5),
     "all at once": TraceQuery(
         window=Window(NOW_S - 800, NOW_S - 10), status="ok", outcomes=("ok",), label="phone",
-        client="camera-1", model="phone-2", route="api", min_score=0.2, min_duration_ms=50.5,
+        client="camera-1", model="phone-2", model_version="000000000001", route="api",
+        min_score=0.2, min_duration_ms=50.5,
     ),
     "nobody": TraceQuery(client="nobody"),
     "impossible": TraceQuery(client="camera-3", code="no_worker", status="ok"),
@@ -449,6 +452,20 @@ class TestChanges:
 def _count(connection: sqlite3.Connection) -> int:
     (count,) = connection.execute("SELECT count(*) FROM request").fetchone()
     return int(count)
+
+
+def test_a_row_without_a_version(path: Path, clock: Clock) -> None:
+    """A row of the version that kept none has its model still."""
+    (made,) = images(1)
+    store = EmbeddedStore(path, clock=clock)
+    connection = schema.connect(path)
+    row = summaries.row_of(bytes.fromhex(made.trace_id), made, 1)
+    connection.execute(summaries.KEEP, (*row[:-1], '["camera-1","w1","phone",0.5,"book"]'))
+    (found,) = store.traces.find(TraceQuery(model="phone", label="book")).images
+    assert (found.model, found.model_version, found.score) == ("phone", None, 0.5)
+    assert store.traces.tally(TraceQuery(model_version="0" * 12)).total == 0
+    connection.close()
+    store.close()
 
 
 def test_a_file_of_the_version_before(path: Path, clock: Clock) -> None:
