@@ -14,6 +14,7 @@ from typing import Final
 from pipeline.queue.malformed import KINDS as MALFORMED_KINDS
 from telemetry.definitions import (
     Attribute,
+    Attributes,
     AttributeType,
     Counter,
     Gauge,
@@ -33,6 +34,10 @@ ROUTES = ("api", "ui")
 STAGES = ("upload", "queue_wait", "preprocess", "inference", "nms")
 #: What came of an image that another model was to look at as well.
 SHADOW_OUTCOMES = ("agreed", "differed", "failed", "dropped")
+#: What came of an image in the hands of a worker.
+WORKED_OUTCOMES = ("ok", "invalid", "failed", "timeout", "cancelled")
+#: What tells the models apart that workers run.
+_OF_MODEL: Attributes = {"model": (), "version": ()}
 _CPU_STATES = ("idle", "user", "system", "irq")
 _MEMORY_STATES = ("used", "free", "cached")
 
@@ -68,8 +73,9 @@ REQUEST_DURATION = Histogram(
     example="histogram_quantile(0.95, sum by (le) (rate({}_bucket[5m])))",
 )  # fmt: skip
 STAGE_DURATION = Histogram(
-    "damoscope.stage.duration", "s", "Time that an image spent in one stage.",
-    {"stage": STAGES}, good=-1, buckets=DURATION_BUCKETS_S,
+    "damoscope.stage.duration", "s",
+    "Time that an image spent in one stage; of a worker's stages, by the model that it ran.",
+    {"stage": STAGES, **_OF_MODEL}, good=-1, buckets=DURATION_BUCKETS_S,
     example="histogram_quantile(0.95, sum by (le, stage) (rate({}_bucket[5m])))",
 )  # fmt: skip
 REFUSALS = Counter(
@@ -125,13 +131,19 @@ BATCH_SIZE = Histogram(
     example="sum(rate({}_sum[5m])) / sum(rate({}_count[5m]))",
 )  # fmt: skip
 DETECTIONS = Counter(
-    "damoscope.detections", "{detection}", "Boxes that were found, by label.",
-    {"label": ()}, example="sum by (label) (rate({}[5m]))",
+    "damoscope.detections", "{detection}", "Boxes that were found, by label and model.",
+    {"label": (), **_OF_MODEL}, example="sum by (label) (rate({}[5m]))",
 )  # fmt: skip
 DETECTION_SCORE = Histogram(
-    "damoscope.detection.score", "1", "Scores of the boxes that were found, by label.",
-    {"label": ()}, buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    "damoscope.detection.score", "1", "Scores of the boxes that were found, by label and model.",
+    {"label": (), **_OF_MODEL}, buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     example="sum by (label) (rate({}_sum[5m])) / sum by (label) (rate({}_count[5m]))",
+)  # fmt: skip
+MODEL_IMAGES = Counter(
+    "damoscope.model.images", "{image}",
+    "Images that workers have had in hand, by the model that ran and by what came of them there.",
+    {**_OF_MODEL, "outcome": WORKED_OUTCOMES},
+    example="sum by (model, version, outcome) (increase({}[1d]))",
 )  # fmt: skip
 IMAGE_SIZE = Histogram(
     "damoscope.image.size", "By", "Sizes of the encoded images, by format.",

@@ -55,6 +55,7 @@ class WorkerTrace:
     def runs(self, model: str, version: str, provider: str) -> None:
         """Say what the batches from now on were run with."""
         self._model, self._version, self._provider = model, version, provider
+        self._of_model = {"model": model, "version": version}
 
     def batch(self, items: Sequence[BatchItem]) -> None:
         """Everything about the items of one batch, whose outcomes are stored."""
@@ -160,6 +161,10 @@ class WorkerTrace:
             )
             self._stage_took(stage, _seconds(*interval), inside)
         self._detections(item, inside)
+        outcome = item.error.outcome if item.error else "ok"
+        self._instruments.add(
+            catalogue.MODEL_IMAGES, 1, {**self._of_model, "outcome": outcome}, inside
+        )
         if item.error:
             logs.refusal(log, inside, item.error, f"job {item.taken.job_id}: ")
 
@@ -174,19 +179,22 @@ class WorkerTrace:
         return _seconds(start, end), set_span_in_context(span, item.parent)
 
     def _stage_took(self, stage: str, seconds: float, context: Context) -> None:
-        self._instruments.record(catalogue.STAGE_DURATION, seconds, {"stage": stage}, context)
+        labels = {"stage": stage, **self._of_model}
+        self._instruments.record(catalogue.STAGE_DURATION, seconds, labels, context)
 
     def _detections(self, item: BatchItem, inside: Context) -> None:
         found = item.detections
         for label, count in Counter(found.labels).items():
-            self._instruments.add(catalogue.DETECTIONS, count, {"label": label}, inside)
+            labels = {"label": label, **self._of_model}
+            self._instruments.add(catalogue.DETECTIONS, count, labels, inside)
         # The best of each label names its trace; an exemplar for each of hundreds of boxes would
         # cost a millisecond and say no more.
         named: set[str] = set()
         for label, score in zip(found.labels, found.scores, strict=True):
             here = NOWHERE if label in named else inside
             named.add(label)
-            self._instruments.record(catalogue.DETECTION_SCORE, score, {"label": label}, here)
+            labels = {"label": label, **self._of_model}
+            self._instruments.record(catalogue.DETECTION_SCORE, score, labels, here)
 
     def _process_attributes(self, item: BatchItem) -> dict[str, AttributeValue]:
         found = item.detections

@@ -93,7 +93,7 @@ def stats(
         qps_mean=_rounded(rates.mean, 4),
         observed_s=round(rates.seen.seconds, 3),
         success_rate=_rounded(success_rate(requests), 6),
-        latency_ms=_latency(traffic.duration),
+        latency_ms=latency(traffic.duration),
         stages_ms=stages_ms(metrics, window),
         detections=detections,
         detections_per_image=round(sum(detections.values()) / succeeded, 4) if succeeded else None,
@@ -113,9 +113,9 @@ def stages_ms(metrics: MetricsStore, window: Window) -> dict[str, Latency]:
     """How long each stage took, of those that took place. Raises Unavailable."""
     found = _by_stage(metrics.histogram(catalogue.STAGE_DURATION, window, by=("stage",)))
     return {
-        stage: latency
+        stage: took
         for stage, histogram in found.items()
-        if (latency := _latency(histogram)) is not None
+        if (took := latency(histogram)) is not None
     }
 
 
@@ -128,7 +128,8 @@ def _by_stage(found: Mapping[Labels, Histogram]) -> dict[str, Histogram]:
     return {stage: found[(stage,)] for stage in catalogue.STAGES if (stage,) in found}
 
 
-def _latency(histogram: Histogram | None) -> Latency | None:
+def latency(histogram: Histogram | None) -> Latency | None:
+    """What a histogram of seconds tells; None where nothing was measured."""
     if histogram is None or not histogram.count:
         return None
 

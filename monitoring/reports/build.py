@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from monitoring.alerts import objectives
 from monitoring.alerts.budgets import Budget, budgets
+from monitoring.figures.by_model import by_model
 from monitoring.reports import alerts, images
 from monitoring.reports import detections as found
 from monitoring.reports import traffic as requests
@@ -85,6 +86,7 @@ def build(
         slowest=images.slowest(traces, covered.window) if now.traffic.total else [],
         failures=images.failures(traces, covered.window, now.traffic.errors),
         detections=found.detections(metrics, covered, compare=before is not None),
+        models=by_model(metrics, covered.window, covered.plot_step_s),
         clients_as=settings.clients,
         clients=found.clients(metrics, covered, compare=before is not None),
         workers=workers,

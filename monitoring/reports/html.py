@@ -12,7 +12,7 @@ from monitoring.messages import Language
 from monitoring.reports import charts
 from monitoring.reports import format as written
 from monitoring.reports.schema import Report
-from monitoring.reports.sentences import Sentences
+from monitoring.reports.sentences import MODEL_COLUMNS, MODELS_FROM, Sentences
 
 HERE = Path(__file__).parent
 #: Rows of the long lists; how many more there are is said.
@@ -47,6 +47,8 @@ def render(report: Report, language: Language) -> str:
         written=written,
         charts=charts,
         rows=ROWS,
+        model_columns=MODEL_COLUMNS,
+        models_from=MODELS_FROM,
         lang="zh-Hans" if language == "zh" else "en",
         style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
     )

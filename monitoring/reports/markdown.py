@@ -10,7 +10,7 @@ from monitoring.markdown import escaped
 from monitoring.messages import Language
 from monitoring.reports import format as written
 from monitoring.reports.schema import Client, Image, Label, Report, Stage
-from monitoring.reports.sentences import Sentences
+from monitoring.reports.sentences import MODEL_COLUMNS, MODELS_FROM, Sentences
 
 #: Rows of the long lists.
 ROWS = 15
@@ -36,6 +36,7 @@ def render(report: Report, language: Language) -> str:
             *_failures(says),
             *_slowest(says),
             *_detections(says),
+            *_models(says),
             *_clients(says),
         ]
     blocks += [*_workers(says), *_objectives(says), *_alerts(says), "---", *says.notes()]
@@ -275,6 +276,20 @@ def _detections(says: Sentences) -> Iterator[str]:
         right=(1, 2, 3, 4),
     )
     yield _more(says, len(labels))
+
+
+def _models(says: Sentences) -> Iterator[str]:
+    words, models = says.words, says.report.models
+    if len(models) < MODELS_FROM:
+        return
+    yield f"## {words['models']}"
+    yield says.say("models.text", count=str(len(models)))
+    yield table(
+        [words["model"], *(words[f"model.{name}"] for name in MODEL_COLUMNS), words["score"]],
+        [[escaped(each.model), *map(escaped, says.model(each))] for each in models[:ROWS]],
+        right=range(3, 9),
+    )
+    yield _more(says, len(models))
 
 
 def _clients(says: Sentences) -> Iterator[str]:

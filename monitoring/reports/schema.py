@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from monitoring.alerts.budgets import Budget
+from monitoring.figures.by_model import VersionFigures
 from monitoring.messages import Message, Severity
 from monitoring.notify.deliveries import Delivery
 
@@ -276,6 +277,8 @@ class Report(BaseModel):
     slowest: list[Image]
     failures: Failures
     detections: list[Label]
+    #: Each version of a model that had images, the one that came last first.
+    models: list[VersionFigures] = Field(default_factory=list)
     #: `off` when clients are not counted.
     clients_as: Literal["address", "hashed", "off"]
     clients: list[Client]

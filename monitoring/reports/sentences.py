@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from monitoring.alerts.budgets import Budget
+from monitoring.figures.by_model import VersionFigures
 from monitoring.messages import Language
 from monitoring.reports import format as written
 from monitoring.reports.schema import Advice, Criterion, Figure, Fired, Period, Report
 from monitoring.reports.text import cause_text, words
+from telemetry.outcomes import success_rate
 
 #: Hours of the day that are named as the busiest.
 HOURS_NAMED = 3
+#: Columns of the table of models, between their names and the score; and from how many on there is
+#: anything to compare.
+MODEL_COLUMNS = ("version", "since", "images", "success", "p50", "p95", "boxes")
+MODELS_FROM = 2
 
 
 class Sentences:
@@ -287,6 +293,20 @@ class Sentences:
     def cause(self, error_type: str | None, message: str | None) -> str:
         """Why an image failed, as far as it was recorded. Untrusted text."""
         return cause_text(error_type, message, self.language) or self.words["unknown"]
+
+    def model(self, each: VersionFigures) -> list[str]:
+        """What follows a model's name: its version, and the figures of that."""
+        took = each.stages_ms.get("inference")
+        return [
+            each.version,
+            self.moment(each.first_at),
+            written.count(each.images),
+            written.value(success_rate(each.outcomes), "share"),
+            written.value(took.p50 if took else None, "ms"),
+            written.value(took.p95 if took else None, "ms"),
+            written.value(each.detections_per_image, "number"),
+            written.NONE if each.mean_score is None else f"{each.mean_score:.2f}",
+        ]
 
     def client(self, name: str) -> str:
         """A client's name as it is shown."""

@@ -74,6 +74,7 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "slowest": ("Slowest images", "最慢的图片"),
         "failed": ("Last failed images", "最近失败的图片"),
         "detections": ("What was found", "检测结果"),
+        "models": ("By model", "按模型"),
         "clients": ("Who asked", "按客户端"),
         "workers": ("Workers and cost", "工作进程与成本"),
         "alerts": ("Alerts", "告警"),
@@ -210,6 +211,20 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         ),
         "unknown": ("not recorded", "未记录"),
         "detections.none": ("Nothing was found in this time.", "此期间没有检测到目标。"),
+        "models.text": (
+            "Workers ran {count} models, or versions of one. Images are counted once a worker has "
+            "had them in hand; each version's first ones came at the time that is given.",
+            "此期间工作进程运行过 {count} 个模型或版本。统计的是工作进程经手的图片；"
+            "所列时间为该版本收到首批图片的时间。",
+        ),
+        "model": ("Model", "模型"),
+        "model.version": ("Version", "版本"),
+        "model.since": ("Since", "始于"),
+        "model.images": ("Images", "图片"),
+        "model.success": ("Successful", "成功率"),
+        "model.p50": ("Inference p50", "推理 p50"),
+        "model.p95": ("Inference p95", "推理 p95"),
+        "model.boxes": ("Boxes an image", "每图检测框"),
         "clients.off": (
             "Clients are not counted (DAMOSCOPE_CLIENTS=off).",
             "未按客户端统计（DAMOSCOPE_CLIENTS=off）。",

@@ -98,6 +98,15 @@ def report(**changes: Any) -> Report:
     return Report.model_validate({"rating": rating.model_dump(), **fields, **changes})
 
 
+def model(version: str, images: int, **more: Any) -> dict[str, Any]:
+    took = {"mean": 21.0, "p50": 20.0, "p95": 33.0, "p99": 40.0}
+    return {
+        "model": "phones", "version": version, "first_at": START_AT + 3600, "last_at": END_AT - 600,
+        "images": images, "outcomes": {"ok": images}, "stages_ms": {"inference": took},
+        "detections": images, "detections_per_image": 1.0, "mean_score": 0.77, **more,
+    }  # fmt: skip
+
+
 def cause(outcome: str, count: int, message: str = "cut short") -> dict[str, Any]:
     return {
         "outcome": outcome, "error_type": "invalid_image", "message": message, "count": count,

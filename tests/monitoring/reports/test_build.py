@@ -33,6 +33,7 @@ TODAY = [NOW_S - 5 * 3600 + 7 + 60 * i for i in range(180)]
 BURST_AT, BURST = 100, 57
 OK = 3 * len(TODAY) + BURST
 INVALID, FAILED = 6, 3
+FIRST, SECOND = ({"model": "phones", "version": version} for version in ("1a", "2b"))
 SETTINGS = Settings(cpu_worker_price=0.5, currency="EUR", public_url="https://phones.example/")
 
 
@@ -63,13 +64,26 @@ def scenario() -> Scenario:
         told.counter("new", catalogue.DETECTIONS, at, i // 2 + 1, label="laptop")
         told.counter("new", catalogue.WORKER_BUSY, at, 0.02 * count, provider="cpu")
         told.histogram("new", catalogue.REQUEST_DURATION, at, measured(count), outcome="ok")
-        for stage, scale in (("inference", 0.6), ("queue_wait", 0.2)):
-            told.histogram("new", catalogue.STAGE_DURATION, at, measured(count, scale), stage=stage)
+        for stage, scale, model in (("inference", 0.6, SECOND), ("queue_wait", 0.2, {})):
+            took = measured(count, scale)
+            told.histogram("new", catalogue.STAGE_DURATION, at, took, stage=stage, **model)
         told.histogram("new", catalogue.DETECTION_SCORE, at, [0.75] * count, label="phone")
+        _by_model(told, i, at)
         told.histogram("new", catalogue.BATCH_SIZE, at, [1.0] * count)
         told.histogram("new", catalogue.IMAGE_SIZE, at, [200e3] * count, format="JPEG")
         _levels(told, "new", at, busy=1, idle=1)
     return told
+
+
+def _by_model(told: Scenario, i: int, at: float) -> None:
+    """One version for the first two hours of today, another from the second hour on."""
+    told.counter("new", catalogue.MODEL_IMAGES, at, min(i, 119) + 1, outcome="ok", **FIRST)
+    if (since := i - 59) > 0:
+        told.counter("new", catalogue.MODEL_IMAGES, at, 2 * since, outcome="ok", **SECOND)
+        told.counter("new", catalogue.MODEL_IMAGES, at, since // 10, outcome="failed", **SECOND)
+        for label, score in (("one", 0.9), ("other", 0.7)):
+            scores = [score] * (2 * since)
+            told.histogram("new", catalogue.DETECTION_SCORE, at, scores, label=label, **SECOND)
 
 
 def _levels(told: Scenario, who: str, at: float, busy: int, idle: int) -> None:
@@ -224,6 +238,24 @@ def test_detections_and_clients(report: Report) -> None:
         ("10.0.0.2", len(TODAY), 0),
     ]
     assert report.image_bytes_mean == pytest.approx(200e3)
+
+
+def test_models(report: Report) -> None:
+    """Each version that had images has its own figures, the one that came last first."""
+    second, first = report.models
+    assert (second.model, second.version, second.images) == ("phones", "2b", 252)
+    assert second.outcomes == {"ok": 240, "failed": 12}
+    assert (second.detections, second.detections_per_image) == (480, 2.0)
+    assert second.mean_score == pytest.approx(0.8)
+    took = sorted(1e3 * value for value in measured(OK, 0.6))
+    assert second.stages_ms["inference"].p50 == pytest.approx(took[OK // 2], rel=0.25)
+    assert second.stages_ms["inference"].p95 == pytest.approx(took[int(0.95 * OK)], rel=0.25)
+    assert (first.version, first.outcomes, first.mean_score) == ("1a", {"ok": 120}, None)
+    assert (first.stages_ms, first.detections_per_image) == ({}, 0.0)
+    step_s = report.timeline.step_s
+    assert first.first_at <= TODAY[0] < first.first_at + step_s
+    assert first.last_at <= TODAY[119] < first.last_at + step_s
+    assert second.first_at <= TODAY[60] < second.first_at + step_s
 
 
 def test_failures_and_their_causes(report: Report) -> None:

@@ -69,6 +69,7 @@ def troubled() -> Report:
         requests={"ok": 900, "failed": 100},
         failures=example.failures("failed", 100, HOSTILE),
         detections=[{"label": HOSTILE, "count": 1, "share": 1.0, "mean_score": 0.5, "before": 0}],
+        models=[example.model("1a", 3, model=HOSTILE), example.model("2b", 4)],
         clients=[{"client": HOSTILE, "requests": 1000, "share": 1.0, "before": None}],
         alerts={"known": True, "fired": [example.fired(example_trace_id="ab" * 16)]},
     )
@@ -158,6 +159,25 @@ def test_every_kind_of_error_has_a_name() -> None:
         "configuration", "not_found", "malformed_telemetry", "already_done", "switch_under_way",
     }  # fmt: skip
     assert named == codes - of_no_image - {"cancelled"}  # which is no failure
+
+
+def test_models(language: Language) -> None:
+    """Where several versions ran, each has its figures; of one there is nothing to compare."""
+    new = example.model(
+        "2b", 4000, outcomes={"ok": 3980, "failed": 20}, detections_per_image=1.25, mean_score=None
+    )
+    found = example.report(models=[new, example.model("1a", 90_000)])
+    page, text = Page(html.render(found, language)), markdown.render(found, language)
+    assert [each["data-version"] for each in page.all("tr", **{"data-model": "phones"})] == [
+        "2b", "1a",
+    ]  # fmt: skip
+    assert re.search(
+        r"phones 2b 2027-01-08 09:00 4,000 99.5\s% 20\sms 33\sms 1.25 –", page.text
+    ), page.text  # fmt: skip
+    assert re.search(r"\| phones +\| 1a +\| 2027-01-08 09:00 +\| +90,000 \| +100 % \|", text)
+    alone = example.report(models=[new])
+    assert not Page(html.render(alone, language)).all("tr", **{"data-model": "phones"})
+    assert "| phones" not in markdown.render(alone, language)
 
 
 def test_charts(language: Language) -> None:

@@ -30,8 +30,7 @@ from telemetry.setup import SYSTEM_METRICS
 
 STAGES_S = {"upload": 0.004, "queue_wait": 0.010, "preprocess": 0.006, "inference": 0.025,
             "nms": 0.001}  # fmt: skip
-
-
+OF_MODEL = {"model": "damoyolo-ns-phone", "version": "0a1b2c3d4e5f"}
 #: As the service's own. Shorter would lose exemplars: each is offered for one export only.
 EXPORT_INTERVAL_MS = 5000
 
@@ -197,8 +196,11 @@ class Finish:
         self.ended = at
         made = worker.instruments
         made.record(catalogue.BATCH_SIZE, 1, context=context)
-        made.add(catalogue.DETECTIONS, 1, {"label": "phone"}, context=context)
-        made.record(catalogue.DETECTION_SCORE, 0.9, {"label": "phone"}, context=context)
+        label = {"label": "phone", **OF_MODEL}
+        made.add(catalogue.DETECTIONS, 1, label, context=context)
+        made.record(catalogue.DETECTION_SCORE, 0.9, label, context=context)
+        outcome = "failed" if self._failed else "ok"
+        made.add(catalogue.MODEL_IMAGES, 1, {**OF_MODEL, "outcome": outcome}, context=context)
         made.add(catalogue.INFERENCE_BUSY, STAGES_S["inference"], {"provider": "cpu"}, context)
         made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu", "queue": "detections"}, context)
         made.add(catalogue.SHADOW_IMAGES, 1, {"model": "other", "outcome": "agreed"}, context)
@@ -213,7 +215,8 @@ class Finish:
 
 
 def _record(made: Instruments, stage: str, context: Context) -> None:
-    made.record(catalogue.STAGE_DURATION, STAGES_S[stage], {"stage": stage}, context=context)
+    labels = {"stage": stage} | ({} if stage == "upload" else OF_MODEL)
+    made.record(catalogue.STAGE_DURATION, STAGES_S[stage], labels, context=context)
 
 
 def _ns(seconds: float) -> int:
