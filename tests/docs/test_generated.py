@@ -39,6 +39,19 @@ def test_check_names_what_is_stale_and_writing_mends_it(
     assert command.main(["--check"]) == 0
 
 
+def test_what_is_made_of_another_is_written_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy of a generated file is not stale once both were written."""
+    monkeypatch.setattr(generated, "ROOT", tmp_path)
+    for name in ("made.txt", "copy.txt"):
+        (tmp_path / name).write_text("old\n")
+    copy = Generated("copy.txt", (tmp_path / "made.txt").read_text)
+    monkeypatch.setattr(command, "GENERATED", (Generated("made.txt", lambda: "new"), copy))
+    assert command.main([]) == 0
+    assert (tmp_path / "copy.txt").read_text() == "new\n"
+
+
 def test_a_section_needs_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that lost them is not rewritten, nor taken for up to date."""
     monkeypatch.setattr(generated, "ROOT", tmp_path)
