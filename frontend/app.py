@@ -45,6 +45,7 @@ from frontend.identity.layer import Authenticator, Identity
 from frontend.identity.sessions import Sessions
 from frontend.layers import HeadAsGet, TraceIdHeader, name_server
 from frontend.limits import Limiter
+from frontend.model_history import ModelHistory
 from frontend.preferences import ChosenLanguage
 from frontend.replies import Replies
 from frontend.rollouts import Rollouts
@@ -204,6 +205,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.alerts = alerting
     app.state.budgets = budgets
     app.state.rollouts = rollouts
+    app.state.model_history = ModelHistory(stores.metrics)
     app.state.authenticator = authenticator
     reference.install(app)
     app.include_router(login.router(authenticator, logins))

@@ -13,11 +13,13 @@ from starlette.concurrency import run_in_threadpool
 from frontend.api.alerts import JSON_ONLY
 from frontend.api.problems import responses
 from frontend.identity.principal import principal
+from frontend.model_history import ModelHistory
 from frontend.rollouts import Rollouts
 from frontend.status import Snapshot
 from models.errors import ModelStoreError
 from models.listing import ModelRow, listed
 from models.names import NAME_MAX
+from monitoring.figures.by_model import VersionFigures
 from pipeline import errors
 from pipeline.queue.model_rollout import Rollout
 from pipeline.queue.pools import DEFAULT
@@ -87,6 +89,9 @@ class ModelReport(BaseModel):
     served: list[ServedModel] = []
     #: Of these, how those have done that look at what the default one has answered.
     shadows: list[ShadowReport] = []
+    #: What each version has done that had images in the last 7 days, the one that came last first;
+    #: None while that cannot be read.
+    figures: list[VersionFigures] | None = None
     #: What workers start with, where somebody has switched them; else that of their settings.
     chosen: ModelName | None
     switch: SwitchReport | None
@@ -128,6 +133,7 @@ async def use(request: Request, wish: ModelWish) -> ModelReport:
 def report(request: Request) -> ModelReport:
     """What the API answers and the page shows. Blocks. Raises Unavailable."""
     rollouts: Rollouts = request.app.state.rollouts
+    history: ModelHistory = request.app.state.model_history
     snapshot: Snapshot = request.app.state.status.snapshot
     runs = Counter((worker.model, worker.model_version) for worker in snapshot.workers)
     try:
@@ -155,6 +161,7 @@ def report(request: Request) -> ModelReport:
             for pool in snapshot.pools
         ],
         shadows=rollouts.shadows() if known else [],
+        figures=history.figures(),
         chosen=ModelName(name=chosen.name, version=chosen.version)
         if chosen and chosen.name else None,
         switch=None if last is None else _switch(last, snapshot.workers),

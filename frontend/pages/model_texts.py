@@ -84,6 +84,19 @@ EN = {
     "model.precision": "In {to}, on {photographs} photographs: {again} of the original's {boxes} "
     "boxes found again, {new} others; scores differ by {mean} on average and {most} at most; one "
     "thread took {ms} ms where it was imported, in place of {original} ms.",
+    "model.versions": "What each version has done here",
+    "model.versions.runs": "runs",
+    "model.versions.first": "First images",
+    "model.versions.last": "Last images",
+    "model.versions.images": "Images",
+    "model.versions.success": "Successful",
+    "model.versions.stage": "{stage}: median · 95 %",
+    "model.versions.boxes": "Boxes an image",
+    "model.versions.score": "Mean score",
+    "model.versions.none": "No image in the last 7 days.",
+    "model.versions.unknown": "Figures cannot be read at the moment.",
+    "model.versions.hint": "Of the last 7 days: images that workers have had in hand, counted by "
+    "the model that ran. Those that a shadow model has looked at are not among its own.",
     "model.speed": "Speed here",
     "model.speed.hint": "Of all images of the last 15 minutes, whichever model they went through.",
     "model.speed.none": "No image in the last 15 minutes.",
@@ -183,6 +196,19 @@ ZH = {
     "model.precision": "{to}，在 {photographs} 张照片上：原模型的 {boxes} 个框中有 {again} 个"
     "再次检出，另有 {new} 个新框；置信度平均相差 {mean}，最多 {most}；导入所用机器上单线程 {ms} "
     "毫秒，原为 {original} 毫秒。",
+    "model.versions": "各版本在此处的表现",
+    "model.versions.runs": "运行中",
+    "model.versions.first": "首批图片",
+    "model.versions.last": "最近图片",
+    "model.versions.images": "图片",
+    "model.versions.success": "成功率",
+    "model.versions.stage": "{stage}：中位数 · 95 %",
+    "model.versions.boxes": "每图检测框",
+    "model.versions.score": "平均置信度",
+    "model.versions.none": "最近 7 天没有图片。",
+    "model.versions.unknown": "目前无法读取数据。",
+    "model.versions.hint": "最近 7 天内工作进程经手的图片，按所运行的模型统计。"
+    "影子模型另外检测的图片不计入其中。",
     "model.speed": "本机速度",
     "model.speed.hint": "最近 15 分钟的全部图片，不区分所用模型。",
     "model.speed.none": "最近 15 分钟没有图片。",

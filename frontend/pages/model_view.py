@@ -12,6 +12,7 @@ from frontend.pages.html_table import table
 from frontend.pages.i18n import Texts
 from frontend.pages.shadow_view import shadow_section
 from frontend.pages.timings import milliseconds
+from frontend.pages.versions_view import versions
 from models.catalogue import ModelCard, SizeRecall
 from models.listing import ModelRow
 from monitoring.figures.stats import Latency
@@ -36,10 +37,15 @@ def page(report: ModelReport, speed: Mapping[str, Latency], words: Texts, *, adm
         _served(report, words),
         *(_section(*shadow_section(each, words)) for each in report.shadows),
         *(_one(row, words) for row in running),
+        _section(words["model.versions"], versions(report.figures, _running(report), words)),
         _speed(speed, words),
         _all(report.models, words, admin and not switching),
     ]
     return f'<div data-switching="{int(switching)}">{"".join(parts)}</div>'
+
+
+def _running(report: ModelReport) -> set[tuple[str, str]]:
+    return {(each.model, each.version) for each in report.workers}
 
 
 def _section(title: str, body: str, more: str = "") -> str:

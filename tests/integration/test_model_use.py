@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,11 +103,34 @@ def models_of_workers(service: Service) -> list[str]:
         )
 
 
+def counted(service: Service) -> Counter[tuple[str, str, str]]:
+    """Images and boxes so far, by model and version, as the Model page has them."""
+    found = Counter[tuple[str, str, str]]()
+    with service.client() as client:
+        for each in client.get("/api/v1/models").json()["figures"]:
+            name = each["model"], each["version"]
+            found[*name, "images"] = each["outcomes"]["ok"]
+            found[*name, "boxes"] = each["detections"]
+    return found
+
+
+def answered(answers: list[httpx.Response]) -> Counter[tuple[str, str, str]]:
+    """The same, as the answers have it."""
+    found = Counter[tuple[str, str, str]]()
+    for said in (answer.json() for answer in answers):
+        name = said["model"], said["model_version"]
+        found[*name, "images"] += 1
+        found[*name, "boxes"] += len(said["detections"])
+    return found
+
+
 def test_back_and_forth_under_load(service: Service) -> None:
-    """Every request is answered, by one model or the other, never by a mixture; each worker takes
-    the new one after the one before it has; and the former is had back the same way."""
+    """Every request is answered, by one model or the other, never by a mixture, and counted for
+    it; each worker takes the new one after the one before it has; and the former is had back the
+    same way."""
     version = Store(service.home / "models").get("mine")
     assert version is not None
+    before = counted(service)
     with Load(service) as load:
         eventually(lambda: len(load.answers) > 5, "answers of the first model")
         ((first, first_version),) = load.seen()
@@ -127,6 +151,8 @@ def test_back_and_forth_under_load(service: Service) -> None:
         eventually(lambda: len(load.answers) > at + 10, "answers of the first again")
         assert load.answers[-1].json()["model"] == SHIPPED
     assert load.seen() == {(SHIPPED, first_version), ("mine", version.version)}
+    sent = answered(load.answers)
+    eventually(lambda: counted(service) - before == sent, "each image counted for its model", 40)
     steps = re.findall(r"is being loaded, beside|from now on: ", service.output)
     assert steps == ["is being loaded, beside", "from now on: "] * 4
     code, out = use(service, "--reset")

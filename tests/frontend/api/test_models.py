@@ -13,10 +13,13 @@ from fastapi import FastAPI
 from redis import Redis
 
 from frontend.api import models, problems
+from frontend.model_history import ModelHistory
 from frontend.rollouts import Rollouts
 from frontend.status import Snapshot
 from models import BUNDLED
 from models.listing import version_of
+from monitoring.stores.prometheus import PrometheusMetrics
+from monitoring.stores.selection import open_readers
 from pipeline.queue import model_choice, model_rollout
 from pipeline.queue.model_choice import SwitchOutcome
 from pipeline.queue.workers import WorkerState
@@ -55,6 +58,7 @@ class Front:
         self.app.include_router(models.router)
         self.seen = self.app.state.status = Seen()
         self.rollouts = self.app.state.rollouts = Rollouts(settings, lambda: self.seen.snapshot)
+        self.app.state.model_history = ModelHistory(open_readers(settings).metrics)
 
     def ask(self, method: str, address: str = "", **options: Any) -> httpx.Response:
         async def answer() -> httpx.Response:
@@ -102,6 +106,17 @@ def test_what_there_is(front: Front, tmp_path: Path) -> None:
     assert rows["damoyolo-s"]["figures"]["coco_map"] == 0.468
     assert [each["worker"] for each in found["workers"]] == ["a", "b"]
     assert (found["chosen"], found["switch"], found["problem"]) == (None, None, "")
+    assert found["figures"] == []  # nothing was measured
+
+
+def test_figures_that_cannot_be_read(front: Front) -> None:
+    """What runs is told all the same."""
+    front.seen.workers("a")
+    away = PrometheusMetrics("http://127.0.0.1:1")
+    front.app.state.model_history = ModelHistory(away)
+    found = front.ask("GET").json()
+    assert (len(found["workers"]), found["figures"]) == (1, None)
+    away.close()
 
 
 def test_what_is_not_known(front: Front) -> None:

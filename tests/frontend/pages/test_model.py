@@ -20,6 +20,7 @@ from frontend.pages.i18n import EN, ZH
 from frontend.pages.model_view import WORKERS_SHOWN, page
 from models.catalogue import catalogue
 from models.listing import ModelRow
+from monitoring.figures.by_model import VersionFigures
 from monitoring.figures.stats import Latency
 
 SHIPPED = "damoyolo-ns-phone"
@@ -62,6 +63,35 @@ def test_what_runs() -> None:
     ):  # fmt: skip
         assert text in html, text
     assert "data-use" not in html
+
+
+def figures(version: str, **more: Any) -> VersionFigures:
+    took = Latency(mean=20.0, p50=19.5, p95=31.0, p99=40.0)
+    given: dict[str, Any] = {
+        "images": 4000, "outcomes": {"ok": 3980, "failed": 20}, "stages_ms": {"inference": took},
+        "detections": 4975, "detections_per_image": 1.25, "mean_score": 0.814,
+    } | more  # fmt: skip
+    return VersionFigures(
+        model=SHIPPED, version=version, first_at=1_799_395_200, last_at=1_799_481_600, **given
+    )
+
+
+def test_versions() -> None:
+    """Each version that had images stands beside the others, and which of them runs."""
+    failed = {"outcomes": {"failed": 3}, "stages_ms": {}, "detections_per_image": None}
+    found = report(figures=[figures("1a2b"), figures("9f", mean_score=None, **failed)])
+    html = page(found, {}, EN, admin=False)
+    for text in (
+        "<code>1a2b</code> <span", f"{EN['model.version']}</td><td>", "<td><code>9f</code></td>",
+        "Images</td><td>4,000</td><td>4,000</td>", "Successful</td><td>99.5 %</td><td>0 %</td>",
+        "Inference: median · 95 %</td><td>20 ms · 31 ms</td><td>–</td>", 'datetime="2027-01-08T',
+        "Boxes an image</td><td>1.25</td><td>–</td>", "Mean score</td><td>0.81</td><td>–</td>",
+    ):  # fmt: skip
+        assert text in html, text
+    assert html.count(f">{EN['model.versions.runs']}<") == 1
+    for words in (EN, ZH):
+        assert words["model.versions.unknown"] in page(report(), {}, words, admin=False)
+        assert words["model.versions.none"] in page(report(figures=[]), {}, words, admin=False)
 
 
 def test_who_serves_a_model() -> None:
