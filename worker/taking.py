@@ -1,5 +1,6 @@
 """Takes images for a worker. The next batch is taken and decoded while one is in inference, so that
-a GPU does not wait for JPEGs; those that are to be looked at in tiles wait for their turn here."""
+a GPU does not wait for JPEGs, but no sooner than that takes (worker.ahead); those that are to be
+looked at in tiles wait for their turn here."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from typing import Self
 
 from pipeline.queue.consumer import Consumer, TakenJob
 from pipeline.settings import Settings
+from worker.ahead import Ahead
 from worker.batch import BatchItem
 from worker.stages import Stages
 
@@ -43,6 +45,11 @@ class Taking:
         #: Nothing is taken, as `rq suspend` asks.
         self.suspended = False
         self._ahead: Future[TakenBatch] | None = None
+        #: Now, instead of when it would be in time.
+        self._at_once = threading.Event()
+        self._times = Ahead()
+        #: Since when there has been a batch in hand while which another may be taken.
+        self._since_s: float | None = None
         self._pool = ThreadPoolExecutor(1, "ahead")
         self._tiled: deque[TakenBatch] = deque()
 
@@ -50,6 +57,7 @@ class Taking:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._at_once.set()
         self._pool.shutdown()
 
     def next(self) -> TakenBatch | None:
@@ -57,6 +65,7 @@ class Taking:
         the worker has nothing in hand and is to stop."""
         if self._tiled:
             return self._tiled.popleft()
+        self._needed()
         future, self._ahead = self._ahead, None
         batch = future.result() if future else None
         if batch and batch.items:
@@ -68,10 +77,13 @@ class Taking:
         keeps no other company (take.lua)."""
         first = batch.items[0].taken
         if self._ahead is None and not self._stopping.is_set() and first.attempt == 1:
-            self._ahead = self._pool.submit(self._take, ahead=True)
+            self._since_s = time.monotonic()
+            self._at_once.clear()
+            self._ahead = self._pool.submit(self._take_ahead, self._times.spare_s())
 
     def come(self) -> TakenBatch | None:
         """The batch that was taken ahead, if it is there by now."""
+        self._needed()
         if self._ahead is None or not self._ahead.done():
             return None
         future, self._ahead = self._ahead, None
@@ -100,12 +112,25 @@ class Taking:
                 batch = self._take()
         return batch
 
+    def _needed(self) -> None:
+        """What was in hand is done."""
+        if self._since_s is not None:
+            self._times.was_in_hand(time.monotonic() - self._since_s)
+            self._since_s = None
+        self._at_once.set()
+
+    def _take_ahead(self, spare_s: float) -> TakenBatch:
+        self._at_once.wait(spare_s)
+        if self._stopping.is_set():
+            return TakenBatch([], self._stages())
+        return self._take(ahead=True)
+
     def _take(self, ahead: bool = False) -> TakenBatch:
         """Take and preprocess the next batch; empty when nothing waits for this worker."""
         stages = self._stages()
         if self.suspended:
             return TakenBatch([], stages)
-        most = stages.detector.batch_max
+        most, began_s = stages.detector.batch_max, time.monotonic()
         jobs = self._consumer.take(most, ahead=ahead)
         if jobs and self._settings.batch_wait_ms and jobs[0].attempt == 1:
             jobs += self._fill(most - len(jobs))
@@ -113,6 +138,8 @@ class Taking:
         self._in_hand.update((job.execution_id, job) for job in jobs)
         # A hundred tiles take a hundred times the memory: they are made when it is their turn.
         stages.preprocess([item for item in items if not item.tiled])
+        if items:
+            self._times.was_prepared(time.monotonic() - began_s)
         return TakenBatch(items, stages)
 
     def _fill(self, room: int) -> list[TakenJob]:

@@ -25,6 +25,7 @@ from pipeline.queue.clock import RedisClock
 from pipeline.queue.keys import (
     LEASE_S,
     REPLY_CHANNEL,
+    TURNS,
     WAITING_BYTES,
     image_key,
     iso,
@@ -149,7 +150,8 @@ class Consumer:
     def take(self, most: int, *, ahead: bool = False) -> list[TakenJob]:
         """Take up to `most` jobs and their images; `ahead` leaves some for idle workers."""
         pool = self._pool
-        keys = [pool.doorbell, self._worker_key, pool.workers_key, WAITING_BYTES, *pool.queue_keys]
+        keys = [pool.doorbell, self._worker_key, pool.workers_key, WAITING_BYTES, TURNS,
+                *pool.queue_keys]  # fmt: skip
         args: list[Any] = [
             RQ_KEY_PREFIX, self._worker, iso(self.redis_ns()), LEASE_S, most, int(ahead),
             RECORD_BYTES_MAX, "" if self.pace_s is None else f"{self.pace_s:.6f}",

@@ -29,6 +29,8 @@ DOORBELL = "damoscope:doorbell"
 WAITING_BYTES = "damoscope:waiting:bytes"
 #: Of each queue, the round in which the last image of each client waits.
 ROUNDS = "damoscope:waiting:rounds:{}"
+#: Of each queue, by its key, the round of what was taken last from it.
+TURNS = "damoscope:waiting:turns"
 #: Of each image in tiles that waits or is in work: its queue, its round, and how many images' work
 #: it is. What has ended is removed by who enqueues next.
 TILED = "damoscope:waiting:tiled"

@@ -30,6 +30,7 @@ from pipeline.queue.keys import (
     REPLY_CHANNEL,
     ROUNDS,
     TASK,
+    TURNS,
     WAITING_BYTES,
     image_key,
     iso,
@@ -123,7 +124,7 @@ class Producer:
         others = [each for each in (DEFAULT, *self._pools()) if each != pool]
         keys = [Job.key_for(job_id), f"{Queue.redis_queue_namespace_prefix}{queue}",
                 pool.doorbell, Queue.redis_queues_keys, WAITING_BYTES, ROUNDS.format(queue),
-                once.key if once else IDEMPOTENCY_KEYS, pool.tiled, *pool.queue_keys,
+                TURNS, once.key if once else IDEMPOTENCY_KEYS, pool.tiled, *pool.queue_keys,
                 *(key for each in others for key in each.queue_keys)]  # fmt: skip
         stands_for = value_of(First(job_id, once.fingerprint)) if once else b""
         call = [len(keys), *keys, self._queue_max, self._queue_mb * MB,

@@ -1,10 +1,13 @@
 -- Store a job and give it its place in its queue, unless the queues are full, it would come too
 -- late, or a job is there already that was enqueued with the same Idempotency-Key.
--- The clients that wait take turns: in each round of a queue, each of them has one image. A client's
--- next image is of the round after its last one, and stands at the end of that round, so that whoever
--- sends much makes nobody wait but itself.
+-- Clients take turns: in each round of a queue, each of them has one image. A client's next image is
+-- of the round after its last one, and stands at the end of that round, so that whoever sends much
+-- makes nobody wait but itself. Who has had nothing for a while begins in the round of what was taken
+-- last (take.lua): before those who have had their image of it, and wait with their next.
+-- (Start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996.)
 -- KEYS: job hash, queue, doorbell, set of queues, bytes of all images that wait, rounds of the clients
---       of this queue, what the Idempotency-Key stands for, what is known of images in tiles; then the queues of the same workers, highest
+--       of this queue, the round of what was taken last from each queue, what the Idempotency-Key
+--       stands for, what is known of images in tiles; then the queues of the same workers, highest
 --       priority first; then all others, whose images take memory as well
 -- ARGV: most jobs waiting, most bytes waiting, most images ahead of this one (-1: any number), seconds
 --       for which the bytes waiting are not counted anew, key prefix, seconds the job hash lives, job
@@ -15,7 +18,7 @@
 -- Returns {'queued', 'full', 'bytes', 'share', 'late', or 'first' when there is a job already; images ahead of this one, in work or waiting;
 --   how many of its client wait in this queue; this moment in microseconds; malformed entries that were
 --   removed; with 'first' what the Idempotency-Key stands for}.
-local queues, fields = 9, 16
+local queues, fields = 10, 16
 local last_queue = queues + tonumber(ARGV[15]) - 1
 local jobs_max, bytes_max, ahead_max = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local prefix, id, client, size = ARGV[5], ARGV[7], ARGV[9], tonumber(ARGV[10])
@@ -23,7 +26,7 @@ local images = tonumber(ARGV[14])
 local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
 if ARGV[11] ~= '' then
-  local first = ours('GET', KEYS[7])
+  local first = ours('GET', KEYS[8])
   local job = first and string.match(first, '^([%w_-]+) %x+$')
   if first and not job then malformed = malformed + 1 end
   if job and job ~= ARGV[13] then return {'first', 0, 0, now, malformed, first} end
@@ -43,26 +46,29 @@ local function round_of(waiting)
   return count(ours('HGET', prefix .. ':job:' .. waiting, 'damoscope_round'), 2 ^ 52)
 end
 
--- How many wait for these workers in all, in queues that go first, and in this one; how many are in work.
-local depth, first, own, work, order = 0, 0, 0, 0, 0
+-- How many wait for these workers in all, in queues that go first, and in this one; how many are in
+-- work, and of those, from this one.
+local depth, first, own, work, own_work, order = 0, 0, 0, 0, 0, 0
 for i = queues, last_queue do
   local waiting = ours('LLEN', KEYS[i])
+  local begun = ours('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
   if KEYS[i] == KEYS[2] then
-    own, first, order = waiting, depth, i
+    own, own_work, first, order = waiting, begun, depth, i
   end
   depth = depth + waiting
-  work = work + ours('ZCARD', prefix .. ':wip:' .. string.sub(KEYS[i], #prefix + 8))
+  work = work + begun
 end
 
--- The round that is now, and that of this image. Nothing is removed before the job is stored: a script
--- that has written once is not refused by a Redis that is full.
-local current, last = 1, 0
-if own > 0 then
-  current = math.max(1, round_of(ours('LINDEX', KEYS[2], 0)))
-  last = tonumber(ours('ZSCORE', KEYS[6], client) or '') or 0
-end
-local held = last >= current and last - current + 1 or 0
-local round = current + held
+-- The round that is now, that of the first image that waits, and that of this image. Nothing is removed
+-- before the job is stored: a script that has written once is not refused by a Redis that is full.
+local idle = own == 0 and own_work == 0  -- all begin anew
+local front = own > 0 and math.max(1, round_of(ours('LINDEX', KEYS[2], 0))) or math.huge
+local taken = idle and 0 or count(ours('HGET', KEYS[7], KEYS[2]), 2 ^ 52)
+local current = taken > 0 and math.min(taken, front) or own > 0 and front or 1
+local last = idle and 0 or tonumber(ours('ZSCORE', KEYS[6], client) or '') or 0
+if own == 0 and last > current then last = 0 end  -- of images that others removed
+local held = last >= front and last - front + 1 or 0
+local round = math.max(current, last + 1)
 
 -- Its place is after the last image of its round: the rounds are in order.
 local place = own
@@ -82,7 +88,7 @@ local ahead = work + first + place
 -- An image in tiles is as much work as many. Of those in work, as many tiles go first as there are images
 -- ahead: others have their turn between them. Those that have ended count no longer.
 local more, ended = 0, {}
-for tiled, known in pairs(tiled_jobs(KEYS[8])) do
+for tiled, known in pairs(tiled_jobs(KEYS[9])) do
   local status = ours('HGET', prefix .. ':job:' .. tiled, 'status')
   if status == 'started' then
     more = more + math.min(known.images - 1, ahead)
@@ -116,7 +122,7 @@ local function refused()
   -- The last tenth is for who has less than an equal part.
   local filled = math.max((depth + 1) / jobs_max, (bytes + size) / bytes_max)
   local others = own == 0 and 0
-    or ours('ZCOUNT', KEYS[6], string.format('%.0f', current), '+inf') - (held > 0 and 1 or 0)
+    or ours('ZCOUNT', KEYS[6], string.format('%.0f', front), '+inf') - (held > 0 and 1 or 0)
   if filled > 0.9 and others > 0 and held >= own / (others + 1) then return 'share' end
   if ahead_max >= 0 and ahead > ahead_max then return 'late' end
 end
@@ -129,24 +135,28 @@ ours('HSET', KEYS[1], 'damoscope_enqueued', string.format('%.0f', now),
   'damoscope_client', client,
   unpack(ARGV, fields))
 redis.call('EXPIRE', KEYS[1], ARGV[6])
-if #ended > 0 then redis.call('HDEL', KEYS[8], unpack(ended)) end
+if #ended > 0 then redis.call('HDEL', KEYS[9], unpack(ended)) end
 if images > 1 then
   ours('HSET', KEYS[1], 'damoscope_images', images)
-  ours('HSET', KEYS[8], id, string.format('%d %.0f %d', order, round, images))
-  redis.call('EXPIRE', KEYS[8], ARGV[6])
+  ours('HSET', KEYS[9], id, string.format('%d %.0f %d', order, round, images))
+  redis.call('EXPIRE', KEYS[9], ARGV[6])
 end
-if ARGV[11] ~= '' then redis.call('SET', KEYS[7], ARGV[11], 'EX', ARGV[12]) end
+if ARGV[11] ~= '' then redis.call('SET', KEYS[8], ARGV[11], 'EX', ARGV[12]) end
 ours('SADD', KEYS[4], KEYS[2])
 if place == own then
   redis.call('RPUSH', KEYS[2], id)
 else
   redis.call('LINSERT', KEYS[2], 'BEFORE', redis.call('LINDEX', KEYS[2], place), id)
 end
--- Clients whose last image has had its turn begin with the others; in an empty queue, all do.
-if own == 0 then
+-- Clients whose last image was of an earlier round begin with the others; where nothing is to be done,
+-- all do.
+if idle then
   redis.call('DEL', KEYS[6])
+  redis.call('HDEL', KEYS[7], KEYS[2])
 else
-  ours('ZREMRANGEBYSCORE', KEYS[6], '-inf', '(' .. string.format('%.0f', current))
+  local now_is = '(' .. string.format('%.0f', current)
+  ours('ZREMRANGEBYSCORE', KEYS[6], '-inf', now_is)
+  if own == 0 then ours('ZREMRANGEBYSCORE', KEYS[6], now_is, '+inf') end
 end
 -- In as many rounds as it is images' work its client has no other.
 ours('ZADD', KEYS[6], string.format('%.0f', round + images - 1), client)

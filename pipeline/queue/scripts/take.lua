@@ -1,7 +1,7 @@
 -- Move up to a batch of jobs from the queues to the started registry, in one atomic step:
 -- a job is always either waiting or registered to a worker, whenever that worker dies.
--- KEYS: doorbell, worker hash, set of the workers of these queues, bytes of all images that wait, then
---       the queues, highest priority first
+-- KEYS: doorbell, worker hash, set of the workers of these queues, bytes of all images that wait, the
+--       round of what was taken last from each queue, then the queues, highest priority first
 -- ARGV: key prefix, worker name, ISO time, lease in seconds, most jobs, 1 when taking ahead,
 --       most bytes of a job's fields together, seconds that an image takes this worker (empty: not
 --       known), then one execution id for each job that may be taken
@@ -10,12 +10,12 @@
 --   damoscope_deadline, damoscope_clock, 1 when nothing else waits or is being worked on}, and how
 --   many malformed entries were removed.
 local prefix, worker, iso, lease = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local ids, queues = 8, 5
+local ids, queues = 8, 6
 local bytes_max, dropped, dropped_max = tonumber(ARGV[7]), 0, 256
 -- Of the images that are taken.
 local image_bytes = 0
 local fields = {'data', 'meta', 'damoscope_taken', 'damoscope_reply', 'enqueued_at',
-  'damoscope_enqueued', 'damoscope_deadline', 'damoscope_clock', 'damoscope_bytes'}
+  'damoscope_enqueued', 'damoscope_deadline', 'damoscope_clock', 'damoscope_bytes', 'damoscope_round'}
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
@@ -73,6 +73,9 @@ local function take(queue)
   ours('ZADD', prefix .. ':executions:' .. id, now + lease + 60, execution)
   redis.call('EXPIRE', prefix .. ':executions:' .. id, lease + 60)
   ours('SADD', prefix .. ':worker:' .. worker .. ':executions', composite)
+  -- Whose turn it is now (enqueue.lua); what came back is of an earlier round. Nobody waits for that.
+  local round = before == 0 and count(job[10], 2 ^ 52) or 0
+  if round > 0 then redis.pcall('HSET', KEYS[5], queue, string.format('%.0f', round)) end
   -- Last: where Redis refuses any of the above, the job still waits.
   redis.call('LPOP', queue)
   image_bytes = image_bytes + count(job[9], 2 ^ 40)

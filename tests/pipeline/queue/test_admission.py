@@ -22,7 +22,7 @@ from pipeline import errors
 from pipeline.job import DetectJob, DetectOptions, ImageInfo, Priority
 from pipeline.queue.admission import RETRY_MAX_S, Admission, Admissions, Throughput
 from pipeline.queue.consumer import Consumer
-from pipeline.queue.keys import QUEUES, ROUNDS, TILED, WAITING_BYTES
+from pipeline.queue.keys import QUEUES, ROUNDS, TILED, TURNS, WAITING_BYTES
 from pipeline.queue.producer import MB, Producer
 from pipeline.queue.workers import look
 from tests.servers import RedisProcess
@@ -120,10 +120,45 @@ def test_one_client_alone_is_served_in_order(door: Door) -> None:
     assert got == [*sent, "last"]
 
 
+def test_who_has_had_nothing_goes_first(door: Door) -> None:
+    """A client that comes anew waits for no image of one that has had its turn, also where nothing
+    else waits; each of its further images, for one."""
+    sent = door.flood("a", 30)
+    assert door.take(3) == sent[:3]
+    door.put("b0", "b1", client="b")
+    door.put("c0", client="c")
+    assert door.waiting()[:6] == ["b0", "c0", "a3", "b1", "a4", "a5"]
+    while door.take(30):
+        pass
+    door.put("a-more", client="a")
+    door.put("d0", client="d")
+    assert door.waiting() == ["d0", "a-more"]
+
+
+def test_what_others_removed_is_no_turn(door: Door) -> None:
+    """A client whose images were taken out of the queue by RQ's tools is behind nobody for it."""
+    door.flood("a", 30)
+    door.take()
+    Queue("detections", connection=door.redis, serializer=JSONSerializer).empty()
+    door.put("b0", "b1", client="b")
+    door.put("a-again", client="a")
+    assert door.waiting() == ["b0", "a-again", "b1"]
+
+
+def test_workers_of_before_say_no_turns(door: Door) -> None:
+    """Where nobody says what was taken last, a client begins in the round of what waits first."""
+    door.flood("a", 5)
+    door.take(2)
+    door.redis.delete(TURNS)
+    door.put("b0", client="b")
+    assert door.waiting() == ["a2", "b0", "a3", "a4"]
+
+
 def test_a_client_that_was_done_begins_with_the_others(door: Door) -> None:
-    """What a client has sent before is not held against it once it is answered."""
+    """What a client has sent before is not held against it once nothing is worked on."""
     door.flood("a", 30)
     assert len(door.take(30)) == 30
+    door.redis.delete("rq:wip:detections")  # all are answered
     door.flood("b", 10)
     door.put("a-again", client="a")
     assert door.waiting().index("a-again") == 1
@@ -159,7 +194,7 @@ def test_what_is_none_of_ours_stops_no_image(door: Door, kind: str) -> None:
         door.redis.hset("rq:job:a0", "damoscope_round", "many")
         door.redis.set(WAITING_BYTES, "many")
     else:
-        for key in (WAITING_BYTES, ROUNDS.format("detections")):
+        for key in (WAITING_BYTES, ROUNDS.format("detections"), TURNS):
             door.redis.delete(key)
             door.redis.lpush(key, "x")
     door.put("b0", client="b")
