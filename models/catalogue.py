@@ -99,8 +99,8 @@ class CatalogueModel(BaseModel):
     address: Annotated[str, Field(pattern=r"^https://")] | None = None
     #: SHA-1 of `blob SIZE\0` and the bytes, as git names a file.
     git_blob: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
-    #: A list of names, or `coco` for its 80. Those of a file that ships are in its metadata, as are
-    #: its input size and thresholds.
+    #: A list of names, or `coco` for its 80. A file that ships says this itself, and its input size
+    #: and thresholds: here they are for who has nothing to read ONNX with, such as a frontend.
     classes: tuple[str, ...] | Literal["coco"] | None = None
     #: Height and width in pixels.
     input_size: tuple[Side, Side] | None = None
@@ -111,17 +111,16 @@ class CatalogueModel(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        fetched = (self.address, self.git_blob, self.classes, self.input_size,
-                   self.score_threshold, self.iou_threshold)  # fmt: skip
-        if self.file is None and None in fetched:
-            raise ValueError(f"{self.name}: what can be fetched needs all that is known of it")
-        if self.file is not None and set(fetched) != {None}:
-            raise ValueError(f"{self.name}: a file that ships says all this itself")
+        known = self.classes, self.input_size, self.score_threshold, self.iou_threshold
+        if None in known or (self.file is None and None in (self.address, self.git_blob)):
+            raise ValueError(f"{self.name}: all that is known of a model has to be there")
+        if self.file is not None and {self.address, self.git_blob} != {None}:
+            raise ValueError(f"{self.name}: what ships is fetched from nowhere")
         return self
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the scores; none for a file that ships."""
+        """Class names in the order of the scores."""
         return COCO if self.classes == "coco" else self.classes or ()
 
     @property

@@ -54,15 +54,10 @@ def listed(store: Store, running: Mapping[tuple[str, str], int]) -> list[ModelRo
     names = store.names()
     rows += [_installed(store, name) for name in names]
     rows += [
-        ModelRow(
-            name=model.name, state="available", classes=len(model.labels),
-            input_size=model.input_size, licence=model.licence, about=model.about.en,
-            about_zh=model.about.zh, labels=model.labels,
-            score_threshold=model.score_threshold, iou_threshold=model.iou_threshold,
-            figures=model.figures,
-        )
-        for model in catalogue().values() if not model.bundled_file and model.name not in names
-    ]  # fmt: skip
+        _known(model, "available")
+        for model in catalogue().values()
+        if not model.bundled_file and model.name not in names
+    ]
     counted = [
         row.model_copy(update={"workers": runs.pop((row.name, row.version or ""), 0)})
         for row in rows
@@ -82,9 +77,17 @@ def version_of(file: Path) -> str:
 def _bundled(model: CatalogueModel) -> ModelRow:
     file = model.bundled_file
     assert file
+    more = {"version": version_of(file), "bytes": file.stat().st_size, "card": model.card}
+    return _known(model, "bundled").model_copy(update=more)
+
+
+def _known(model: CatalogueModel, state: Literal["bundled", "available"]) -> ModelRow:
+    """As the catalogue has it."""
     return ModelRow(
-        name=model.name, state="bundled", version=version_of(file), bytes=file.stat().st_size,
-        licence=model.licence, about=model.about.en, about_zh=model.about.zh, card=model.card,
+        name=model.name, state=state, classes=len(model.labels), input_size=model.input_size,
+        licence=model.licence, about=model.about.en, about_zh=model.about.zh, labels=model.labels,
+        score_threshold=model.score_threshold, iou_threshold=model.iou_threshold,
+        figures=model.figures,
     )  # fmt: skip
 
 

@@ -89,6 +89,8 @@ def info(name: Name, as_json: Json = False, home: Home = None, redis_url: Redis 
         return
     if "card" in said:
         said["card"] = said["card"]["source"]
+    if "about" in said:
+        said["about"] = said["about"]["en"]
     width = max(map(len, said))
     for key, value in said.items():
         print(f"{key.replace('_', ' '):<{width}}  {_readable(value)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -51,6 +52,16 @@ def test_the_bundled_model_has_its_name_in_the_file() -> None:
     assert loading.load(BUNDLED).metadata["damoscope.name"] == name
 
 
+def test_the_catalogue_says_of_the_bundled_model_what_its_file_says() -> None:
+    """Classes, input size and thresholds, for who cannot read the file."""
+    (known,) = (model for model in catalogue().values() if model.bundled_file)
+    said = loading.load(BUNDLED).metadata
+    assert list(known.labels) == json.loads(said["damoscope.labels"])
+    assert list(known.input_size or ()) == json.loads(said["damoscope.input_size"])
+    assert known.score_threshold == float(said["damoscope.score_threshold"])
+    assert known.iou_threshold == float(said["damoscope.iou_threshold"])
+
+
 def test_the_card_says_the_same() -> None:
     """The figures that the pages show of the bundled model are those of its card."""
     text = (ROOT / "models" / "README.md").read_text()
@@ -84,8 +95,9 @@ def test_the_card_says_the_same() -> None:
         (("28028c31", "xxxxxxxx"), "git_blob"),
         (("[64, 64]", "[60, 64]"), "multiple of 32"),
         (("0.4", "1.4"), "score_threshold"),
-        (('git_blob = "28028c3167762036f820360489bbc8e046bbd17a"\n', ""), "needs all"),
-        (('licence = "MIT"', 'licence = "MIT"\nfile = "a.onnx"'), "says all this itself"),
+        (('git_blob = "28028c3167762036f820360489bbc8e046bbd17a"\n', ""), "all that is known"),
+        (("input_size = [64, 64]\n", ""), "all that is known"),
+        (('licence = "MIT"', 'licence = "MIT"\nfile = "a.onnx"'), "fetched from nowhere"),
         (('zh = "y" }', 'zh = "y" }\nsize = 3'), "size"),
         (("", GOOD), "stands there twice"),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -94,6 +95,10 @@ def readable(path: Path) -> onnx.ModelProto:
         onnx.checker.check_model(model)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
+    except DecodeError as error:
+        raise ModelError(
+            f"{path}: not a readable ONNX model: it was cut short, is damaged, or is something else"
+        ) from error
     except Exception as error:  # onnx raises protobuf's, its own and OS errors
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path}: not a readable ONNX model: {first}") from error

@@ -63,6 +63,8 @@ def test_list(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = listed(capsys)
     assert rows[SHIPPED]["state"] == "bundled"
     assert rows[SHIPPED]["bytes"] == BUNDLED.stat().st_size
+    assert (rows[SHIPPED]["classes"], rows[SHIPPED]["labels"]) == (1, ["phone"])
+    assert rows[SHIPPED]["input_size"]
     assert rows["mine"]["state"] == "installed"
     assert rows["mine"]["classes"] == 3
     assert rows["mine"]["input_size"] == [SIZE, SIZE]
