@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
 from frontend.pages.i18n import Texts
-from frontend.pages.timings import milliseconds
+from frontend.pages.timings import NBSP, milliseconds
 from monitoring.figures.differences import (
     Differences,
     NumberDifference,
@@ -65,7 +66,7 @@ def _asked(found: Differences, share: float | None, words: Texts) -> str:
         )
     return words[key].format(
         selected=f"{found.selected.count:,}", rest=f"{found.rest.count:,}", took=took,
-        share=f"{100 * (share or 0):g} %",
+        share=f"{100 * (share or 0):g}{NBSP}%",
     )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def _stage(each: StageDifference, words: Texts) -> Iterable[str]:
     name = words.get(f"stage.{each.stage}", words.get(f"compare.{each.stage}", each.stage))
     yield f'<i class="stage-{escape(each.stage)}"></i>{escape(name)}'
     yield from (_ms(each.median_ms), _ms(each.rest_median_ms))
-    share = "" if each.extra_share is None else f" ({100 * each.extra_share:.0f} %)"
+    share = "" if each.extra_share is None else f" ({100 * each.extra_share:.0f}{NBSP}%)"
     yield f"{_signed_ms(each.extra_ms)}{share}"
 
 
@@ -139,7 +140,7 @@ def _span(each: SpanPair, words: Texts) -> Iterable[str]:
 
 def _attribute(each: AttributePair, words: Texts) -> Iterable[str]:
     span = _title(each.span, each.nth, words)
-    yield f'<span class="ds-muted">{span}</span> <code>{escape(each.attribute)}</code>'
+    yield f'<span class="ds-muted">{span}</span> {_code(each.attribute)}'
     yield from (_any(each.value), _any(each.other_value))
 
 
@@ -178,8 +179,9 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], words: Texts) 
     )
     if not body:
         return ""
+    values = " values" if "A" in columns and "attribute" in columns else ""
     return (
-        f'<div class="ds-table" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f'<div class="ds-table{values}" tabindex="0"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -187,7 +189,12 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], words: Texts) 
 def _name(attribute: str, words: Texts) -> str:
     if attribute in _NAMES:
         return f'<span title="{escape(attribute)}">{escape(words[_NAMES[attribute]])}</span>'
-    return f"<code>{escape(attribute)}</code>"
+    return _code(attribute)
+
+
+def _code(attribute: str) -> str:
+    """An attribute's name, which may be broken where one of its parts ends."""
+    return f"<code>{re.sub(r'(?<=[._])', '<wbr>', escape(attribute))}</code>"
 
 
 def _any(value: Any) -> str:
@@ -205,7 +212,7 @@ def _cut(text: str) -> str:
 
 
 def _share(share: float, count: int) -> str:
-    return f'{100 * share:.1f} % <span class="ds-muted">{count:,}</span>'
+    return f'{100 * share:.1f}{NBSP}% <span class="ds-muted">{count:,}</span>'
 
 
 def _figure(value: float) -> str:

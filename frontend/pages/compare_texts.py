@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EN = {
     "compare": "What is different",
-    "compare.ask": "What is different about the slowest 5 %?",
+    "compare.ask": "What is different about the slowest 5\u00a0%?",
     "compare.ask.part": "What is different about the selected ones?",
     "compare.slowest": "The slowest {share}: {selected} images that took {took}, "
     "against {rest} others.",
@@ -48,7 +48,7 @@ EN = {
 }
 ZH = {
     "compare": "有何不同",
-    "compare.ask": "最慢的 5 % 有何不同？",
+    "compare.ask": "最慢的 5\u00a0% 有何不同？",
     "compare.ask.part": "所选图片有何不同？",
     "compare.slowest": "最慢的 {share}：{selected} 张图片耗时 {took}，与其余 {rest} 张对比。",
     "compare.selected_of": "{selected} 张图片耗时 {took}，与其余 {rest} 张对比。",

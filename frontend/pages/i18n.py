@@ -178,7 +178,7 @@ ZH: Texts = MappingProxyType(
         "image": "图片",
         "image.hint": "将照片拖到此处，或点击选择",
         "image.gone": "图片已过保留期。",
-        "image.kept": "图片在最后一次使用 {minutes} 分钟后删除。",
+        "image.kept": "图片在最后一次使用 {minutes}\u00a0分钟后删除。",
         "images": "图片",
         "examples": "示例",
         "address": "或图片地址",

@@ -11,7 +11,7 @@ from frontend.pages.error_text import sentence
 from frontend.pages.html_table import table
 from frontend.pages.i18n import Texts
 from frontend.pages.shadow_view import shadow_section
-from frontend.pages.timings import milliseconds
+from frontend.pages.timings import NBSP, milliseconds
 from frontend.pages.versions_view import versions
 from models.catalogue import ModelCard, SizeRecall
 from models.listing import ModelRow
@@ -137,7 +137,7 @@ def _one(row: ModelRow, words: Texts) -> str:
         (words["model.classes"], _classes(row, words)),
         (words["model.input"], _size(row)),
         (words["model.thresholds"], _thresholds(row, words)),
-        (words["model.bytes"], f"{row.bytes:,} B" if row.bytes else ""),
+        (words["model.bytes"], _bytes(row)),
         (words["model.licence"], escape(row.licence or "")),
         (words["model.source"], escape(_about(row, words))),
     ]
@@ -175,15 +175,17 @@ def _how_good(row: ModelRow, words: Texts) -> str:
 
 def _card(card: ModelCard, words: Texts) -> str:
     language = words["lang"]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for judged in card.judged:
-        data = (escape(getattr(judged.data, language)), str(judged.images), str(judged.objects))
+        text = words["model.judged"].format(
+            data=getattr(judged.data, language), images=judged.images, objects=judged.objects
+        )
+        rows.append((escape(text),))
         for figure in judged.figures:
             name = escape(words[f"model.metric.{figure.metric}"])
             interval = "" if figure.low is None else f"{figure.low:g}–{figure.high:g}"
-            rows.append((*data, name, f"<b>{figure.value:g}</b>", interval))
-            data = ("", "", "")
-    head = (words["model.data"], words["model.images"], words["model.objects"], "", "", "95 %")
+            rows.append((name, f"<b>{figure.value:g}</b>", interval))
+    head = (words["model.metric"], words["model.value"], words["model.interval"])
     sizes = table(
         (words["model.size"], words["model.size.found"]),
         ((escape(_share(each, words)), f"{each.found} / {each.objects}") for each in card.by_size),
@@ -248,7 +250,7 @@ def _all(rows: Sequence[ModelRow], words: Texts, buttons: bool) -> str:
     cells = (
         (
             escape(row.name), _code(row.version or ""), _state(row, words),
-            str(row.classes or ""), _size(row), f"{row.bytes:,} B" if row.bytes else "",
+            str(row.classes or ""), _size(row), _bytes(row),
             escape(row.licence or ""), str(row.workers or ""), *([_use(row, words)] * buttons),
         )
         for row in rows
@@ -279,6 +281,10 @@ def _classes(row: ModelRow, words: Texts) -> str:
         return listed
     count = words["model.classes.many"].format(count=len(names))
     return f"<details><summary>{escape(count)}</summary>{listed}</details>"
+
+
+def _bytes(row: ModelRow) -> str:
+    return f"{row.bytes:,}{NBSP}B" if row.bytes else ""
 
 
 def _size(row: ModelRow) -> str:

@@ -9,15 +9,18 @@ from html import escape
 from frontend.pages.i18n import Texts
 from telemetry.catalogue import STAGES
 
+#: Between a figure and its unit: no line ends there.
+NBSP = "\u00a0"
+
 
 def milliseconds(value: float) -> str:
     """A duration with as many digits as are of use: `0.42 ms`, `8.3 ms`, `74 ms`, `1.25 s`."""
     if value == 0:
-        return "0 ms"
+        return f"0{NBSP}ms"
     if value >= 1000:
-        return f"{value / 1000:.2f} s"
+        return f"{value / 1000:.2f}{NBSP}s"
     digits = 2 if value < 1 else 1 if value < 10 else 0
-    return f"{value:.{digits}f} ms"
+    return f"{value:.{digits}f}{NBSP}ms"
 
 
 def bar(stages_ms: Mapping[str, float], texts: Texts) -> str:

@@ -55,6 +55,7 @@ _LEFT_OUT: Final = frozenset(
         catalogue.ATTR_MESSAGING_MESSAGE_ID,
         catalogue.ATTR_PROBLEM_DETAIL,
         catalogue.ATTR_ERROR_TYPE,
+        catalogue.ATTR_BOX_CORNERS,
         "client.port",
     )
 )

@@ -8,6 +8,8 @@ from importlib.resources import files
 
 from playwright.sync_api import Page, expect
 
+from tests.browser import layout
+
 WIDE, NARROW = (1440, 900), (390, 844)
 #: What cannot be changed here, by rule: where Gradio's own markup breaks it.
 NOT_OURS = {
@@ -41,11 +43,11 @@ def findings(page: Page) -> list[str]:
 
 def everywhere(page: Page) -> Iterator[str]:
     """The findings, wide and narrow, in one theme each: the other way round in Chinese, so that
-    each theme is seen in each width and in each language."""
+    each theme is seen in each width and in each language. Narrow, what layout.py knows as well."""
     chinese = page.evaluate("() => document.documentElement.dataset.lang") == "zh"
     for (width, height), dark in ((WIDE, chinese), (NARROW, not chinese)):
         page.emulate_media(color_scheme="dark" if dark else "light")
         expect(page.locator("body.dark")).to_have_count(int(dark))
         page.set_viewport_size({"width": width, "height": height})
-        for each in findings(page):
+        for each in [*findings(page), *(layout.faults(page) if width < WIDE[0] else ())]:
             yield f"{'dark' if dark else 'light'}, {width} px: {each}"

@@ -57,6 +57,10 @@ def test_other_pages(page: Page, service: Service) -> None:
         ("/monitor?window=3600&refresh=0", ".ds-figure"),
     ):
         page.goto(service.url + path)
+        expect(page.locator(seen).first).to_be_attached()
+        page.evaluate(
+            "() => document.querySelectorAll('details').forEach((it) => { it.open = 1; })"
+        )
         assert wrong(page, seen) == [], path
     page.goto(f"{service.url}/monitor?window=3600&refresh=0&wall=1")
     expect(page.locator("html.ds-wall .ds-figure").first).to_be_visible()

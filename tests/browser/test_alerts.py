@@ -100,7 +100,7 @@ def test_an_alert_fires_and_resolves(open_page: OpenPage, service: Service, hook
         expect(strip).to_contain_text("1 alert is firing")
         expect(strip).to_contain_text("ManyFailures")
         expect(card).to_have_class("ds-figure alarmed")
-        expect(card).to_have_attribute("title", "ManyFailures: Only 0 % succeed.")
+        expect(card).to_have_attribute("title", "ManyFailures: Only 0\u00a0% succeed.")
         expect(alert).to_contain_text("Only 0 % succeed. Open the trace.")
         expect(alert.locator(".ds-value")).to_have_text("0 % < 95 %")
         assert page.title() == "(1) damoscope"

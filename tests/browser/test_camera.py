@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
+from tests.browser import layout
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.faults.test_clients import (
     eventually_counted,
@@ -333,4 +334,5 @@ def test_on_a_telephone_in_chinese(open_camera: OpenCamera) -> None:
     assert slider
     assert picture["y"] < slider["y"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert layout.faults(page) == []
     do(page, "stop")

@@ -97,7 +97,7 @@ function busy(on) {
   if (!on) return waiting("");
   begun = performance.now();
   const line = text("detect.waiting");
-  const said = () => waiting(line, `${((performance.now() - begun) / 1000).toFixed(1)} s`);
+  const said = () => waiting(line, `${((performance.now() - begun) / 1000).toFixed(1)}\u00a0s`);
   said();
   timers.busy = setInterval(said, TELL_MS);
 }

@@ -11,10 +11,10 @@ export function fill(template, values) {
   return template.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 }
 
-// As many digits as are of use, as frontend/pages/timings.py has it.
+// As many digits as are of use, as frontend/pages/timings.py has it; a unit stays with its figure.
 export function milliseconds(value) {
-  if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;
-  return `${value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)} ms`;
+  if (value >= 1000) return `${(value / 1000).toFixed(2)}\u00a0s`;
+  return `${value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)}\u00a0ms`;
 }
 
 // A line above the page while something is waited for; nothing, and it is gone.

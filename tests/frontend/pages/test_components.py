@@ -79,10 +79,10 @@ def test_a_model_that_looks_afterwards() -> None:
         span("shadow", "s", None, 500, duration_ms=30.0),
     ]
     html = waterfall.view("t", whole(spans), [], EN, Links(None))
-    assert "<h2>20 ms<" in html
-    assert "530 ms" in html  # where the axis ends
+    assert "<h2>20\u00a0ms<" in html
+    assert "530\u00a0ms" in html  # where the axis ends
     alone = waterfall.view("t", whole(spans[1:]), [], EN, Links(None))
-    assert "<h2>30 ms<" in alone
+    assert "<h2>30\u00a0ms<" in alone
 
 
 def test_a_part_of_a_trace() -> None:
@@ -149,7 +149,13 @@ def test_an_error_as_a_sentence(error: errors.DamoscopeError, english: str, chin
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 ms"), (0.424, "0.42 ms"), (8.34, "8.3 ms"), (74.2, "74 ms"), (1250, "1.25 s")],
+    [
+        (0, "0\u00a0ms"),
+        (0.424, "0.42\u00a0ms"),
+        (8.34, "8.3\u00a0ms"),
+        (74.2, "74\u00a0ms"),
+        (1250, "1.25\u00a0s"),
+    ],
 )
 def test_a_duration_is_readable(value: float, text: str) -> None:
     """As many digits as are of use."""

@@ -22,6 +22,7 @@ from models.catalogue import catalogue
 from models.listing import ModelRow
 from monitoring.figures.by_model import VersionFigures
 from monitoring.figures.stats import Latency
+from tests.frontend.pages.html import plain
 
 SHIPPED = "damoyolo-ns-phone"
 EVIL = "<img src=x onerror=alert(1)>"
@@ -55,10 +56,11 @@ def switch(state: Any, **more: Any) -> SwitchReport:
 def test_what_runs() -> None:
     """Model and workers, the card's figures with counts and intervals, and how long stages took."""
     speed = {"inference": Latency(mean=20.0, p50=19.5, p95=31.0, p99=40.0)}
-    html = unescape(page(report(), speed, EN, admin=False))
+    html = plain(unescape(page(report(), speed, EN, admin=False)))
     for text in (
         "damoyolo-ns-phone 1a2b · 1 worker", "host.0", "score 0.55, overlap (IoU) 0.5", "0.729",
-        "0.63–0.83", "<td>85</td><td>88</td>", "27 / 42", "0.6 and more", "Not for decisions",
+        "0.63–0.83", "it never saw: 85 images, 88 objects", "27 / 42", "0.6 and more",
+        "Not for decisions",
         "Source: models/README.md", "5,562,690 B", "Inference</td><td>", "Phones, in one class",
     ):  # fmt: skip
         assert text in html, text
@@ -80,7 +82,7 @@ def test_versions() -> None:
     """Each version that had images stands beside the others, and which of them runs."""
     failed = {"outcomes": {"failed": 3}, "stages_ms": {}, "detections_per_image": None}
     found = report(figures=[figures("1a2b"), figures("9f", mean_score=None, **failed)])
-    html = page(found, {}, EN, admin=False)
+    html = plain(page(found, {}, EN, admin=False))
     for text in (
         "<code>1a2b</code> <span", f"{EN['model.version']}</td><td>", "<td><code>9f</code></td>",
         "Images</td><td>4,000</td><td>4,000</td>", "Successful</td><td>99.5 %</td><td>0 %</td>",
@@ -104,14 +106,14 @@ def test_who_serves_a_model() -> None:
     assert EN["model.served"] not in html
     found.served = [ServedModel(name="mine", workers=1, waiting=7)]
     found.served.append(ServedModel(name="gone", workers=0, waiting=0))
-    html = page(found, {}, EN, admin=False)
+    html = plain(page(found, {}, EN, admin=False))
     assert "<code>model=mine</code></td><td>1</td><td>7</td>" in html
     assert html.count("none at present") == 1
 
 
 def test_in_chinese() -> None:
     """All of it, but for names and numbers."""
-    html = unescape(page(report(), {}, ZH, admin=True))
+    html = plain(unescape(page(report(), {}, ZH, admin=True)))
     for text in (
         "正在运行",
         "1 个工作进程",
@@ -204,6 +206,6 @@ def test_names_are_text(words: Any) -> None:
 
 def test_many_workers() -> None:
     """The first are listed, and the others counted."""
-    html = page(report(workers=WORKERS_SHOWN + 7), {}, EN, admin=False)
+    html = plain(page(report(workers=WORKERS_SHOWN + 7), {}, EN, admin=False))
     assert html.count("<td>host.") == WORKERS_SHOWN
     assert "<p>+ 7</p>" in html

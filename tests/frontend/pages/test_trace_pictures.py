@@ -183,7 +183,7 @@ def test_a_trace_whose_spans_are_gone(app: Application, home: Path, server: Redi
     assert "The spans of this trace are kept no longer." in html
     assert 'data-complete="1"' in html
     assert re.search(r'<time datetime="20\d\d-', html)
-    for known in ("worker-1", "damoyolo_ns_phone", "3 found", "60 ms", "stage-inference"):
+    for known in ("worker-1", "damoyolo_ns_phone", "3 found", "60\u00a0ms", "stage-inference"):
         assert known in html, known
     assert f'src="api/v1/traces/{trace_id}/images/{job}"' in html
     missing = app.ask("GET", f"/api/v1/traces/{trace_id}")

@@ -143,6 +143,7 @@ def test_all_that_spans_say() -> None:
         return {
             catalogue.ATTR_IMAGE_BYTES: size, catalogue.ATTR_IMAGE_FORMAT: kind,
             "http.response.status_code": status, "tags": ["x", kind], "flag": True,
+            catalogue.ATTR_BOX_CORNERS: [size % 2, 7, 640, 480],
             catalogue.ATTR_JOB_ID: f"job-{size}", "client.port": size, "nested": {"a": 1},
         }  # fmt: skip
 

@@ -171,12 +171,16 @@ function history(alerts) {
     const lasted = episode.resolved_at === null ? text("history.ongoing") : seconds(episode.resolved_at - episode.fired_at);
     const fired = episode.example_trace_id
       ? `<a href="traces?trace=${encodeURIComponent(episode.example_trace_id)}">${time(episode.fired_at)}</a>` : time(episode.fired_at);
-    return `<tr data-episode="${escape(episode.name)}"><td title="${escape(message(episode.message))}"><span class="ds-severity ${
-      escape(episode.severity)}">${escape(text(`severity.${episode.severity}`))}</span> ${escape(episode.name)}</td>`
-      + `<td>${fired}</td><td>${escape(lasted)}</td><td>${escape(measured(episode.worst, units.get(episode.name) ?? ""))}</td>`
-      + `<td>${escape(delivered(episode))}</td></tr>`;
+    return {
+      row: `data-episode="${escape(episode.name)}" title="${escape(message(episode.message))}"`,
+      cells: [
+        `<span><span class="ds-severity ${escape(episode.severity)}">${escape(text(`severity.${episode.severity}`))}</span> ${
+          escape(episode.name)}</span>`,
+        fired, escape(lasted), escape(measured(episode.worst, units.get(episode.name) ?? "")), escape(delivered(episode)),
+      ],
+    };
   });
-  const head = ["alert", "fired", "lasted", "worst", "sent"].map((name) => `<th>${escape(text(`history.${name}`))}</th>`);
+  const head = ["alert", "fired", "lasted", "worst", "sent"].map((name) => text(`history.${name}`));
   return `<h3>${escape(text("history"))}</h3>${rows.length ? table(head, rows)
     : `<p class="ds-none">${escape(text("history.none"))}</p>`}`;
 }
@@ -192,13 +196,17 @@ function delivered({ delivery, notified, silenced: quiet }) {
 }
 
 function rules(alerts) {
-  const rows = alerts.alerts.map((alert) => `<tr data-rule="${escape(alert.name)}"><td><b>${own(alert.name, "rule")}</b><br>`
-    + `<span class="ds-muted">${escape(message(alert.message))}</span></td>`
-    + `<td><span class="ds-state-of ${escape(alert.state)}">${escape(text(alert.enabled ? `alert.${alert.state}` : "alert.off"))}</span></td>`
-    + `<td>${escape(measured(alert.value, alert.unit))}</td><td>${escape(condition(alert))}<br><span class="ds-muted">${
-      escape(lasting(alert))}</span></td>`
-    + `<td>${escape(text(`severity.${alert.severity}`))}</td></tr>`);
-  const head = ["rule", "state", "value", "condition", "severity"].map((name) => `<th>${escape(text(`rules.${name}`))}</th>`);
+  const rows = alerts.alerts.map((alert) => ({
+    row: `data-rule="${escape(alert.name)}"`,
+    cells: [
+      `<span><b>${own(alert.name, "rule")}</b><br><span class="ds-muted">${escape(message(alert.message))}</span></span>`,
+      `<span class="ds-state-of ${escape(alert.state)}">${escape(text(alert.enabled ? `alert.${alert.state}` : "alert.off"))}</span>`,
+      escape(measured(alert.value, alert.unit)),
+      `<span>${escape(condition(alert))}<br><span class="ds-muted">${escape(lasting(alert))}</span></span>`,
+      escape(text(`severity.${alert.severity}`)),
+    ],
+  }));
+  const head = ["rule", "state", "value", "condition", "severity"].map((name) => text(`rules.${name}`));
   return `<details class="ds-rules" data-name="rules"><summary data-key="rules">${
     escape(text("rules", { count: alerts.alerts.length }))}</summary>${table(head, rows)}</details>`;
 }
@@ -209,4 +217,10 @@ function lasting({ window_s: span, for_s: held }) {
   return span ? text("rules.window.only", { window: seconds(span) }) : "";
 }
 
-const table = (head, rows) => `<div class="ds-table" tabindex="0"><table><thead><tr>${head.join("")}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+/** A table of titles and rows of cells, each of which has its title at hand where rows are lists. */
+function table(titles, rows) {
+  const head = titles.map((title) => `<th>${escape(title)}</th>`).join("");
+  const body = rows.map(({ row, cells }) => `<tr ${row}>${cells.map((cell, place) =>
+    `<td data-title="${escape(titles[place])}">${cell}</td>`).join("")}</tr>`).join("");
+  return `<div class="ds-table stacks" tabindex="0"><table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table></div>`;
+}

@@ -7,7 +7,7 @@ const whole = (value) => number(value, 1);
 const UNITS = { "1/s": short, ms: milliseconds, s: seconds, By: bytes, 1: percent };
 /** Figures that are written more finely than their unit. */
 const FINE = {
-  success_rate: (value) => `${number(100 * value, 2)} %`,
+  success_rate: (value) => `${number(100 * value, 2)}\u00a0%`,
   detections_per_image: (value) => number(value, 2),
 };
 
@@ -100,7 +100,7 @@ function change({ value, before }, kind) {
   let said;
   if (kind.share) said = text("points", { value: number(Math.abs(100 * difference), 1) });
   else if (kind.count || before === 0) said = kind.write(Math.abs(difference));
-  else said = `${number((100 * Math.abs(difference)) / before, 0)} %`;
+  else said = `${number((100 * Math.abs(difference)) / before, 0)}\u00a0%`;
   const same = kind.share ? Math.abs(difference) < 0.0005
     : kind.count || before === 0 ? Math.abs(difference) < 0.05
       : Math.abs(difference) / before < 0.005;

@@ -47,7 +47,7 @@ function qps(draw) {
   const others = Object.keys(draw.series.requests_per_s).filter((name) => !(name in OUTCOMES));
   const data = [...found, ...others].map((name) => bars(draw, {
     name: text(`outcome.${name}`), values: draw.series.requests_per_s[name],
-    colour: draw.colours[OUTCOMES[name] ?? "muted"], write: (value) => `${short(value)} /s`,
+    colour: draw.colours[OUTCOMES[name] ?? "muted"], write: (value) => `${short(value)}\u00a0/s`,
   }));
   const made = layout(draw, { stacked: true, empty: !data.length });
   return { data, layout: { ...made, showlegend: true } }; // one outcome alone is named, too

@@ -14,8 +14,9 @@ export function text(name, values = {}) {
   return known.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
 }
 
-/** Of a message in both languages, the one of this page. */
-export const message = (both) => (zh ? both.zh : both.en) || both.en;
+/** Of a message in both languages, the one of this page, whose units stay with their figures. */
+export const message = (both) => ((zh ? both.zh : both.en) || both.en)
+  .replace(/(\d) (?=(?:ms|s|min|h|d|%)(?![\w]))/g, "$1\u00a0");
 export const known = (name) => name in texts;
 
 export function escape(value) {
@@ -39,31 +40,31 @@ const small = new Intl.NumberFormat(locale, { maximumSignificantDigits: 2 });
 /** Three figures or so: 0.0042, 8.35, 74.2, 1,250. */
 export const short = (value) => (Math.abs(value) < 1 ? small.format(value)
   : number(value, value < 10 ? 2 : value < 100 ? 1 : 0));
-export const percent = (share) => `${number(100 * share, Math.abs(share) >= 0.9995 || share === 0 ? 0 : 1)} %`;
+export const percent = (share) => `${number(100 * share, Math.abs(share) >= 0.9995 || share === 0 ? 0 : 1)}\u00a0%`;
 
 /** As the other pages write durations: 0.42 ms, 8.3 ms, 74 ms, 1.25 s; from a minute on as below. */
 export function milliseconds(value) {
   if (value >= 60_000) return seconds(value / 1000);
-  if (value >= 1000) return `${number(value / 1000, 2, value % 1000 ? 2 : 0)} s`;
-  return `${number(value, value === 0 ? 0 : value < 1 ? 2 : value < 10 ? 1 : 0)} ms`;
+  if (value >= 1000) return `${number(value / 1000, 2, value % 1000 ? 2 : 0)}\u00a0s`;
+  return `${number(value, value === 0 ? 0 : value < 1 ? 2 : value < 10 ? 1 : 0)}\u00a0ms`;
 }
 
 /** 0.5 s, 12 s, 3 min 20 s, 2 h 5 min, 3 d 4 h. */
 export function seconds(value) {
-  if (value < 60) return `${number(value, value < 10 ? 2 : value < 60 ? 1 : 0)} s`;
+  if (value < 60) return `${number(value, value < 10 ? 2 : value < 60 ? 1 : 0)}\u00a0s`;
   const whole = Math.round(value);
   const parts = [[86400, "d", "天"], [3600, "h", "小时"], [60, "min", "分钟"], [1, "s", "秒"]];
   const first = parts.findIndex(([size]) => whole >= size);
   return parts.slice(first, first + 2).reduce((said, [size, en, cn], place) => {
     const count = place ? Math.floor((whole % parts[first][0]) / size) : Math.floor(whole / size);
-    return count ? [...said, `${count} ${zh ? cn : en}`] : said;
+    return count ? [...said, `${count}\u00a0${zh ? cn : en}`] : said;
   }, []).join(" ");
 }
 
 export function bytes(value) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   const place = value < 1 ? 0 : Math.min(Math.floor(Math.log2(value) / 10), units.length - 1);
-  return `${number(value / 1024 ** place, place ? 1 : 0)} ${units[place]}`;
+  return `${number(value / 1024 ** place, place ? 1 : 0)}\u00a0${units[place]}`;
 }
 
 /** A number with the unit that the API names. */
@@ -72,8 +73,8 @@ export function measured(value, unit) {
   if (unit === "ms") return milliseconds(value);
   if (unit === "s") return value && value < 1 ? milliseconds(1000 * value) : seconds(value);
   if (unit === "ratio") return percent(value);
-  if (unit === "1/s") return `${short(value)} /s`;
-  return unit ? `${short(value)} ${unit}` : short(value);
+  if (unit === "1/s") return `${short(value)}\u00a0/s`;
+  return unit ? `${short(value)}\u00a0${unit}` : short(value);
 }
 
 // -- times: the browser's zone ---------------------------------------------------------------

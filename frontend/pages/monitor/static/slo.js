@@ -34,7 +34,7 @@ export class ObjectivesView {
 }
 
 /** Three digits after the point where they matter: 99.95 %. */
-const exact = (share) => `${number(100 * share, 3)} %`;
+const exact = (share) => `${number(100 * share, 3)}\u00a0%`;
 
 function one(objective) {
   const { left, window_s: window, threshold_s: threshold } = objective;
