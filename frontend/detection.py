@@ -211,13 +211,9 @@ class DetectionService:
     async def _to_queue(self, request: ImageRequest, *, reply_to: str, job_id: str = "") -> str:
         """Stages `upload` and `enqueue`. Returns the job id: another one than the given, where the
         request is `resent`."""
-        snapshot = self._status.snapshot
-        reason = (
-            "the service stops" if self._outcomes.stopping
-            else snapshot.not_ready_for(request.pool)
-        )  # fmt: skip
-        if reason:
-            raise errors.Unavailable(f"{reason}; try again shortly")
+        if self._outcomes.stopping:
+            raise errors.Unavailable("the service stops; try again shortly")
+        self._status.snapshot.check(request.pool)
         job_id = job_id or uuid4().hex
         here = set_span_in_context(request.span)
         try:

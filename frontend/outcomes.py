@@ -14,6 +14,7 @@ from opentelemetry.trace import set_span_in_context
 from frontend.clients import Clients
 from frontend.image_request import ImageRequest
 from pipeline import errors
+from pipeline.queue.pools import DEFAULT
 from telemetry import catalogue, logs, spans
 from telemetry.instruments import Instruments
 
@@ -29,6 +30,8 @@ class Outcomes:
         """`waiting` for their turn are requests that will be counted, too."""
         self._instruments, self._clients, self._waiting = instruments, clients, waiting
         self._active = 0
+        # A rate shows the first refusal only where there was a count before.
+        instruments.add(catalogue.QUEUE_REFUSED, 0, {"queue": DEFAULT.name})
         #: Whether the service stops: what is ended by that was not given up by its client.
         self.stopping = False
 
@@ -54,7 +57,7 @@ class Outcomes:
             spans.fail(request.span, error)
             if not request.answered:  # the worker has said why
                 logs.refusal(log, set_span_in_context(request.span), error)
-            self.count(request, error.outcome, is_limited=isinstance(error, errors.RateLimited))
+            self.count(request, error.outcome, error)
             raise
         except asyncio.CancelledError:  # by who asked for it, or because the service stops
             kind = errors.Unavailable if self.stopping else errors.Cancelled
@@ -74,8 +77,10 @@ class Outcomes:
         self._active += 1
         self.count(request, errors.Cancelled.outcome)
 
-    def count(self, request: ImageRequest, outcome: str, *, is_limited: bool = False) -> None:
-        """How a request ended, once; `is_limited`: its client was over its own rate."""
+    def count(
+        self, request: ImageRequest, outcome: str, error: errors.DamoscopeError | None = None
+    ) -> None:
+        """How a request ended, once, and by what error."""
         if request.outcome is not None:
             return
         request.outcome = outcome
@@ -86,9 +91,12 @@ class Outcomes:
         duration_s = (time.time_ns() - request.received_ns) / 1e9
         self._active -= 1
         self._instruments.add(catalogue.REQUESTS, 1, labels, context=here)
-        if is_limited:
+        if isinstance(error, errors.RateLimited):
             route = {"route": request.route}
             self._instruments.add(catalogue.REQUESTS_LIMITED, 1, route, context=here)
+        if isinstance(error, errors.Unavailable) and error.queue:
+            queue = {"queue": error.queue}
+            self._instruments.add(catalogue.QUEUE_REFUSED, 1, queue, context=here)
         if client := self._clients.name(request.who.name, known=request.who.known):
             self._instruments.add(catalogue.CLIENT_REQUESTS, 1, {"client": client}, context=here)
         self._instruments.record(catalogue.REQUEST_DURATION, duration_s, labels, context=here)

@@ -16,6 +16,7 @@ from frontend import tasks
 from monitoring.stores.selection import Stores
 from pipeline.complaints import complaints
 from pipeline.connection import explain
+from pipeline.errors import Unavailable
 from pipeline.queue.admission import Throughput
 from pipeline.queue.malformed import Tally, nobody
 from pipeline.queue.pools import DEFAULT, Pool
@@ -54,6 +55,13 @@ class Snapshot(Census):
         if self.workers_of(pool):
             return ""
         return f"no worker serves model {pool.model}" if pool.model else "no worker is ready"
+
+    def check(self, pool: Pool) -> None:
+        """Raises Unavailable where no image for a pool can be detected now."""
+        if reason := self.not_ready_for(pool):
+            error = Unavailable(f"{reason}; try again shortly")
+            error.queue = "" if self.problem or self.full else pool.name
+            raise error
 
     @property
     def not_started(self) -> list[str]:
@@ -142,7 +150,7 @@ class Status:
             if seen.problem:
                 return []
             return [
-                Observation(len(seen.workers_of(pool)), {"queue": pool.queues["normal"]})
+                Observation(len(seen.workers_of(pool)), {"queue": pool.name})
                 for pool in (DEFAULT, *seen.pools)
             ]
 

@@ -177,6 +177,8 @@ class Unavailable(DamoscopeError):
     code = "unavailable"
     title = "Service not available"
     outcome = "rejected"
+    #: The queue whose workers are too few, where that is why.
+    queue = ""
 
 
 class Cancelled(DamoscopeError):

@@ -105,6 +105,11 @@ QUEUE_WORKERS = Gauge(
     "Workers that take from a queue; of a model's queues from that of ordinary images.",
     {"queue": ()}, good=1, example="max by (queue) ({})",
 )  # fmt: skip
+QUEUE_REFUSED = Counter(
+    "damoscope.queue.refused", "{image}",
+    "Images that were refused for want of workers, by the queue that has too few, or none.",
+    {"queue": ()}, example="sum by (queue) (rate({}[1m]))",
+)  # fmt: skip
 WORKERS_FALLBACK = Gauge(
     "damoscope.workers.fallback", "{worker}",
     "Workers on the CPU of a host whose GPU they were to use.",

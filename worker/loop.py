@@ -82,7 +82,7 @@ class BatchWorker(BaseWorker):
         )  # fmt: skip
         spec = detector.spec
         self._trace = WorkerTrace(
-            telemetry, worker=name, queue=self._pool.queues["normal"], model=spec.name,
+            telemetry, worker=name, queue=self._pool.name, model=spec.name,
             version=spec.version, provider=detector.provider,
         )  # fmt: skip
         self._stopping = threading.Event()

@@ -40,8 +40,8 @@ class Figures:
         depth, workers = catalogue.QUEUE_DEPTH.exported, catalogue.WORKERS.exported
         self._value(frontend, run, depth, service.waiting, queue="detections")
         self._value(frontend, run, workers, len(service.workers), state="idle")
-        requests = catalogue.REQUESTS.exported
-        self._count(frontend, run, requests, len(service.refused), outcome="rejected")
+        refused = catalogue.QUEUE_REFUSED.exported
+        self._count(frontend, run, refused, len(service.refused), queue="detections")
         for worker in service.workers:
             if worker.ready_s * 1e9 > self._at:
                 continue

@@ -64,9 +64,11 @@ def served(model: str, snapshot: Snapshot) -> Pool:
         raise Unavailable(f"{snapshot.problem}; try again shortly")
     start = "`damoscope worker --serves NAME`, or DAMOSCOPE_MODELS_BESIDE of `damoscope up`"
     if pool is not None:
-        raise Unavailable(
+        error = Unavailable(
             f"no worker serves model {model} at present; try again shortly, or start one: {start}"
         )
+        error.queue = pool.name
+        raise error
     names = ", ".join(each.model for each in snapshot.pools) or "none"
     runs = any(worker.model == model for worker in snapshot.workers)
     raise InvalidParameter(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from pipeline import errors
 from pipeline.job import Priority
-from pipeline.queue.pools import POOLS_MAX, Pool
+from pipeline.queue.pools import DEFAULT, POOLS_MAX, Pool
 
 #: The part of an image's time that is reckoned with: workers are not always as fast as they were.
 MARGIN = 0.8
@@ -84,9 +84,9 @@ class Reckoned:
 class Admission:
     """What one frontend knows of the queue between two looks at it."""
 
-    def __init__(self, throughput: Callable[[], Throughput | None]) -> None:
+    def __init__(self, throughput: Callable[[], Throughput | None], pool: Pool = DEFAULT) -> None:
         """`throughput` is None while no worker has said how long an image takes it."""
-        self._throughput = throughput
+        self._throughput, self._pool = throughput, pool
         self._known: OrderedDict[_Key, _Known] = OrderedDict()
         self._refused_at_s: deque[float] = deque(maxlen=100_000)
 
@@ -164,6 +164,7 @@ class Admission:
         throughput = self._throughput()
         others_s = len(refused) / throughput.images_per_s if throughput else 0.0
         refused.append(now_s)
+        error.queue = self._pool.name
         error.retry_after_s = min(RETRY_MAX_S, max(RETRY_MIN_S, math.ceil(wait_s + others_s)))
         return error
 
@@ -179,7 +180,7 @@ class Admissions:
         """That of a pool which there is, or was a moment ago."""
         found = self._each.get(pool)
         if found is None:
-            found = self._each[pool] = Admission(lambda: self._throughput(pool))
+            found = self._each[pool] = Admission(lambda: self._throughput(pool), pool)
         self._each.move_to_end(pool)
         while len(self._each) > POOLS_MAX + 1:
             self._each.popitem(last=False)

@@ -51,6 +51,11 @@ class Pool:
         """Queue of each priority, in the order in which workers look at them."""
         return {priority: f"{name}{self._suffix}" for priority, name in QUEUES.items()}
 
+    @property
+    def name(self) -> str:
+        """The queue that stands for all of them where figures are by queue."""
+        return self.queues["normal"]
+
     @cached_property
     def queue_keys(self) -> tuple[str, ...]:
         """Their keys, in the same order."""
@@ -84,7 +89,7 @@ class Pool:
     @cached_property
     def workers_key(self) -> str:
         """The set of its workers, as RQ keeps it."""
-        return WORKERS_BY_QUEUE_KEY % self.queues["normal"]
+        return WORKERS_BY_QUEUE_KEY % self.name
 
 
 #: That of images that name no model.

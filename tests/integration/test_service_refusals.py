@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,8 @@ from rq.worker import BaseWorker
 
 from pipeline.queue.consumer import Consumer, Stored
 from pipeline.queue.keys import QUEUES
-from telemetry.catalogue import REQUESTS_LIMITED
+from pipeline.queue.pools import POOLS
+from telemetry.catalogue import QUEUE_REFUSED, REQUESTS_LIMITED
 from tests.integration import pictures
 from tests.integration.test_service_api import assert_problem
 from tests.servers import Process, RedisProcess, eventually, free_port
@@ -23,8 +25,6 @@ DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
 QUEUE_MAX = 3
 RATE = 40
-
-LIMITED = REQUESTS_LIMITED.exported
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,13 @@ def images(redis: Redis) -> int:
     return len(list(redis.scan_iter("damoscope:image:*")))
 
 
+def counted(client: httpx.Client, name: str) -> dict[str, float]:
+    """A counter of the frontend by its labels, as Prometheus would scrape it."""
+    found = httpx.get(f"{client.base_url}/metrics", trust_env=False, timeout=60).text
+    lines = [line.rpartition(" ") for line in found.splitlines() if line.startswith(name)]
+    return {labels: float(value) for labels, _, value in lines}
+
+
 def test_no_worker(url: str, client: httpx.Client, redis: RedisProcess) -> None:
     """Without a worker the service is up but not ready, and says when to try again."""
     redis.client.flushall()
@@ -125,6 +132,32 @@ def test_a_full_queue(client: httpx.Client, redis: RedisProcess, consumer: Consu
     assert images(redis.client) == QUEUE_MAX
     assert len(consumer.take(1)) == 1
     assert client.post(DETECT, content=pictures.jpeg(), headers=background).status_code == 202
+
+
+def test_what_workers_are_missed_for_is_counted_by_queue(
+    client: httpx.Client, redis: RedisProcess, consumer: Consumer
+) -> None:
+    """Images for which there is no room, and those of a model that nobody serves any more."""
+
+    def refused(queue: str) -> float:
+        found = counted(client, QUEUE_REFUSED.exported)
+        return sum(value for labels, value in found.items() if f'queue="{queue}"' in labels)
+
+    redis.client.zadd(POOLS, {"other": time.time()})
+    before = refused("detections")
+    background = JPEG | {"prefer": "respond-async"}
+    for _ in range(QUEUE_MAX):
+        assert client.post(DETECT, content=pictures.jpeg(), headers=background).status_code == 202
+    answer = client.post(DETECT, content=pictures.jpeg(), headers=background)
+    assert_problem(answer, 503, "overloaded")
+
+    def asked() -> httpx.Response | None:  # once the frontend has heard of the model
+        answer = client.post(f"{DETECT}?model=other", content=pictures.jpeg(), headers=background)
+        return None if answer.status_code == 422 else answer
+
+    assert_problem(eventually(asked, "the model"), 503, "unavailable")
+    eventually(lambda: refused("detections") > before, "the refusal of an image that names none")
+    eventually(lambda: refused("detections.other") == 1, "the refusal of the model's image")
 
 
 def test_a_timeout(client: httpx.Client, redis: RedisProcess, consumer: Consumer) -> None:
@@ -184,9 +217,7 @@ def test_what_is_over_a_rate_is_counted_apart(client: httpx.Client, consumer: Co
     """It is the client's doing, and no fault of the service's: objectives leave it out."""
 
     def limited() -> float:
-        found = httpx.get(f"{client.base_url}/metrics", trust_env=False, timeout=60).text
-        lines = [line for line in found.splitlines() if line.startswith(LIMITED)]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+        return sum(counted(client, REQUESTS_LIMITED.exported).values())
 
     before = limited()
     statuses = [client.post(DETECT, content=b"junk", headers=JPEG).status_code]

@@ -9,7 +9,16 @@ import pytest
 
 from models.names import NAME_MAX
 from tests.kube.chart import TRIES, Document, environment, find, pods, refused, template
-from tests.kube.test_query import BUSY, DEPTH, FRONTENDS, GPU, IMAGES, TWO_HALF_BUSY, evaluate
+from tests.kube.test_query import (
+    BUSY,
+    DEPTH,
+    FRONTENDS,
+    GPU,
+    IMAGES,
+    REFUSED,
+    TWO_HALF_BUSY,
+    evaluate,
+)
 
 pytestmark = pytest.mark.kube
 
@@ -129,6 +138,10 @@ def test_redis_is_asked_for_the_queues_of_the_model(everything: list[Document]) 
             IMAGES.format("w1"): "0+50x240",
             DEPTH.format("f1", "detections.a.b"): "40+0x240",
         }, 0.9),
+        # Five a second of its own are refused, each 0.1 s.
+        (FRONTENDS | {
+            REFUSED.format("detections.a.b"): "0+25x240", REFUSED.format("detections"): "0+50x240",
+        }, 0.5),
         ({}, None),
     ],
 )  # fmt: skip

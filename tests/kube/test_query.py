@@ -20,8 +20,11 @@ BUSY = 'damoscope_worker_busy_seconds_total{{job="damoscope-worker",instance="{}
 IMAGES = 'damoscope_batch_size_sum{{job="damoscope-worker",instance="{}"}}'
 DEPTH = 'damoscope_queue_depth{{job="damoscope-frontend",instance="{}",queue="{}"}}'
 WORKERS = 'damoscope_workers{{job="damoscope-frontend",instance="{}",state="{}"}}'
-REFUSED = (
-    'damoscope_requests_total{{job="damoscope-frontend",instance="f1",route="api",outcome="{}"}}'
+REFUSED = 'damoscope_queue_refused_total{{job="damoscope-frontend",instance="f1",queue="{}"}}'
+#: Refusals for other reasons, such as a client's rate.
+REJECTED = (
+    'damoscope_requests_total{job="damoscope-frontend",instance="f1",route="api",'
+    'outcome="rejected"}'
 )
 FRONTENDS = {
     WORKERS.format("f1", "busy"): "1+0x240", WORKERS.format("f1", "idle"): "1+0x240",
@@ -56,9 +59,11 @@ def query(pool: str, *arguments: str) -> str:
         ("worker", FRONTENDS | TWO_HALF_BUSY, 1.0),
         # 25 that wait, each 0.05 s, within 5 s: a quarter of a worker more.
         ("worker", FRONTENDS | TWO_HALF_BUSY | WAITING, 1.25),
-        # 20 a second are refused: a worker more. Those whose client left are not.
-        ("worker", FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("rejected"): "0+100x240"}, 2.0),
-        ("worker", FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("cancelled"): "0+100x240"}, 1.0),
+        # 20 a second are refused: a worker more. None for those of a model with its own workers,
+        # nor for those that no worker would have helped.
+        ("worker", FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("detections"): "0+100x240"}, 2.0),
+        ("worker", FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("detections.s"): "0+100x240"}, 1.0),
+        ("worker", FRONTENDS | TWO_HALF_BUSY | {REJECTED: "0+100x240"}, 1.0),
         # Each pool knows its own work, and what an image costs it: on the GPU 5 ms.
         ("worker", FRONTENDS | TWO_HALF_BUSY | GPU, 1.0),
         ("worker-gpu", FRONTENDS | TWO_HALF_BUSY | GPU, 0.8),
@@ -89,9 +94,9 @@ def test_one_of_several_services(tmp_path: Path) -> None:
 
 
 def test_refusals_may_be_left_out(tmp_path: Path) -> None:
-    """Where a rate limit refuses images that no worker could help."""
+    """Where the queue's length is enough."""
     text = query("worker", "--set", "worker.autoscaling.refused=false")
-    series = FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("rejected"): "0+100x240"}
+    series = FRONTENDS | TWO_HALF_BUSY | {REFUSED.format("detections"): "0+100x240"}
     evaluate(text, series, 1.0, tmp_path)
 
 

@@ -23,6 +23,7 @@ from pipeline.job import DetectJob, DetectOptions, ImageInfo, Priority
 from pipeline.queue.admission import RETRY_MAX_S, Admission, Admissions, Throughput
 from pipeline.queue.consumer import Consumer
 from pipeline.queue.keys import QUEUES, ROUNDS, TILED, TURNS, WAITING_BYTES
+from pipeline.queue.pools import DEFAULT, Pool
 from pipeline.queue.producer import MB, Producer
 from pipeline.queue.workers import look
 from tests.servers import RedisProcess
@@ -362,6 +363,18 @@ def test_retry_after_spreads_those_who_come_back() -> None:
     seconds = [error.retry_after_s for error in told if error is not None]
     assert len(seconds) == 400
     assert seconds[0] < seconds[100] < seconds[399] <= RETRY_MAX_S
+
+
+def test_a_refusal_says_whose_workers_are_too_few() -> None:
+    """The queue of the model that the image is for."""
+    admissions = Admissions(lambda _: Throughput(images_per_s=10.0, workers=1))
+    for pool, queue in ((DEFAULT, "detections"), (Pool("other"), "detections.other")):
+        admission = admissions.of(pool)
+        admission.told("a", "normal", ahead=50, held=50, full=False)
+        error = early(admission, "a", 2.0)
+        assert error is not None
+        assert error.queue == queue
+        assert admission.full("full").queue == queue
 
 
 def test_many_clients_are_not_kept_for_ever() -> None:

@@ -152,6 +152,7 @@ class Source:
         self.active -= 1
         made.add(catalogue.REQUESTS, 1, attributes, context=context)
         made.add(catalogue.REQUESTS_LIMITED, 0, {"route": attributes["route"]}, context=context)
+        made.add(catalogue.QUEUE_REFUSED, 0, {"queue": "detections"}, context=context)
         made.record(catalogue.REQUEST_DURATION, (ended - now) / 1e9, attributes, context=context)
         made.add(catalogue.CLIENT_REQUESTS, 1, {"client": "192.0.2.1"}, context=context)
         made.add(catalogue.REFUSALS, 1, {"reason": "no_key"}, context=context)

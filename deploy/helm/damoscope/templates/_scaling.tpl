@@ -6,9 +6,8 @@ the share of their time that workers are to be busy, it is how many are needed.
 
 What an image costs is measured from this pool's own workers. What waits for them is counted once,
 though each frontend reports it. The queues of a model that images ask for end in a dot and its name;
-those of images that name none have no dot. Refusals do not say which model they were for, so that
-they count for the workers of images that name none. Where no frontend's metrics arrive there is no answer, and no number: nobody is to
-be taken away because telemetry is.
+those of images that name none have no dot. Where no frontend's metrics arrive there is no answer, and
+no number: nobody is to be taken away because telemetry is.
 */}}
 {{- define "damoscope.workQuery" -}}
 {{- $keda := .root.Values.keda -}}
@@ -24,8 +23,8 @@ be taken away because telemetry is.
 {{- $cost := printf "(sum(increase(%s[15m])) / (sum(%s) > 0) or vector(%v))" $own $images $scaling.secondsPerImage -}}
 {{- $waiting := printf "(sum(max by (queue) (damoscope_queue_depth{%s%s})) or vector(0)) / %v" $queues $and $scaling.drainSeconds -}}
 {{- $coming := printf "(%s)" $waiting -}}
-{{- if and $scaling.refused (not .model) -}}
-{{- $coming = printf "((sum(rate(damoscope_requests_total{outcome=\"rejected\"%s}[%s])) or vector(0)) + %s)" $and $keda.window $waiting -}}
+{{- if $scaling.refused -}}
+{{- $coming = printf "((sum(rate(damoscope_queue_refused_total{%s%s}[%s])) or vector(0)) + %s)" $queues $and $keda.window $waiting -}}
 {{- end -}}
 {{- printf "((sum(rate(%s[%s])) or vector(0)) + %s * %s) and on() (count(damoscope_workers%s) > 0)" $own $keda.window $cost $coming $all -}}
 {{- end }}
