@@ -9,6 +9,7 @@
 #   make stack   the same servers without Docker        make stack-down
 #   make scale WORKERS=N                                make test-stack   tests of the full stack
 #   make test-kube   the Helm chart, by Helm, Kubernetes' schemas and its API server
+#   make test-images   the containers' images, built and run without an engine
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 #   make bench-fleet   what many workers cost Redis     make bench-pages  how soon a page is of use
@@ -25,7 +26,7 @@ BIN   := $(VENV)/bin
 COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
-.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube lint format generate lock soak train train-own clean up down stack stack-down scale \
+.PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube test-images lint format generate lock soak train train-own clean up down stack stack-down scale \
   training-env bench bench-peers bench-gpu bench-fleet bench-pages bench-overload
 
 help:
@@ -226,6 +227,11 @@ test-kube: $(VENV)/.installed-dev $(KUBE_ENV)/.installed
 	$(BIN)/python -m tests.kube.tools
 	$(BIN)/python -m tests.kube.cluster
 	$(BIN)/python -m pytest -m kube -v
+
+# The Dockerfiles, built by buildah on a base that debootstrap makes, and what they make, started: as root on
+# Debian, with both packages. The first time takes ten minutes. docs/full-stack.md has the last result.
+test-images: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m images -v
 
 $(KUBE_ENV)/.installed: requirements/kube.txt
 	@$(PYTHON) deploy/install.py $(KUBE_ENV) requirements/kube.txt

@@ -10,9 +10,11 @@ WORKDIR /src
 # Dependencies first: these layers are built again only when the locks change.
 COPY requirements/frontend.txt requirements/build.txt requirements/
 # The environment of the image has no pip and no setuptools: those of the build install into it.
+# Nor has it the tests of others' packages, which are a tenth of it.
 RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --require-hashes -r requirements/frontend.txt \
+ && find /opt/venv -depth -type d -name tests -exec rm -r {} + \
  && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY pipeline pipeline

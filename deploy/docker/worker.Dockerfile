@@ -15,9 +15,11 @@ WORKDIR /src
 # Dependencies first: these layers are built again only when the locks change.
 COPY requirements/${PART}.txt requirements/build.txt requirements/
 # The environment of the image has no pip and no setuptools: those of the build install into it.
+# Nor has it the tests of others' packages, which are a tenth of it.
 RUN --mount=type=cache,target=/var/cache/pip \
     python -m venv --without-pip /opt/venv \
  && pip --python /opt/venv/bin/python install --require-hashes -r requirements/${PART}.txt \
+ && find /opt/venv -depth -type d \( -name tests -o -path '*/onnx/backend/test' \) -exec rm -r {} + \
  && pip install --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY pipeline pipeline
