@@ -129,10 +129,13 @@ $(AUDIT_ENV)/.installed: requirements/audit.txt
 	@$(PYTHON) deploy/install.py $(AUDIT_ENV) requirements/audit.txt
 	@touch $@
 
-# A model of one's own: docs/training.md. OWN adds options, such as OWN="--epochs 100 --start damoyolo_s.onnx".
+# A model of one's own: docs/training.md. START is what it begins from, a file or a model by its name, in place of the
+# bundled one. OWN adds options, such as OWN="--epochs 100".
 train-own: training-env install
-	@test -n "$(DATA)" && test -n "$(NAME)" || { echo 'make train-own DATA=folder NAME=my-model [OWN="--epochs 100"]' >&2; exit 2; }
-	$(TRAINING)/bin/python -m training.own --data "$(DATA)" --output "var/training/$(NAME)" --name "$(NAME)" $(OWN)
+	@test -n "$(DATA)" && test -n "$(NAME)" || { echo 'make train-own DATA=folder NAME=my-model [START=damoyolo-s] [OWN="--epochs 100"]' >&2; exit 2; }
+	@start="$(START)"; \
+	 if test -n "$$start" && ! test -f "$$start"; then start=$$($(BIN)/damoscope model info "$$start" --file) || exit 2; fi; \
+	 $(TRAINING)/bin/python -m training.own --data "$(DATA)" --output "var/training/$(NAME)" --name "$(NAME)" $${start:+--start "$$start"} $(OWN)
 	$(BIN)/damoscope model import "var/training/$(NAME)/model.onnx" --name "$(NAME)" --replace
 
 # How the bundled model is made: hours on a CPU, minutes with DEVICE=cuda. PHOTOGRAPHS=FOLDER adds real

@@ -7,9 +7,12 @@ are all known. Says what it found, and ends with 1 where something is not so.
 """
 
 import sys
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from libreyolo.models.damoyolo.nn import build_damoyolo
@@ -21,6 +24,7 @@ from training.network import build_network
 from training.own import BUNDLED
 from training.plan import MAX_BOXES, PHONE, Labels, Planner, Source, SpriteLabels
 from training.start import read_start
+from worker.model.graph import with_uint8_input
 
 #: Of the loss and of the gradients' norm.
 TOLERANCE = 1e-3
@@ -79,6 +83,17 @@ def check_unsure() -> float:
     boxes = torch.tensor([[[0.0, 0.0, SIZE, SIZE]]])
     there = torch.ones(1, 1, dtype=torch.bool)
     return float(detection_loss(raw, Truth(boxes, ~there, there)).detach())
+
+
+def check_read_back_as_imported() -> str:
+    """What the bundled model is called when it is read back as an import would write it, which
+    takes images as they come; reading compares it with the file."""
+    model = onnx.load(BUNDLED)
+    with_uint8_input(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        return " ".join((read_start(path).size, *read_start(path).labels))
 
 
 def check_read_back() -> float:
@@ -148,6 +163,7 @@ def main() -> None:
         ("an unsure box adds to the loss", check_unsure(), 1e-6),
         ("boxes are off by pixels", max(map(check_pixels, range(3))), BOX_TOLERANCE_PX),
     ]
+    print(f"the bundled file as an import writes it is read back: {check_read_back_as_imported()}")
     for what, value, allowed in found:
         print(f"{what}: {value:.2g} (allowed: {allowed})")
     sys.exit(any(value > allowed for _, value, allowed in found))

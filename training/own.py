@@ -26,7 +26,7 @@ from training.export import check_parity, export_onnx
 from training.images import read_inputs
 from training.network import ExportNetwork, read_checkpoint
 from training.own_data import OwnData, read_own
-from training.start import CannotStart, build, read_start, state_of, with_classes
+from training.start import CannotStart, build, input_side, read_start, state_of, with_classes
 
 BUNDLED = Path(__file__).parent.parent / "models" / "damoyolo_ns_phone.onnx"
 #: Seconds between two checkpoints: what is lost at most when a training is killed.
@@ -45,7 +45,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="folder of this training")
     parser.add_argument("--name", help="the model's; default: the folder's")
     parser.add_argument(
-        "--start", default="bundled", help="bundled, a DAMO-YOLO in ONNX, or another run's last.pt"
+        "--start",
+        default="bundled",
+        help="bundled, a DAMO-YOLO in ONNX, or a checkpoint: another run's last.pt, or anybody's",
     )
     parser.add_argument("--epochs", type=float, default=50)
     parser.add_argument("--input", type=int, help="height and width; default: 320, 416 or 640")
@@ -102,8 +104,7 @@ def input_size(arguments: argparse.Namespace, size: str, start: Path) -> int:
             raise CannotStart(f"--input {arguments.input}: 64 to 1536, in steps of 32")
         return int(arguments.input)
     if start.suffix == ".onnx":
-        side = onnx.load(start).graph.input[0].type.tensor_type.shape.dim[2].dim_value
-        return side or (416 if size.startswith("n") else 640)
+        return input_side(start) or (416 if size.startswith("n") else 640)
     return 416 if size.startswith("n") else 640
 
 

@@ -1,11 +1,12 @@
-"""Weights to begin from: those of a DAMO-YOLO in ONNX, or of a checkpoint of a training here.
+"""Weights to begin from: those of a DAMO-YOLO in ONNX, of a checkpoint of a training here, or of
+anybody's.
 
 Exporters fold batch norms into the convolutions and forget the layers' names. What is left is their
 order, in which the same network runs its convolutions, and their shapes, which are compared.
 """
 
 import itertools
-import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from libreyolo.models.damoyolo.nn import SIZES, RepConv, build_damoyolo
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from pipeline.errors import ModelError
+from training import convert
 from training.network import read_checkpoint, swap_activations
+from worker.model.loading import readable
+from worker.model.metadata import all_labels, labels_in
 
 #: Differences allowed between the read-back network and the file: of scores, and of boxes.
 SCORE_TOLERANCE, BOX_TOLERANCE_PX = 1e-3, 0.1
@@ -55,7 +60,12 @@ def build(size: str, classes: int, *, relu: bool, deployed: bool = False) -> nn.
 
 def read_onnx(path: Path) -> Start:
     """The network and weights of an exported file. Raises CannotStart."""
-    model = onnx.load(path)
+    try:
+        model = readable(path)
+    except ModelError as error:
+        raise CannotStart(str(error)) from error
+    if in_fewer_bits(model):
+        raise CannotStart(f"{path}: of fewer bits than 32; begin from what it was made of")
     weights = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -73,16 +83,39 @@ def read_onnx(path: Path) -> Start:
             restore_scales(network, model)
             check(network, path)
             meta = {one.key: one.value for one in model.metadata_props}
-            return Start(network, size, relu, labels_in(meta, classes), folded=True)
+            return Start(network, size, relu, labels_of(meta, classes), folded=True)
     raise CannotStart(
         f"{path}: its {len(convolutions)} convolutions are those of none of {', '.join(SIZES)}"
     )
 
 
-def labels_in(meta: dict[str, str], classes: int) -> list[str]:
-    """Class names in a file's metadata; their numbers where it names none."""
-    names = json.loads(meta.get("damoscope.labels", "[]"))
-    return names if len(names) == classes else [str(number) for number in range(classes)]
+def in_fewer_bits(model: onnx.ModelProto) -> bool:
+    """Whether its numbers are of half precision, or integers."""
+    half = any(one.data_type == onnx.TensorProto.FLOAT16 for one in model.graph.initializer)
+    return half or any(node.op_type == "DequantizeLinear" for node in model.graph.node)
+
+
+def labels_of(meta: dict[str, str], classes: int) -> list[str]:
+    """Class names as a worker tells them from a file's metadata. An older head gives one score
+    more, which is nobody's."""
+    try:
+        names = list(all_labels(labels_in(meta), classes))
+    except ModelError as error:
+        raise CannotStart(f"its class names: {error}") from error
+    return names + [""] * (classes - len(names))
+
+
+def takes_images(source: Any) -> bool:
+    """Whether a session's input is images as they come, as an imported model's is: uint8,
+    N x H x W x 3."""
+    return bool(source.type == "tensor(uint8)")
+
+
+def input_side(path: Path) -> int | None:
+    """Height and width of an ONNX file's input; None where it leaves them open."""
+    source = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).get_inputs()[0]
+    side = source.shape[1 if takes_images(source) else 2]
+    return side if isinstance(side, int) else None
 
 
 @torch.no_grad()
@@ -156,9 +189,11 @@ def check(network: nn.Module, path: Path) -> None:
     """Raises CannotStart where the network does not give what the file gives."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    height, width = (side if isinstance(side, int) else 320 for side in source.shape[2:])
+    sides = source.shape[1:3] if takes_images(source) else source.shape[2:]
+    height, width = (side if isinstance(side, int) else 320 for side in sides)
     images = np.random.default_rng(0).integers(0, 255, (1, 3, height, width)).astype(np.float32)
-    outputs = session.run(None, {source.name: images})
+    given = images.transpose(0, 2, 3, 1).astype(np.uint8) if takes_images(source) else images
+    outputs = session.run(None, {source.name: given})
     scores, boxes = (output.numpy() for output in network.eval()(torch.from_numpy(images)))
     for what, own, allowed in (
         ("scores", scores, SCORE_TOLERANCE), ("boxes", boxes, BOX_TOLERANCE_PX),
@@ -170,20 +205,34 @@ def check(network: nn.Module, path: Path) -> None:
 
 
 def read_start(path: Path) -> Start:
-    """The network and weights of an ONNX file or of a checkpoint made here. Raises CannotStart."""
+    """The network and weights of an ONNX file or of a checkpoint: of a training here, or of
+    others', which is told what it is. Raises CannotStart."""
     if path.suffix == ".onnx":
         return read_onnx(path)
-    weights, record, _ = read_checkpoint(path)
-    spec = record.get("spec")
+    try:
+        content = convert.load(path)
+    except convert.NotACheckpoint as error:
+        raise CannotStart(f"{path}: {error}") from error
+    spec = convert.record_of(content).get("spec")
     if not spec:
-        raise CannotStart(
-            f"{path}: no checkpoint of training.own; make ONNX of it first: "
-            f"damoscope model import {path}"
-        )
+        return read_foreign(path)
+    weights, _, _ = read_checkpoint(path)
     network = build(spec["size"], len(spec["labels"]), relu=spec["relu"],
                     deployed=spec["deployed"])  # fmt: skip
     network.load_state_dict(weights)
     return Start(network, spec["size"], spec["relu"], spec["labels"], folded=False)
+
+
+def read_foreign(path: Path) -> Start:
+    """The network and weights of anybody's checkpoint, by way of ONNX. Raises CannotStart."""
+    with tempfile.TemporaryDirectory(prefix="damoscope-start-") as folder:
+        exported = Path(folder) / f"{path.stem}.onnx"
+        try:
+            for line in convert.convert(path, exported, None):
+                print(f"  {line}", flush=True)
+        except convert.NotACheckpoint as error:
+            raise CannotStart(f"{path}: {error}") from error
+        return read_onnx(exported)
 
 
 @torch.no_grad()

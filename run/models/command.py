@@ -60,9 +60,20 @@ def list_models(as_json: Json = False, home: Home = None, redis_url: Redis = Non
 
 
 @app.command()
-def info(name: Name, as_json: Json = False, home: Home = None, redis_url: Redis = None) -> None:
+def info(
+    name: Name,
+    as_json: Json = False,
+    file_only: Annotated[
+        bool, typer.Option("--file", help="Only where its file lies, for other programs.")
+    ] = False,
+    home: Home = None,
+    redis_url: Redis = None,
+) -> None:
     """Tell all that is known of a model, read its file, and load it as a worker would."""
     settings = load(home=home, redis_url=redis_url)
+    if file_only:
+        print(Store(settings.models_folder).named(name).file)
+        return
     store, known = Store(settings.models_folder), catalogue().get(checked_name(name))
     installed = store.get(name)
     if installed is None and known is None:

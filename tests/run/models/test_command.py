@@ -103,6 +103,11 @@ def test_info(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert catalogue()["damoyolo-s"].git_blob in out
     assert "cell phone" in out
+    for name, file in ((SHIPPED, BUNDLED), ("mine", home / "models" / "mine" / "model.onnx")):
+        assert command("info", name, "--file", capsys=capsys)[:2] == (0, f"{file}\n")
+    code, out, err = command("info", "damoyolo-s", "--file", capsys=capsys)
+    assert (code, out) == (1, "")
+    assert "damoscope model pull damoyolo-s" in err
 
 
 def test_info_of_a_changed_file(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
