@@ -72,6 +72,16 @@ async def read_image(request: Request, max_bytes: int) -> bytes:
         raise Cancelled("the client went away before the upload was complete") from None
 
 
+def disposition(header: bytes) -> dict[bytes, bytes]:
+    """The parameters of a part's `Content-Disposition`: its field's name, its file's name.
+
+    A backslash in them is one, as browsers write it and HTML has it
+    (https://html.spec.whatwg.org/#multipart-form-data): where two stand, the parser would take the
+    first for a sign that the second follows.
+    """
+    return parse_options_header(header.replace(b"\\", b"\\\\"))[1]
+
+
 async def _bounded(stream: AsyncIterator[bytes], most: int, max_bytes: int) -> AsyncIterator[bytes]:
     size = 0
     async for chunk in stream:
@@ -186,7 +196,7 @@ class _ImagePart:
         self._header_name = self._header_value = b""
 
     def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
+        options = disposition(self._disposition)
         self._wanted = self.data is None and options.get(b"name") == FIELD.encode()
         if self._wanted:
             self.data = bytearray()

@@ -16,6 +16,7 @@ from python_multipart.multipart import parse_options_header
 from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect, Request
 
+from frontend.api.body import disposition
 from frontend.identity.principal import share_of
 from frontend.pages.browser import owner
 from frontend.pages.uploads import Upload, Uploads
@@ -208,7 +209,7 @@ class _FileParts:
         self._value.clear()
 
     def _headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
+        options = disposition(self._disposition)
         self._is_file = options.get(b"name") == FIELD and b"filename" in options
         if self._is_file:
             self.found.append(file_name(options[b"filename"]))

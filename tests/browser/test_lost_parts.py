@@ -47,3 +47,20 @@ def test_it_is_not_loaded_for_ever(browser: Browser, service: Service) -> None:
         assert "Unable to preload" in str(said.value)
         assert len(loads) <= 2
         assert page.evaluate("() => performance.getEntriesByType('navigation')[0].type") == "reload"
+
+
+def test_a_page_that_is_left_is_not_loaded_again(open_page: OpenPage, service: Service) -> None:
+    """What it loses then is lost because somebody goes elsewhere, and that is where they come."""
+    page = open_page("/")
+    expect(page.locator("#photo input[type=file]")).to_be_attached()
+    page.evaluate(
+        """() => window.addEventListener("beforeunload", () => {
+          const lost = new Event("vite:preloadError", { cancelable: true });
+          window.dispatchEvent(lost);
+          sessionStorage.setItem("taken", lost.defaultPrevented);
+        })"""
+    )
+    page.goto(service.url + "/monitor")
+    expect(page.locator(".ds-figure").first).to_be_visible()
+    assert page.evaluate("() => sessionStorage.getItem('taken')") == "false"
+    assert page.evaluate("() => sessionStorage.getItem('damoscope_lost')") is None

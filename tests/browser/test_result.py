@@ -304,7 +304,7 @@ def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     ['it\'s; a "$(touch pwned)" `x`, &type=y.jpg', "two\nlines\tand a tab.jpg", "照片 📷 é.jpg",
-     r"back\slash \" \n.jpg", " blanks  .jpg", "--help.jpg",
+     r"back\slash \\ \" \n\\.jpg", " blanks  .jpg", "--help.jpg",
      "@x;filename=y.jpg", "100 % \x1b[0m.jpg"],
 )  # fmt: skip
 def test_the_copied_command_runs(

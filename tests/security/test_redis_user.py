@@ -6,21 +6,29 @@ must be empty.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 import httpx
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import NoPermissionError, RedisError
 
+from frontend.detection import DetectionService
+from frontend.pages import kept_batches
+from frontend.pages.kept_batches import KeptBatches
 from monitoring.notify.message import test_notice as notice
 from monitoring.notify.queue import enqueue
+from pipeline.errors import NotFound
 from pipeline.queue.keys import IMAGE_KEYS
+from tests.frontend.pages.test_kept_batches import MINE, Gone, batch
 from tests.integration import pictures
 from tests.paths import ROOT
 from tests.run.models.test_command import install
@@ -231,6 +239,25 @@ def test_a_model_that_images_ask_for(site: Site) -> None:
     assert site.refused() == []
 
 
+def test_several_images_keep_their_address(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The frontend's user keeps what is done of them, finds it again, and drops the oldest of too
+    many."""
+    monkeypatch.setattr(kept_batches, "MOST", 2)
+    made = [batch() for _ in range(3)]
+
+    async def kept() -> None:
+        async with AsyncRedis.from_url(site.url("frontend")) as redis:
+            batches = KeptBatches(redis, cast(DetectionService, Gone()), 3600)
+            for each in made:
+                await batches.keep(each, True)
+            with pytest.raises(NotFound):
+                await batches.find(made[0].id, MINE)
+            assert (await batches.find(made[-1].id, MINE)).count == 3
+
+    asyncio.run(kept())
+    assert site.refused() == []
+
+
 def test_another_model(site: Site) -> None:
     """`damoscope model use`, as the frontend's user, has workers load another one, and go back."""
     for part in ("frontend", "worker0", "worker1"):
@@ -269,15 +296,18 @@ FORBIDDEN = {
         ("FLUSHDB",), ("KEYS", "*"), ("SCAN", "0"), ("HGETALL", "damoscope:alerts:silences"),
         ("RPUSH", "rq:queue:damoscope-notices", "x"), ("GET", "damoscope:clients:salt"),
         ("SET", "damoscope:image:x", "y"), ("SUBSCRIBE", "damoscope:replies:x"),
-        ("MODULE", "LIST"), ("REPLICAOF", "127.0.0.1", "1"),
+        ("MODULE", "LIST"), ("REPLICAOF", "127.0.0.1", "1"), ("GET", f"{kept_batches.KEYS}x"),
+        ("ZRANGE", kept_batches.INDEX, "0", "1"),
     ],
     "watcher": [
         ("GET", f"{IMAGE_KEYS}x"), ("RPUSH", "rq:queue:detections", "x"), ("KEYS", "*"),
         ("GET", "damoscope:clients:salt"), ("FLUSHALL",), ("SLAVEOF", "NO", "ONE"),
+        ("GET", f"{kept_batches.KEYS}x"),
     ],
     "reader": [
         ("SET", "rq:x", "y"), ("DEL", "rq:queues"), ("GET", f"{IMAGE_KEYS}x"),
         ("HGETALL", "damoscope:alerts:states"), ("EVAL", "return 1", "0"), ("PUBLISH", "x", "y"),
+        ("GET", f"{kept_batches.KEYS}x"),
     ],
 }  # fmt: skip
 

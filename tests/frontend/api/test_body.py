@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from frontend.api.body import MULTIPART_EXTRA_BYTES, read_image
+from frontend.api.body import MULTIPART_EXTRA_BYTES, disposition, read_image
 from pipeline.errors import (
     Cancelled,
     DamoscopeError,
@@ -238,3 +238,25 @@ def test_whatever_else(body: list[bytes], kind: str) -> None:
     except DamoscopeError as refused:
         status = refused.status
     assert status < 500
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (b"a.jpg", b"a.jpg"), (rb"a\b.jpg", rb"a\b.jpg"), (rb"a\\b\\\c.jpg", rb"a\\b\\\c.jpg"),
+        (rb"ends\\", rb"ends\\"), (rb"ends\\\ ".strip(), rb"ends\\\ ".strip()),
+        (b"a;b.jpg", b"a;b.jpg"), (b"%22.jpg", b"%22.jpg"), (rb"a\"b.jpg", b'a"b.jpg'),
+        ("照片.jpg".encode(), "照片.jpg".encode()), (b"", b""),
+    ],
+)  # fmt: skip
+def test_names_of_files(written: bytes, meant: bytes) -> None:
+    """Every backslash is kept, wherever it stands, but for the one with which old programs write a
+    quotation mark; the field's own name is read all the same."""
+    found = disposition(b'form-data; name="files"; filename="%s"' % written)
+    assert found == {b"name": b"files", b"filename": meant}
+
+
+def test_a_part_without_names() -> None:
+    """A part that says nothing has no name."""
+    assert disposition(b"") == {}
+    assert disposition(b"form-data") == {}
