@@ -13,7 +13,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode, Tracer, use_span
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from frontend.api import detect, idempotency, preferences, problems
 from frontend.arrival import Arrival, begun
@@ -77,12 +77,8 @@ class EarlyRefusals:
         except Overloaded as error:
             await self._refuse(scope, receive, send, arrival, error)
             return
-        try:
-            with begun(arrival):
-                await self.app(scope, receive, send)
-        finally:
-            if reckoned:
-                reckoned.ended()
+        with begun(arrival):
+            await _reckoned(self.app, scope, receive, send, reckoned)
 
     def _early(self, client: str, terms: Terms, arrival: Arrival) -> Reckoned | None:
         """Raises Overloaded. What names a model that nobody serves is refused elsewhere."""
@@ -111,6 +107,26 @@ class EarlyRefusals:
             self._second, self._traced = second, 0
         self._traced += 1
         return self._traced <= TRACED_PER_S
+
+
+async def _reckoned(
+    app: ASGIApp, scope: Scope, receive: Receive, send: Send, reckoned: Reckoned | None
+) -> None:
+    """Answer a request of which the image is reckoned as ahead of others for as long."""
+    if reckoned is None:
+        await app(scope, receive, send)
+        return
+
+    async def send_noted(message: Message) -> None:
+        # Before its client knows, who may come again at once.
+        if message["type"] == "http.response.start" and message["status"] < 500:
+            reckoned.ended(done=True)
+        await send(message)
+
+    try:
+        await app(scope, receive, send_noted)
+    finally:
+        reckoned.ended(done=False)
 
 
 class Terms(NamedTuple):

@@ -58,8 +58,11 @@ class _Known:
     at_s: float = field(default_factory=time.monotonic)
     #: The queue is full for it until then.
     full_until_s: float = 0.0
-    #: How often the queue has said so.
+    #: How often the queue has said so, and whether it said last that nothing was ahead.
     told: int = 0
+    nothing: bool = False
+    #: Images that were let through since, and have not ended.
+    since: int = 0
 
 
 #: A client's own, or that of whoever has nothing in the queue yet.
@@ -69,16 +72,28 @@ _Key = tuple[str | None, Priority]
 class Reckoned:
     """An image that was let through, and counts as ahead of those that come after it."""
 
-    def __init__(self, known: list[_Known]) -> None:
-        self._known = [(each, each.told) for each in known]
-        for each in known:
-            each.ahead += 1
+    def __init__(self, known: OrderedDict[_Key, _Known], keys: tuple[_Key, ...]) -> None:
+        self._known = known
+        #: How often the queue had spoken then.
+        self._told = {key: known[key].told if key in known else 0 for key in keys}
+        for each in self._each():
+            each.ahead, each.since = each.ahead + 1, each.since + 1
 
-    def ended(self) -> None:
-        """Its request has ended. If the image never came to the queue, it is ahead of nobody."""
-        for known, told in self._known:
+    def _each(self) -> list[_Known]:
+        return [self._known[key] for key in self._told if key in self._known]
+
+    def ended(self, *, done: bool) -> None:
+        """Its request has ended. If the image never came to the queue, it is ahead of nobody; and
+        neither is one that is done, where nothing was ahead of it when it came."""
+        for key, told in self._told.items():
+            known = self._known.get(key)
+            if known is None:
+                continue
             if known.told == told:
-                known.ahead = max(0.0, known.ahead - 1)
+                known.ahead, known.since = max(0.0, known.ahead - 1), max(0, known.since - 1)
+            elif done and known.nothing and known.told == told + 1:
+                known.ahead = min(known.ahead, known.since)
+        self._told = {}
 
 
 class Admission:
@@ -100,23 +115,20 @@ class Admission:
         """Let an image through that may be answered in time. Raises Overloaded for one that need
         not be uploaded."""
         now_s = time.monotonic()
-        known = [
-            found
-            for key in ((client, priority), (None, priority))
-            if (found := self._known.get(key)) is not None
-        ]
+        keys: tuple[_Key, ...] = ((client, priority), (None, priority))
+        known = [found for key in keys if (found := self._known.get(key)) is not None]
         if any(now_s < each.full_until_s for each in known):
             raise self._full()
         throughput = self._throughput()
         if throughput is None or not known:
-            return Reckoned([])
+            return Reckoned(self._known, keys)
         for each in known:
             each.ahead = max(0.0, each.ahead - (now_s - each.at_s) * throughput.images_per_s)
             each.at_s = now_s
         ahead = max(each.ahead for each in known)
         if ahead > throughput.most_ahead(left_s):
             raise self.late(ahead, left_s)
-        return Reckoned(known)
+        return Reckoned(self._known, keys)
 
     def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool,
              images: int = 1) -> None:  # fmt: skip
@@ -130,7 +142,7 @@ class Admission:
             known = self._known.setdefault(key, _Known())
             self._known.move_to_end(key)
             known.ahead, known.at_s = float(ahead + images), now_s
-            known.told += 1
+            known.told, known.nothing, known.since = known.told + 1, ahead == 0, 0
             known.full_until_s = now_s + FULL_S if full else 0.0
         while len(self._known) > CLIENTS_MAX:
             self._known.popitem(last=False)

@@ -128,6 +128,22 @@ def test_who_hangs_up_before_its_turn(service: Service, redis: Redis, client: ht
     assert said() == earlier
 
 
+def test_a_short_time_is_the_clients_own(
+    service: Service, redis: Redis, client: httpx.Client
+) -> None:
+    """Right after an image was answered nothing is ahead of the next: whoever gives it too little
+    time is told so when that is over, and not that others are ahead."""
+    with no_worker_takes(redis):
+        jobs = put_in(client, 2)
+        says_its_pace(service, redis, 5.0)  # of which the frontend is sure for a moment yet
+    finished(client, jobs)
+    for _ in range(10):
+        eventually(lambda: redis.zcard("rq:wip:detections") == 0, "nothing in work")
+        assert client.post(DETECT, content=jpeg(), headers=JPEG).status_code == 200
+        short = client.post(DETECT, content=jpeg(), headers=JPEG, params={"timeout": 1e-6})
+        assert short.status_code == 504, short.text
+
+
 def httpx_response(opened: socket.socket) -> httpx.Response:
     """The answer on a connection that stays open."""
     opened.settimeout(60)

@@ -335,14 +335,34 @@ def test_what_never_came_to_the_queue_is_ahead_of_nobody() -> None:
     left_s = 2.5e9 / 0.8  # two may be ahead
     first, second = (admission.early("a", "normal", left_s) for _ in range(2))
     assert early(admission, "a", left_s) is not None
-    first.ended()
+    first.ended(done=False)
     third = admission.early("a", "normal", left_s)
     assert early(admission, "a", left_s) is not None
     admission.told("a", "normal", ahead=1, held=1, full=False)
-    second.ended()
-    third.ended()
+    second.ended(done=False)
+    third.ended(done=False)
     admission.early("a", "normal", left_s)
     assert early(admission, "a", left_s) is not None
+
+
+def test_what_is_done_is_ahead_of_nobody() -> None:
+    """Where the queue was empty when an image came, it is empty again once that is done: the next
+    is let through, however short its time, and so is another client's. What was let through
+    meanwhile counts, and an image that had others ahead of it says nothing of them."""
+    admission = Admission(lambda: Throughput(images_per_s=1e-9, workers=0))
+    for _ in range(2):
+        lone = admission.early("a", "normal", 1.0)
+        admission.told("a", "normal", ahead=0, held=0, full=False)
+        assert early(admission, "a", 1.0) is not None
+        assert early(admission, "b", 1.0) is not None
+        lone.ended(done=True)
+        assert admission._known["a", "normal"].ahead == 0
+    assert early(admission, "b", 1.0) is None
+    assert early(admission, "a", 1.0) is not None  # that of b, which is on its way
+    behind = admission.early("c", "normal", 2.5e9 / 0.8)
+    admission.told("c", "normal", ahead=1, held=0, full=False)
+    behind.ended(done=True)
+    assert early(admission, "c", 1.0) is not None
 
 
 def test_a_full_queue_is_not_asked_for_a_moment() -> None:
