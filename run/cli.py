@@ -157,6 +157,10 @@ def detect(
         str | None,
         typer.Option(help="Look at tiles as well, for what is small: auto, or like 4x3."),
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(help='Keep only these, such as "cell phone"; repeat it for several.'),
+    ] = None,
     model: Model = None,
     provider: Provider = None,
 ) -> None:
@@ -169,7 +173,7 @@ def detect(
     asked = None if tiles is None else readable(tiles)
     from worker.detect_files import run
 
-    if not run(settings, images, as_json=as_json, save=save, tiles=asked):
+    if not run(settings, images, as_json=as_json, save=save, tiles=asked, labels=labels or []):
         raise typer.Exit(1)
 
 

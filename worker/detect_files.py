@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from pipeline import draw
 from pipeline.errors import DamoscopeError
 from pipeline.images import inspect
 from pipeline.job import DetectJob, DetectOptions
+from pipeline.labels import known_labels
 from pipeline.queue.consumer import TakenJob
 from pipeline.settings import Settings
 from pipeline.tiles import grid_for
@@ -27,11 +29,15 @@ def run(
     as_json: bool,
     save: Path | None,
     tiles: str | None = None,
+    labels: Sequence[str] = (),
 ) -> bool:
-    """Detect in each file, in tiles where that is asked, and print what is found. Returns whether
-    all could be read."""
+    """Detect in each file, in tiles where that is asked, and print what is found: of these labels,
+    or of all. Returns whether all files could be read. Raises InvalidParameter for a label that the
+    model does not know."""
     cv2.setNumThreads(settings.inference_threads)
     detector = Detector(settings)
+    wanted = known_labels(tuple(labels), detector.spec.labels) if labels else None
+    options = DetectOptions(tiles=tiles, labels=wanted)
     stages = Stages(detector, settings.inference_threads)
     if save is not None:
         save.mkdir(parents=True, exist_ok=True)
@@ -40,7 +46,7 @@ def run(
         if not as_json and len(images) > 1:
             print(f"[{number}/{len(images)}] ", end="")
         try:
-            item = detect(stages, path, settings, DetectOptions(tiles=tiles))
+            item = detect(stages, path, settings, options)
         except (DamoscopeError, OSError) as error:
             good = False
             print(f"{path}: {error}", file=sys.stderr)

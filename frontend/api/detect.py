@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from frontend.api import by_address, idempotency, preferences, problems
 from frontend.api.body import FIELD, read_image
-from frontend.api.parameters import known_labels, served
+from frontend.api.parameters import served
 from frontend.api.problems import RETRY_AFTER_S, problem, responses
 from frontend.arrival import Arrival
 from frontend.detection import DetectionService
@@ -31,6 +31,7 @@ from pipeline.job import (
     Priority,
     Threshold,
 )
+from pipeline.labels import known_labels
 from pipeline.queue.pools import DEFAULT
 
 DETECT_PATH = "/api/v1/detect"

@@ -1,10 +1,8 @@
-"""What holds for the query of every operation, and the labels and models that a detection may ask
-for."""
+"""What holds for the query of every operation, and the models that a detection may ask for."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -15,8 +13,6 @@ from pipeline.queue.pools import Pool
 
 #: Parameters that may be given again and again.
 REPEATED = {"labels"}
-#: So many known labels are named to who asks for an unknown one.
-NAMED = 100
 
 
 async def single_values(request: Request) -> None:
@@ -32,23 +28,6 @@ async def single_values(request: Request) -> None:
                 for name in twice
             ]
         )  # fmt: skip
-
-
-def known_labels(asked: tuple[str, ...], known: Iterable[str]) -> tuple[str, ...]:
-    """The labels as models write them, whatever their case. Raises InvalidParameter.
-
-    `known` are those of the models that workers run; while there is none, all labels pass.
-    """
-    names = {name.casefold(): name for name in known}
-    unknown = [label for label in asked if label.casefold() not in names]
-    if names and unknown:
-        some = sorted(names.values())[:NAMED]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        raise InvalidParameter(
-            f"labels: no model here knows {', '.join(map(repr, unknown))}; "
-            f"it knows {', '.join(some)}{more}"
-        )
-    return tuple(names.get(label.casefold(), label) for label in asked)
 
 
 def served(model: str, snapshot: Snapshot) -> Pool:

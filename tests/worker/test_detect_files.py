@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from pipeline.errors import InvalidParameter
 from pipeline.settings import load
 from pipeline.tiles import grid_for
 from tests.paths import ROOT
@@ -53,6 +54,18 @@ def test_what_the_service_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [Path(each["image"]).name for each in found] == [EXAMPLE.name]
     assert f"{document}: this is a PDF, not a photograph" in said
     assert f"{cut}: the JPEG is cut short" in said
+
+
+def test_labels(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only those that are asked for are told, in any case; one that the model has not is refused
+    before anything is looked at."""
+    settings = load(threads=1, provider="cpu")
+    assert run(settings, [EXAMPLE], as_json=True, save=None, labels=["PHONE"])
+    (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {each["label"] for each in found["detections"]} == {"phone"}
+    with pytest.raises(InvalidParameter, match="no model here knows 'book'; it knows phone"):
+        run(settings, [EXAMPLE], as_json=True, save=None, labels=["phone", "book"])
+    assert capsys.readouterr().out == ""
 
 
 def test_in_tiles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
