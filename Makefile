@@ -13,7 +13,7 @@
 #   make bench   how fast this machine is               make bench-peers  beside other servers
 #   make bench-gpu EXTRA=gpu   a GPU under the service  make soak   30 minutes of load and kills
 #   make bench-fleet   what many workers cost Redis     make bench-pages  how soon a page is of use
-#   make bench-overload   more than it can do
+#   make bench-overload   more than it can do           make bench-idle   nothing to do
 #   make train-own DATA=folder NAME=my-model   a model of your own: docs/training.md
 
 PYTHON ?= python3
@@ -27,7 +27,7 @@ COVERAGE_FLOOR := 80
 
 .DEFAULT_GOAL := help
 .PHONY: help audit run shell install install-dev hooks wheel test fuzz coverage test-wheel test-locks test-stack test-kube test-images lint format generate lock soak train train-own clean up down stack stack-down scale \
-  training-env bench bench-peers bench-gpu bench-fleet bench-pages bench-overload
+  training-env bench bench-peers bench-gpu bench-fleet bench-pages bench-overload bench-idle
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -181,6 +181,11 @@ bench-fleet: install
 bench-overload: install
 	@mkdir -p .cache/bench
 	$(BIN)/python -m benchmarks.overload --output .cache/bench/overload.json $(OVERLOAD)
+
+# Nothing at all; IDLE adds options, such as IDLE="--stack --seconds 30".
+bench-idle: install
+	@mkdir -p .cache/bench
+	$(BIN)/python -m benchmarks.idle --output .cache/bench/idle.json $(IDLE)
 
 # First visits of the pages, in Chromium; PAGES adds options, such as PAGES="--rounds 3".
 bench-pages: $(VENV)/.installed-dev
