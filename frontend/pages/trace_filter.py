@@ -111,9 +111,21 @@ def further(cursor: str | None, words: Texts) -> str:
     )
 
 
-def histogram(tally: Tally, least_ms: float | None, most_ms: float | None, words: Texts) -> str:
+def by_buckets(least_ms: float | None, most_ms: float | None) -> bool:
+    """Whether what lies between these two is known from whole buckets."""
+    return {least_ms, most_ms} <= {None, 0.0, *BOUNDS_MS}
+
+
+def histogram(
+    tally: Tally,
+    least_ms: float | None,
+    most_ms: float | None,
+    words: Texts,
+    part: Tally | None = None,
+) -> str:
     """How many there are, and a bar for each bucket between the first and the last that has some;
-    those between `least_ms` and `most_ms` are marked."""
+    those between `least_ms` and `most_ms` are marked. `part` is what there is between the two where
+    that is not `by_buckets`."""
     edges = (0.0, *BOUNDS_MS, float("inf"))
     chosen = [
         (least_ms or 0.0) <= edges[i] and edges[i + 1] <= (most_ms or float("inf"))
@@ -121,6 +133,8 @@ def histogram(tally: Tally, least_ms: float | None, most_ms: float | None, words
     ]
     is_part = least_ms is not None or most_ms is not None
     total = sum(count for count, is_in in zip(tally.counts, chosen, strict=True) if is_in)
+    if part is not None:
+        total = part.total
     key = "traces.total" if tally.exact else "traces.total.least"
     key += ".one" if tally.total == 1 else ""
     head = words[key].format(count=f"{tally.total:,}")

@@ -104,11 +104,13 @@ def router(
         # All durations are shown, so that another part can be chosen.
         query = replace(asked.query(), min_duration_ms=None, max_duration_ms=None)
         try:
-            tally = await run_in_threadpool(store.tally, query)
+            tally, part = await run_in_threadpool(store.tally, query), None
+            if not trace_filter.by_buckets(asked.min_duration_ms, asked.max_duration_ms):
+                part = await run_in_threadpool(store.tally, asked.query())
         except Unavailable:
             return HTMLResponse("")  # the list says so
         return HTMLResponse(
-            trace_filter.histogram(tally, asked.min_duration_ms, asked.max_duration_ms, words)
+            trace_filter.histogram(tally, asked.min_duration_ms, asked.max_duration_ms, words, part)
         )
 
     @routes.get("/known")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from monitoring.error_messages import in_chinese
 from monitoring.messages import Language
 
 Pair = tuple[str, str]
@@ -175,6 +176,7 @@ WORDS: Mapping[str, Pair] = MappingProxyType(
         "kind.misdirected": ("under another host's name", "主机名不属于本服务"),
         "kind.rate_limited": ("too many requests", "请求过于频繁"),
         "kind.unavailable": ("service not available", "服务不可用"),
+        "kind.overloaded": ("cannot be answered in time", "来不及回答"),
         "kind.timeout": ("not done in time", "未能及时完成"),
         "kind.expired": ("expired in the queue", "在队列中过期"),
         "kind.fetch_failed": ("image could not be fetched", "无法获取图片"),
@@ -351,9 +353,10 @@ def stage_name(stage: str, language: Language) -> str:
 
 
 def cause_text(error_type: str | None, message: str | None, language: Language) -> str:
-    """Why an image failed: the message as it was recorded, in English, which Chinese reports put
-    behind the kind of error. Untrusted text; empty when nothing is known."""
+    """Why an image failed: the message, which was recorded in English. Where it is of another make
+    than the service's own, Chinese reports put it behind the kind of error. Untrusted text; empty
+    when nothing is known."""
     kind = words(language).get(f"kind.{error_type}", error_type or "")
-    if language == "zh" and kind and message:
-        return f"{kind}：{message}"
+    if language == "zh" and message:
+        return in_chinese(message) or (f"{kind}：{message}" if kind else message)
     return message or kind

@@ -152,8 +152,9 @@ class Admission:
         throughput = self._throughput()
         if throughput is None:  # its workers have gone meanwhile
             return self._full()
+        count = math.ceil(ahead)
         error = errors.Overloaded(
-            f"{math.ceil(ahead)} images are ahead, and the workers do "
+            f"{'1 image is' if count == 1 else f'{count} images are'} ahead, and the workers do "
             f"{throughput.images_per_s:.3g} a second: an answer would take about "
             f"{throughput.answer_s(ahead, images):.2g} s, and {max(0.0, left_s):.3g} s are left; "
             "try again later, or with a longer timeout"

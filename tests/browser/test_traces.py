@@ -196,6 +196,16 @@ def test_images_are_found(open_page: OpenPage, service: Service) -> None:
     expect(rows).to_have_count(50)
 
 
+def test_a_part_of_a_bar_is_counted(open_page: OpenPage, service: Service) -> None:
+    """Whoever types durations is told how many images there are between them, though they lie
+    within one bar of the histogram."""
+    (id,) = refused(service, 1)
+    took = service.summary(id)["duration_ms"]
+    for least, found in ((took - 0.0005, "1"), (took + 0.0005, "0")):
+        page = open_page(f"/traces?id={id}&min_duration_ms={least}")
+        expect(page.locator(".ds-total")).to_have_text(f"1 image · {found} selected")
+
+
 def test_the_focus_stays(open_page: OpenPage, service: Service) -> None:
     """A list that renews itself leaves the keyboard's focus on the image where it was."""
     (first,) = refused(service, 1)

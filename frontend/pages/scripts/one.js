@@ -7,7 +7,7 @@ import * as models from "./models.js";
 import { draw, empty, run, stop } from "./run.js";
 import * as sliders from "./sliders.js";
 import * as tabs from "./tabs.js";
-import { failure, tell, text, waiting } from "./texts.js";
+import { chinese, failure, tell, text, waiting } from "./texts.js";
 import { View } from "./view.js";
 
 const TELL_MS = 100, RUN_MS = 400, NOTE_MS = 300; // how often, and after how much quiet
@@ -254,6 +254,6 @@ async function restore() {
 function gone(job) {
   const known = mine.all().find((image) => image.job === job);
   const way = known?.trace && [`traces?trace=${known.trace}`, text("detect.gone.trace")];
-  const line = failure(`${text("detect.gone")} ${text("detect.gone.hint")}`, way || null);
+  const line = failure([text("detect.gone"), text("detect.gone.hint")].join(chinese() ? "" : " "), way || null);
   return line.outerHTML;
 }

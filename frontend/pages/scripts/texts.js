@@ -7,6 +7,8 @@ export function text(key, values = {}) {
   return fill(words[key], values);
 }
 
+export const chinese = () => document.documentElement.dataset.lang === "zh";
+
 export function fill(template, values) {
   return template.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 }
@@ -55,6 +57,6 @@ export function tell(state) {
   const place = host()?.querySelector(".ds-down");
   if (!place || !state) return;
   place.hidden = state.ready;
-  const line = state.away ? text("down.away") : [state.text, state.hint].filter(Boolean).join(". ");
+  const line = state.away ? text("down.away") : [state.text, state.hint].filter(Boolean).join(chinese() ? "。" : ". ");
   if (!state.ready && place.textContent !== line) place.textContent = line;
 }

@@ -10,6 +10,7 @@ from unicodedata import east_asian_width
 import pytest
 
 from frontend.pages import monitor_texts
+from frontend.pages.error_text import CHINESE_KINDS
 from monitoring.messages import Language
 from monitoring.notify.deliveries import State
 from monitoring.reports import format as written
@@ -17,7 +18,7 @@ from monitoring.reports import html, markdown
 from monitoring.reports.advice import advise
 from monitoring.reports.charts import nice
 from monitoring.reports.schema import Report
-from monitoring.reports.text import WORDS, words
+from monitoring.reports.text import WORDS, cause_text, words
 from pipeline import errors
 from tests.monitoring.reports import example
 
@@ -139,26 +140,39 @@ def test_language(language: Language) -> None:
 
 
 def test_causes() -> None:
-    """The message as it was recorded; in Chinese behind the kind of error; never nothing."""
+    """The message, which is the service's own in Chinese, too, and any other stands there behind
+    the kind of error; never nothing."""
     found = example.report(
         requests={"ok": 900, "invalid": 100}, failures=example.failures("invalid", 100)
     )
     assert "不是图片，或文件不完整：cut short" in markdown.render(found, "zh")
     assert "| cut short" in markdown.render(found, "en")
+    known = "1 image is ahead, and the workers do 2.5 a second: an answer would take about 1 s, and"
+    assert cause_text("overloaded", f"{known} 0.01 s are left; try again", "zh") == (
+        "前面还有 1 张图片，工作进程每秒处理 2.5 张，约需 1 秒，来不及回答，请稍后再试"
+    )
+    assert cause_text("", "of another make", "zh") == "of another make"
     untold = example.failures("failed", 100, "")
     untold["causes"][0]["error_type"] = ""
     assert "not recorded" in markdown.render(example.report(failures=untold), "en")
 
 
-def test_every_kind_of_error_has_a_name() -> None:
-    """Each code that images fail with is one that reports can name."""
-    kinds = errors.DamoscopeError.__subclasses__()
+def codes_of_images(root: type[errors.DamoscopeError] = errors.DamoscopeError) -> set[str]:
+    """The codes of errors that an image can have."""
+    kinds = root.__subclasses__()
     codes = {kind.code for kind in kinds if "code" in vars(kind)}  # else it travels nowhere
-    named = {key.removeprefix("kind.") for key in WORDS if key.startswith("kind.")}
     of_no_image = {
-        "configuration", "not_found", "malformed_telemetry", "already_done", "switch_under_way",
+        "configuration", "model", "not_found", "malformed_telemetry", "already_done",
+        "switch_under_way",
     }  # fmt: skip
-    assert named == codes - of_no_image - {"cancelled"}  # which is no failure
+    return codes.union(*map(codes_of_images, kinds)) - of_no_image
+
+
+def test_every_kind_of_error_has_a_name() -> None:
+    """Each code that images fail with is one that reports can name, and Chinese pages, too."""
+    named = {key.removeprefix("kind.") for key in WORDS if key.startswith("kind.")}
+    assert named == codes_of_images() - {"cancelled"}  # which is no failure
+    assert set(CHINESE_KINDS) == codes_of_images()
 
 
 def test_models(language: Language) -> None:
