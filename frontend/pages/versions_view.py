@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from html import escape
+from urllib.parse import urlencode
 
 from frontend.pages.html_table import table
 from frontend.pages.i18n import Texts
@@ -33,7 +34,8 @@ def versions(
 
 def _figures(each: VersionFigures, words: Texts, running: bool) -> dict[str, str]:
     """Of one version, by what each is called."""
-    version = f"<code>{escape(each.version)}</code>"
+    images = urlencode({"model": each.model, "model_version": each.version})
+    version = f'<a href="traces?{escape(images)}"><code>{escape(each.version)}</code></a>'
     if running:
         version += f' <span class="ds-chip good">{escape(words["model.versions.runs"])}</span>'
     success, boxes, score = success_rate(each.outcomes), each.detections_per_image, each.mean_score
