@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from tests.kube.chart import TRIES, find, template
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.kube
 
@@ -80,6 +82,16 @@ def test_the_query(
 ) -> None:
     """Says how many workers' worth of work there is."""
     evaluate(query(pool), series, workers, tmp_path)
+
+
+def test_one_machine_asks_the_same() -> None:
+    """What deploy/autoscale.py asks is what KEDA asks, by the values as they are."""
+    asked = runpy.run_path(str(ROOT / "deploy" / "autoscale.py"))
+    documents = template(*TRIES["managed"], "--set", "worker.autoscaling.enabled=true")
+    scaled = find(documents, "ScaledObject", "exams-damoscope-worker")["spec"]
+    metadata = scaled["triggers"][0]["metadata"]
+    assert asked["QUERY"] == metadata["query"]
+    assert asked["TARGET"] == float(metadata["threshold"])
 
 
 def test_one_of_several_services(tmp_path: Path) -> None:
