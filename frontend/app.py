@@ -207,7 +207,7 @@ def build(settings: Settings, telemetry: Telemetry, stores: Stores) -> Frontend:
     app.state.rollouts = rollouts
     app.state.model_history = ModelHistory(stores.metrics)
     app.state.authenticator = authenticator
-    reference.install(app)
+    reference.install(app, with_pages=site is not None)
     app.include_router(login.router(authenticator, logins))
     if settings.oidc_issuer is not None:
         from frontend.identity import oidc  # where it is used

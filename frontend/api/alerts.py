@@ -134,7 +134,7 @@ def _json_only(request: Request) -> None:
         raise errors.UnsupportedImage("the body must be application/json")
 
 
-router = APIRouter(prefix="/api/v1/alerts")
+router = APIRouter(tags=["alerts"], prefix="/api/v1/alerts")
 JSON_ONLY = [Depends(_json_only)]
 
 

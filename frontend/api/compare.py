@@ -15,7 +15,7 @@ from monitoring.figures.trace_pair import SPANS_MAX, TracePair, pair
 from monitoring.stores.contract import TraceStore
 from pipeline import errors
 
-router = APIRouter(prefix="/api/v1/traces")
+router = APIRouter(tags=["traces"], prefix="/api/v1/traces")
 
 TraceId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 

@@ -46,7 +46,7 @@ MAX_LABELS = 1000
 #: In OpenAPI an operation that can do without what the others need.
 NO_KEY: dict[str, Any] = {"security": [{}]}
 
-router = APIRouter()
+router = APIRouter(tags=["images"])
 
 
 class Accepted(BaseModel):

@@ -107,7 +107,7 @@ class ModelWish(BaseModel):
     )
 
 
-router = APIRouter(prefix="/api/v1/models")
+router = APIRouter(tags=["models"], prefix="/api/v1/models")
 
 
 @router.get("", summary="Models", responses=responses(errors.Unavailable))

@@ -10,7 +10,7 @@ from frontend.api.problems import responses
 from pipeline import errors
 from pipeline.queue.kept import KeptPictures
 
-router = APIRouter(prefix="/api/v1/traces")
+router = APIRouter(tags=["traces"], prefix="/api/v1/traces")
 
 #: By how a file begins what it is, whatever its sender called it. Others are not answered.
 TYPES: Final = (

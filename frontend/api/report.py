@@ -18,7 +18,7 @@ from monitoring.reports.schema import Report
 from pipeline import errors
 from pipeline.settings import Settings
 
-router = APIRouter(prefix="/api/v1/report")
+router = APIRouter(tags=["figures"], prefix="/api/v1/report")
 
 Format = Literal["json", "html", "md"]
 

@@ -9,7 +9,7 @@ from frontend.api.problems import responses
 from monitoring.alerts.budgets import Budgets, RecentBudgets
 from pipeline import errors
 
-router = APIRouter(prefix="/api/v1/slo")
+router = APIRouter(tags=["figures"], prefix="/api/v1/slo")
 
 
 @router.get("", summary="Objectives and error budgets", responses=responses(errors.Unavailable))

@@ -15,7 +15,7 @@ from monitoring.figures.plots import STEPS_MAX, Plots, plots
 from monitoring.figures.stats import Stats, stats
 from pipeline import errors
 
-router = APIRouter(prefix="/api/v1/stats")
+router = APIRouter(tags=["figures"], prefix="/api/v1/stats")
 RESPONSES = responses(errors.InvalidParameter, errors.Unavailable)
 
 

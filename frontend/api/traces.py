@@ -15,7 +15,7 @@ from monitoring.stores.contract import LogLine, Span, TraceStore, TraceSummary, 
 from monitoring.stores.finding import BOUNDS_MS, TraceQuery
 from pipeline import errors
 
-router = APIRouter(prefix="/api/v1/traces")
+router = APIRouter(tags=["traces"], prefix="/api/v1/traces")
 
 #: Spans of one answer, and at most.
 SPANS_USUAL = 1000
