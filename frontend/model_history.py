@@ -13,8 +13,9 @@ from pipeline.errors import Unavailable
 #: The time that is told of, and how exactly first and last images are placed in it, in seconds.
 HISTORY_S: Final = 7 * 86400.0
 STEP_S: Final = 600.0
-#: So long what was read is told again: pages ask every second while workers are being switched.
-FRESH_S: Final = 5.0
+#: So long what was read is told again: it takes a third of a second of three versions that find 80
+#: classes, and pages ask every second while workers are being switched.
+FRESH_S: Final = 15.0
 
 
 class ModelHistory:

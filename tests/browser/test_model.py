@@ -5,8 +5,10 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
-from tests.servers import Service
+from tests.paths import ROOT
+from tests.servers import Service, eventually
 
+PHOTO = ROOT / "examples" / "desk.jpg"
 SHIPPED = "damoyolo-ns-phone"
 
 
@@ -38,6 +40,26 @@ def test_what_runs_and_a_switch(open_page: OpenPage, service: Service) -> None:
     page.once("dialog", lambda dialog: dialog.accept())
     shown.get_by_role("button", name="Back to the settings").click()
     expect(shown.get_by_text("Workers start with the model of their settings")).to_be_visible()
+
+
+def test_versions(open_page: OpenPage, service: Service) -> None:
+    """The version that runs has figures once it had an image, and leads to its images."""
+    with service.client() as client:
+        said = client.post("/api/v1/detect", files={"image": PHOTO.read_bytes()}).json()
+
+        def counted() -> bool:
+            found = client.get("/api/v1/models").json()["figures"]
+            return said["model_version"] in [each["version"] for each in found]
+
+        eventually(counted, "figures of the version", 60)
+    page = open_page("/model", locale="en-GB")
+    column = page.locator(".ds-model section", has_text="What each version has done here")
+    link = page.get_by_role("link", name=said["model_version"])
+    expect(column.locator("td", has=link)).to_contain_text("runs")
+    column.locator("td", has=link).get_by_role("link").click()
+    expect(page.locator('.ds-filter [name="model"]')).to_have_value(said["model"])
+    expect(page.locator('.ds-filter [name="model_version"]')).to_have_value(said["model_version"])
+    expect(page.locator(".ds-rows tr[data-trace]").first).to_be_visible()
 
 
 def test_on_a_phone_in_chinese(open_page: OpenPage) -> None:
