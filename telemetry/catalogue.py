@@ -167,21 +167,22 @@ WORKER_BUSY = Counter(
 )  # fmt: skip
 SHADOW_IMAGES = Counter(
     "damoscope.shadow.images", "{image}",
-    "Images that another model was to look at as well, by what came of it.",
-    {"model": (), "outcome": SHADOW_OUTCOMES},
+    "Images that another model was to look at as well, by what came of it; those that were dropped "
+    "by no version.",
+    {**_OF_MODEL, "outcome": SHADOW_OUTCOMES},
     example="sum by (model, outcome) (rate({}[5m]))",
 )  # fmt: skip
 SHADOW_BOXES = Counter(
     "damoscope.shadow.boxes", "{detection}",
     "Boxes of answers and of the shadow runs beside them, by which of the two has found them.",
-    {"model": (), "found_by": ("both", "answer", "shadow")},
+    {**_OF_MODEL, "found_by": ("both", "answer", "shadow")},
     example="sum by (model, found_by) (rate({}[5m]))",
 )  # fmt: skip
 SHADOW_SCORE_DIFFERENCE = Histogram(
     "damoscope.shadow.score_difference", "1",
     "By how much the scores of boxes differ that an answer and a shadow run both have, of each "
     "image on average.",
-    {"model": ()}, good=-1, buckets=(0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
+    _OF_MODEL, good=-1, buckets=(0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
     example="sum by (model) (rate({}_sum[1h])) / sum by (model) (rate({}_count[1h]))",
 )  # fmt: skip
 

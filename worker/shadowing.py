@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
@@ -198,7 +198,7 @@ class ShadowRuns:
         answered, image = read_entry(entry)
         now_ns = self._consumer.redis_ns()
         if now_ns - answered.sent_ns > LATE_S * 10**9:
-            self._count("dropped")
+            self._count("dropped", {"model": self._pool.model})
             self._notes.dropped()
             return
         item = _item(answered, image, now_ns)
@@ -231,26 +231,24 @@ class ShadowRuns:
             },
         )  # fmt: skip
         here = set_span_in_context(span, item.parent)
+        of_model = {"model": self._pool.model, "version": spec.version}
         if comparison is None:
-            self._count("failed")
+            self._count("failed", of_model)
             return
-        self._count("agreed" if comparison.agree else "differed")
-        add, model = self._instruments.add, self._pool.model
+        self._count("agreed" if comparison.agree else "differed", of_model)
+        add = self._instruments.add
         for found, count in (
             ("both", comparison.both), ("answer", comparison.only_answer),
             ("shadow", comparison.only_shadow),
         ):  # fmt: skip
             if count:
-                add(catalogue.SHADOW_BOXES, count, {"model": model, "found_by": found}, here)
+                add(catalogue.SHADOW_BOXES, count, {**of_model, "found_by": found}, here)
         if comparison.both:
             mean = comparison.score_differences / comparison.both
-            self._instruments.record(
-                catalogue.SHADOW_SCORE_DIFFERENCE, mean, {"model": model}, here
-            )
+            self._instruments.record(catalogue.SHADOW_SCORE_DIFFERENCE, mean, of_model, here)
 
-    def _count(self, outcome: str) -> None:
-        labels = {"model": self._pool.model, "outcome": outcome}
-        self._instruments.add(catalogue.SHADOW_IMAGES, 1, labels)
+    def _count(self, outcome: str, of_model: Mapping[str, str]) -> None:
+        self._instruments.add(catalogue.SHADOW_IMAGES, 1, {**of_model, "outcome": outcome})
 
 
 def _item(answered: ShadowImage, image: bytes, now_ns: int) -> BatchItem:

@@ -148,7 +148,8 @@ def test_it_is_compared_and_told(service: Service, client: httpx.Client) -> None
         assert "shadow" in attribute.spans, name
         assert type(value) in TYPES[attribute.type], (name, value)
     eventually(lambda: exported(client, catalogue.SHADOW_IMAGES, outcome="differed"), "a count")
-    eventually(lambda: exported(client, catalogue.SHADOW_BOXES, found_by="answer"), "boxes")
+    of_model = {"version": told["version"], "found_by": "answer"}
+    eventually(lambda: exported(client, catalogue.SHADOW_BOXES, **of_model), "boxes")
 
 
 def test_no_answer_differs_and_nothing_is_counted(service: Service, client: httpx.Client) -> None:

@@ -204,9 +204,10 @@ class Finish:
         made.add(catalogue.MODEL_IMAGES, 1, {**OF_MODEL, "outcome": outcome}, context=context)
         made.add(catalogue.INFERENCE_BUSY, STAGES_S["inference"], {"provider": "cpu"}, context)
         made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu", "queue": "detections"}, context)
-        made.add(catalogue.SHADOW_IMAGES, 1, {"model": "other", "outcome": "agreed"}, context)
-        made.add(catalogue.SHADOW_BOXES, 1, {"model": "other", "found_by": "both"}, context)
-        made.record(catalogue.SHADOW_SCORE_DIFFERENCE, 0.03, {"model": "other"}, context)
+        other = {"model": "other", "version": "9f8e7d6c5b4a"}
+        made.add(catalogue.SHADOW_IMAGES, 1, {**other, "outcome": "agreed"}, context)
+        made.add(catalogue.SHADOW_BOXES, 1, {**other, "found_by": "both"}, context)
+        made.record(catalogue.SHADOW_SCORE_DIFFERENCE, 0.03, other, context)
 
     def _span(self, name: str, parent: Context, start: int, end: int) -> None:
         worker = self._source.worker
