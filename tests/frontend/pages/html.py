@@ -6,5 +6,6 @@ import re
 
 
 def plain(html: str) -> str:
-    """Without the titles that cells carry for narrow screens, and with spaces of one kind."""
-    return re.sub(r' data-title="[^"]*"', "", html).replace("\u00a0", " ")
+    """Without the titles that cells carry for narrow screens and the places where long names may
+    break, and with spaces of one kind."""
+    return re.sub(r' data-title="[^"]*"|<wbr>', "", html).replace("\u00a0", " ")
