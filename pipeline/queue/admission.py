@@ -104,6 +104,8 @@ class Admission:
         self._throughput, self._pool = throughput, pool
         self._known: OrderedDict[_Key, _Known] = OrderedDict()
         self._refused_at_s: deque[float] = deque(maxlen=100_000)
+        #: Clients that were refused before their upload, and when last; the latest last.
+        self._kept_out: OrderedDict[_Key, float] = OrderedDict()
 
     def most_ahead(self, left_s: float, images: int = 1) -> int | None:
         """How many images may be ahead of one with so much time, which is as much work as so many;
@@ -116,19 +118,38 @@ class Admission:
         not be uploaded."""
         now_s = time.monotonic()
         keys: tuple[_Key, ...] = ((client, priority), (None, priority))
-        known = [found for key in keys if (found := self._known.get(key)) is not None]
-        if any(now_s < each.full_until_s for each in known):
+        known = {key: found for key in keys if (found := self._known.get(key)) is not None}
+        if any(now_s < each.full_until_s for each in known.values()):
             raise self._full()
         throughput = self._throughput()
         if throughput is None or not known:
             return Reckoned(self._known, keys)
-        for each in known:
+        for each in known.values():
             each.ahead = max(0.0, each.ahead - (now_s - each.at_s) * throughput.images_per_s)
             each.at_s = now_s
-        ahead = max(each.ahead for each in known)
+        ahead = max(each.ahead for each in known.values())
         if ahead > throughput.most_ahead(left_s):
+            self._keep_out(keys[0], now_s)
             raise self.late(ahead, left_s)
         return Reckoned(self._known, keys)
+
+    def _keep_out(self, key: _Key, now_s: float) -> None:
+        self._kept_out[key] = now_s
+        self._kept_out.move_to_end(key)
+        if len(self._kept_out) > CLIENTS_MAX:
+            self._kept_out.popitem(last=False)
+
+    def _others(self, key: _Key, now_s: float) -> int:
+        """How many clients are kept out as this one is. They take turns, so before its next image
+        each of them will have one more: if each counted on every place that becomes free, all would
+        upload for it, and all but one in vain. Not all may come: no more are reckoned with than are
+        done in the time for which refusals are remembered, and then the queue is asked again."""
+        kept_out, throughput = self._kept_out, self._throughput()
+        while kept_out and next(iter(kept_out.values())) < now_s - REFUSALS_S:
+            kept_out.popitem(last=False)
+        if key not in kept_out or throughput is None:
+            return 0
+        return min(len(kept_out) - 1, int(throughput.images_per_s * REFUSALS_S))
 
     def told(self, client: str, priority: Priority, *, ahead: int, held: int, full: bool,
              images: int = 1) -> None:  # fmt: skip
@@ -141,7 +162,8 @@ class Admission:
         for key in keys:
             known = self._known.setdefault(key, _Known())
             self._known.move_to_end(key)
-            known.ahead, known.at_s = float(ahead + images), now_s
+            known.ahead = float(ahead + images + self._others(key, now_s))
+            known.at_s = now_s
             known.told, known.nothing, known.since = known.told + 1, ahead == 0, 0
             known.full_until_s = now_s + FULL_S if full else 0.0
         while len(self._known) > CLIENTS_MAX:

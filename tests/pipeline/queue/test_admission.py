@@ -319,6 +319,29 @@ def test_refused_before_the_upload() -> None:
     assert early(admission, "b", 1.0) is not None  # as a newcomer's does not
 
 
+def test_who_is_kept_out_reckons_with_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten clients that were refused, one whose image is taken has nine of the others' before its
+    next; a client that was refused nothing, or long ago, has its own."""
+    now_s = 1000.0
+    monkeypatch.setattr("pipeline.queue.admission.time.monotonic", lambda: now_s)
+    admission = Admission(lambda: Throughput(images_per_s=20.0, workers=0))  # 16 may be ahead
+    clients = [f"c{number}" for number in range(10)]
+    for client in clients:
+        admission.told(client, "normal", ahead=16, held=16, full=False)
+        assert early(admission, client, 1.0) is not None
+    for client in ("c0", "other"):
+        admission.told(client, "normal", ahead=14, held=3, full=False)
+    assert early(admission, "c0", 1.0) is not None
+    assert early(admission, "other", 1.0) is None
+    now_s += 7.9 / 20.0
+    assert early(admission, "c0", 1.0) is not None
+    now_s += 0.2 / 20.0
+    assert early(admission, "c0", 1.0) is None
+    now_s += 1.0
+    admission.told("c0", "normal", ahead=14, held=3, full=False)
+    assert early(admission, "c0", 1.0) is None
+
+
 def test_what_was_let_through_is_reckoned_with() -> None:
     """Of a burst at a nearly full queue, only so many are uploaded as there is room for."""
     admission = Admission(lambda: Throughput(images_per_s=0.001, workers=0))
