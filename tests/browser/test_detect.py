@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import PATIENCE_MS, OpenPage
 from tests.integration import pictures
 from tests.paths import ROOT
+from tests.servers import Service
 
 
 def choose(page: Page, path: Path) -> None:
@@ -45,7 +46,7 @@ def test_an_image_is_detected_at_once(open_page: OpenPage, photo: Path) -> None:
         "Upload", "Queue wait", "Preprocess", "Inference", "NMS",
     ]  # fmt: skip
     for figure in stages.locator("b").all_inner_texts():
-        assert re.fullmatch(r"[\d.]+ (ms|s)", figure)
+        assert re.fullmatch(r"[\d.]+\u00a0(ms|s)", figure)
     width = page.locator("#result img").evaluate(
         "image => image.decode().then(() => image.naturalWidth)"
     )
@@ -166,3 +167,26 @@ def test_chinese(open_page: OpenPage, photo: Path, tmp_path: Path) -> None:
     bad.write_bytes(b"%PDF-1.7")
     page.locator("#photos input[type=file]").set_input_files(bad)
     expect(page.locator(".ds-failure")).to_have_text("这是 PDF 文件，不是照片。")
+
+
+def test_a_service_that_is_away(browser: Browser, service: Service, photo: Path) -> None:
+    """The page says so in its own language, and Gradio says nothing beside it; what is given once
+    it is there again is detected."""
+    with browser.new_context(locale="zh-CN") as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        with service.client() as client:
+            known = client.post("/api/v1/detect", files={"image": photo.read_bytes()}).json()
+        page.goto(f"{service.url}/?result={known['job_id']}")
+        assert trace_of(page) == known["trace_id"]
+        page.route("**/*", lambda route: route.abort())
+        choose(page, photo)
+        expect(page.locator(".ds-said")).to_contain_text("上传")
+        expect(page.locator("[data-testid=toast-body]")).to_be_hidden()
+        expect(page.locator(".ds-down")).to_contain_text("服务无响应")
+        page.unroute("**/*")
+        expect(page.locator(".ds-down")).to_be_hidden()
+        choose(page, photo)
+        result = page.locator("#result .ds-result")
+        expect(result).not_to_have_attribute("data-trace", known["trace_id"])
+        expect(page.locator(".ds-said")).to_have_count(0)

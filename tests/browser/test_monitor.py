@@ -99,11 +99,11 @@ def test_the_cards_show_what_was_sent(open_page: OpenPage, found: list[int]) -> 
     expect(card(page, "detections_per_image")).to_have_text(per_image)
     expect(card(page, "qps")).to_have_text(re.compile(r"^[\d.]+$"))  # of the last minute
     for name in ("latency_p50_ms", "latency_p95_ms", "latency_p99_ms"):
-        expect(card(page, name)).to_have_text(re.compile(r"^[\d.,]+ (ms|s)$"))
+        expect(card(page, name)).to_have_text(re.compile(r"^[\d.,]+\s(ms|s)$"))
     for name in ("requests_active", "queue_depth"):
         expect(card(page, name)).to_have_text("0")
     for name in ("cpu", "memory"):
-        expect(card(page, name)).to_have_text(re.compile(r"^[\d.]+ %$"))
+        expect(card(page, name)).to_have_text(re.compile(r"^[\d.]+\s%$"))
     expect(page.locator(".ds-never")).to_be_hidden()
 
 

@@ -370,7 +370,7 @@ def test_waiting_is_seen(open_page: OpenPage, photo: Path, redis: Redis) -> None
     expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
     with no_worker_takes(redis):
         choose(page, photo)
-        expect(page.locator(".ds-wait")).to_have_text(re.compile(r"Detecting…[1-9]\d*\.\d s"))
+        expect(page.locator(".ds-wait")).to_have_text(re.compile(r"Detecting…[1-9]\d*\.\d\ss"))
         expect(page.locator("#result [aria-busy=true]")).to_be_visible()
     trace_of(page)
     expect(page.locator(".ds-wait")).to_be_hidden()

@@ -8,7 +8,7 @@ const IMAGES = /\.(jpe?g|png|webp|bmp|gif|tiff?)$/i;
 const REASONS = new Set([413, 429, 503]); // statuses of which one can say more
 const isImage = (file) => file.type.startsWith("image/") || IMAGES.test(file.name);
 
-let sending = null;
+let sending = null, gradios = null;
 
 export function start() {
   document.addEventListener("paste", (event) => {
@@ -17,7 +17,9 @@ export function start() {
     event.preventDefault();
     take(pasted);
   });
+  hearGradio();
   document.addEventListener("change", (event) => {
+    if (event.target.matches?.("input[type=file]")) say("");
     const folder = event.target.closest?.(".ds-folder input");
     if (!folder) return;
     takeFolder([...folder.files]);
@@ -211,4 +213,14 @@ function described(id, file) {
     is_stream: false,
     meta: { _type: "gradio.FileData" },
   };
+}
+
+// Gradio tells in English alone that a file chosen in its own inputs did not arrive, and tells of nothing else
+// here: its note is not shown (style.css), and said in the page's language.
+function hearGradio() {
+  new MutationObserver(() => {
+    const told = document.querySelector("[data-testid=toast-body]");
+    if (told && told !== gradios) refused(text("detect.uploading.other"));
+    gradios = told;
+  }).observe(document.body, { childList: true, subtree: true });
 }
