@@ -145,10 +145,10 @@ def test_the_score_chooses_at_once(open_camera: OpenCamera) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "said"),
     [
-        (429, {"Retry-After": "3"}, "more frames than one client may send. It goes on in 3 s"),
-        (503, {"Retry-After": "2"}, "takes no images now. It is asked again in 2 s"),
-        (504, {}, "There was no answer in time. It is asked again in 1 s"),
-        (502, {}, "could not be answered. The next one is sent in 2 s"),
+        (429, {"Retry-After": "3"}, "more frames than one client may send. It goes on in 3\u00a0s"),
+        (503, {"Retry-After": "2"}, "takes no images now. It is asked again in 2\u00a0s"),
+        (504, {}, "There was no answer in time. It is asked again in 1\u00a0s"),
+        (502, {}, "could not be answered. The next one is sent in 2\u00a0s"),
     ],
 )
 def test_a_refusal_is_waited_out(
