@@ -199,10 +199,10 @@ def test_the_pages(places: Places, place: str, open_page: OpenPage) -> None:
     page.get_by_role("link", name="Report").click()
     expect(page.frame_locator(".ds-report iframe").locator("h1")).to_be_visible()
     page.get_by_role("link", name="API", exact=True).click()
-    page.locator("#operations-default-healthz_healthz_get").click()
+    page.locator("#operations-images-healthz_healthz_get").click()
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Execute").click()
-    shown = page.locator("#operations-default-healthz_healthz_get .live-responses-table")
+    shown = page.locator("#operations-images-healthz_healthz_get .live-responses-table")
     expect(shown).to_contain_text('"status": "ok"')
 
 
