@@ -115,7 +115,7 @@ def test_frames_are_sent_one_after_another(open_camera: OpenCamera, service: Ser
     expect(page.locator('.ds-camera [data-figure="rate"]')).to_have_text(re.compile(r"^[\d.]+$"))
     for name in ("latency", "p50", "p95"):
         figure = page.locator(f'.ds-camera [data-figure="{name}"]')
-        expect(figure).to_have_text(re.compile(r"^[\d.]+ m?s$"))
+        expect(figure).to_have_text(re.compile("^[\\d.]+\N{NO-BREAK SPACE}m?s$"))
     do(page, "stop")
     assert under_way[1] == 1
     trace = page.locator(".ds-frames tbody a").first.get_attribute("title")

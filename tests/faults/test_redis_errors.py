@@ -280,7 +280,7 @@ def test_workers_that_are_suspended(faults: Faults) -> None:
     assert not finished(service, place)
     resume(faults.redis)
     eventually(lambda: finished(service, place), "the image that waited")
-    assert works(service)
+    eventually(lambda: works(service), "the service to work")
 
 
 def is_ready(service: Service) -> bool:
