@@ -59,7 +59,7 @@ def test_hosts_are_added(cluster: Cluster) -> None:
 
             def all_have_worked() -> bool:
                 answered = send(client, 4 * count)  # noqa: B023
-                assert {answer.status_code for answer in answered} == {200}
+                assert [each.text for each in answered if each.status_code != 200] == []
                 worked.update(answer.json()["worker"] for answer in answered)  # noqa: B023
                 return len(worked) == count  # noqa: B023
 
