@@ -1,7 +1,7 @@
 """The pictures of the README and the docs, taken from a running service in headless Chromium.
 
-The service is put under a real load for some minutes, images that are cut short among them
-towards the end, so that an alert of the rules that ship with it fires.
+The service is put under a real load for some minutes, images that cannot be answered in time
+among them towards the end, so that an alert of the rules that ship with it fires.
 
     python docs/screenshots.py http://127.0.0.1:7860
 """
@@ -25,8 +25,9 @@ EXAMPLE = DOCS.parent / "examples" / "several.jpg"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 #: Images per second, how they vary, and for how many seconds they come in all.
 RATE_PER_S, LOAD_S = 6.0, 420.0
-#: From when on one image in `BROKEN` is cut short: late, so that the plots show the change.
-BREAK_AFTER_S, BROKEN = 210.0, 6
+#: From when on one image in `HURRIED` is to be answered at once: late, so that the plots show the
+#: change.
+HURRY_AFTER_S, HURRIED = 150.0, 6
 
 
 def main(url: str) -> None:
@@ -96,18 +97,18 @@ def load(url: str) -> Iterator[None]:
     stop = threading.Event()
     photos = [path.read_bytes() for path in EXAMPLES]
 
-    def send(client: httpx.Client, photo: bytes) -> None:
+    def send(client: httpx.Client, photo: bytes, timeout_s: float) -> None:
         headers = {"content-type": "image/jpeg"}
-        client.post("/api/v1/detect", content=photo, headers=headers)
+        params = {"timeout": timeout_s}
+        client.post("/api/v1/detect", content=photo, headers=headers, params=params)
 
     def arrive() -> None:
         began = time.monotonic()
         with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
             while (past := time.monotonic() - began) < LOAD_S and not stop.is_set():
-                photo = random.choice(photos)
-                if past > BREAK_AFTER_S and random.randrange(BROKEN) == 0:
-                    photo = photo[:3000]
-                threading.Thread(target=send, args=(client, photo), daemon=True).start()
+                hurried = past > HURRY_AFTER_S and random.randrange(HURRIED) == 0
+                sent = (client, random.choice(photos), 0.002 if hurried else 30.0)
+                threading.Thread(target=send, args=sent, daemon=True).start()
                 wave = 1 + 0.6 * (int(past / 45) % 2)
                 stop.wait(random.expovariate(RATE_PER_S * wave))
             stop.wait(5)
