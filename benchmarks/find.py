@@ -2,7 +2,7 @@
 
 Fills a file with images (ten a second), without their spans, and times each question of the Traces
 page. What the rows and blocks take is what they take in earnest: 100 clients, 8 workers that
-restart each day, 5 labels. Needs about 250 bytes of disk an image.
+restart each day, 5 labels, 4 versions of the model. Needs about 330 bytes of disk an image.
 
     python -m benchmarks.find --images 26000000 --folder /tmp
 """
@@ -31,6 +31,8 @@ from monitoring.stores.finding import TraceQuery
 EVERY_NS = 10**8
 END_NS = 1_800_000_000 * 10**9
 ROUNDS = 20
+#: A new version of the model comes after as many, which is every ten days.
+NEW_MODEL = 8_640_000
 #: Requests that are in no block yet: as many as there are at most at this rate.
 TAIL = 700
 
@@ -42,8 +44,8 @@ _FILL = """
         ? + i * ?, 20000000 + abs(random() % 100000000), 0, abs(random()) >> 8,
         '["ok","api","' || lower(hex(randomblob(16))) || '",null,null,2,3120456,5012345,6123456,'
         || '25123456,2123456]',
-        printf('["camera-%d","host-1.%d","damoyolo_ns_phone",0.%04d,"phone"]',
-            i % 100, i % 8, abs(random() % 10000))
+        printf('["camera-%d","host-1.%d",["damoyolo_ns_phone","%012x"],0.%04d,"phone"]',
+            i % 100, i % 8, i / ?, abs(random() % 10000))
     FROM number
 """
 
@@ -56,7 +58,9 @@ def fill(path: Path, count: int) -> None:
     connection.execute("DROP INDEX request_job")
     first_ns = END_NS - count * EVERY_NS
     for begin in range(1, count + 1, 10**6):
-        connection.execute(_FILL, (begin, min(begin + 10**6 - 1, count), first_ns, EVERY_NS))
+        connection.execute(
+            _FILL, (begin, min(begin + 10**6 - 1, count), first_ns, EVERY_NS, NEW_MODEL)
+        )
     connection.execute("CREATE INDEX request_job ON request(job) WHERE job IS NOT NULL")
     rng = np.random.default_rng(1)
     for first in range(0, (count - TAIL) // LARGE * LARGE, LARGE):
@@ -93,7 +97,7 @@ def _block(
     flags |= {f"worker=host-1.{day}.{i}": ok & (worker == i) for i in range(8)}
     flags |= {f"route={name}": (client < 90) == (name == "api") for name in ("api", "ui")}
     flags |= {f"label=label-{i}": ok & (rng.random(size) < 0.4 / (i + 1)) for i in range(5)}
-    flags["model=damoyolo_ns_phone"] = ok
+    flags["model=damoyolo_ns_phone"] = flags[f"model_version={first // NEW_MODEL:012x}"] = ok
     return blocks.in_order(block, {name: each for name, each in flags.items() if each.any()})
 
 
@@ -111,6 +115,7 @@ def questions(store: EmbeddedTraces, count: int) -> dict[str, Callable[[], objec
         "a client": TraceQuery(client="camera-7"),
         "a worker": TraceQuery(worker="host-1.11.3"),
         "a label": TraceQuery(label="label-0"),
+        "a version of the model": TraceQuery(model_version=f"{1:012x}"),
         "score 0.9 or more": TraceQuery(min_score=0.9),
         "at least 200 ms": TraceQuery(min_duration_ms=200),
         "213 to 214 ms": TraceQuery(min_duration_ms=213, max_duration_ms=214),

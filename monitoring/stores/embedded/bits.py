@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ Bits = npt.NDArray[np.uint8]
 Counts = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
+
+#: Words of 64 bits whose sum is kept while ranks are looked for.
+_ROW: Final = 64
 
 
 def pack(flags: Flags) -> Bits:
@@ -64,19 +67,29 @@ def positions_of(bits: Bits, begin: int, end: int) -> Counts:
 
 def nth_of_each(sets: Sequence[Bits], which: Counts, ranks: Counts) -> Counts:
     """Where bits are, each the one of a rank among those that are set in one of the sets, counted
-    from 0. Of all at once: a set at a time takes most of what a comparison does."""
-    sizes = np.array([(len(bits) + 7) // 8 for bits in sets], np.int64)
-    firsts = np.cumsum(sizes) - sizes
-    words = np.zeros(int(sizes.sum()), "<u8")
-    flat = words.view(np.uint8)
-    for bits, first in zip(sets, (8 * firsts).tolist(), strict=True):
+    from 0. All at once, and by the sums of rows of words: a set at a time, or a sum of each word,
+    would be much of what a comparison does."""
+    rows = np.array([-(-len(bits) // (8 * _ROW)) for bits in sets], np.int64)
+    firsts = np.cumsum(rows) - rows
+    words = np.zeros((int(rows.sum()), _ROW), "<u8")
+    flat = words.reshape(-1).view(np.uint8)
+    for bits, first in zip(sets, (8 * _ROW * firsts).tolist(), strict=True):
         flat[first : first + len(bits)] = bits
-    counts = np.bitwise_count(words)
-    sums = np.cumsum(counts, dtype=np.int64)
-    ranks = ranks + (sums[firsts] - counts[firsts])[which]
-    word = np.searchsorted(sums, ranks, side="right")
-    inside = ranks - (sums[word] - counts[word])
-    flags = np.unpackbits(words[word].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
-    within = np.argmax(np.cumsum(flags, axis=1) > inside[:, None], axis=1)
-    found: Counts = 64 * (word - firsts[which]) + within
-    return found
+    sums = np.cumsum(np.bitwise_count(words).sum(axis=1, dtype=np.int64))
+    before = np.concatenate([[0], sums])
+    ranks = ranks + before[firsts][which]
+    row = np.searchsorted(sums, ranks, side="right")
+    inside = ranks - before[row]
+    word, inside = _nth(np.bitwise_count(words[row]), inside)
+    found = words[row, word].view(np.uint8).reshape(-1, 8)
+    bit, _ = _nth(np.unpackbits(found, axis=1, bitorder="little"), inside)
+    positions: Counts = 64 * (_ROW * (row - firsts[which]) + word) + bit
+    return positions
+
+
+def _nth(counts: Array, ranks: Counts) -> tuple[Counts, Counts]:
+    """Of each row, in which column its rank is, and how many of the rank are left in it."""
+    sums = np.cumsum(counts, axis=1, dtype=np.int64)
+    column = np.argmax(sums > ranks[:, None], axis=1)
+    each = np.arange(len(column))
+    return column, ranks - (sums[each, column] - counts[each, column])
