@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from frontend.api.by_address import read_address, unless_gone
 from frontend.fetching import URL_MOST, ImageFetcher
 from frontend.identity.principal import share_of
+from frontend.pages import modules
 from frontend.pages.browser import owner
 from frontend.pages.i18n import both
 from frontend.pages.upload_request import file_name
@@ -29,13 +30,13 @@ from telemetry.context import extract
 def field() -> None:
     """Add the field to the page that is being built."""
     gr.HTML(
-        '<form class="ds-filter ds-address"><label>'
+        '<form class="ds-filter ds-address" inert><label>'
         f"<span>{both('address')}</span>"
         f'<input type="text" inputmode="url" name="url" maxlength="{URL_MOST}" required '
         'placeholder="https://" autocomplete="off" spellcheck="false"></label>'
         f"<button>{both('address.fetch')}</button></form>",
         apply_default_css=False,
-        js_on_load=None,
+        js_on_load=modules.start("address"),
     )
 
 

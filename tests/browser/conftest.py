@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.integration import pictures
 from tests.paths import ROOT
@@ -90,6 +92,19 @@ def open_page(browser: Browser, service: Service) -> Iterator[OpenPage]:
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+@contextmanager
+def scripts_held(page: Page, name: str) -> Iterator[None]:
+    """Loads the page anew, with a module of the Detect page still on its way."""
+    held: list[Route] = []
+    module = re.compile(rf"/{name}\.js")
+    page.route(module, lambda route: held.append(route))
+    with page.expect_request(module):
+        page.reload(wait_until="commit")
+    yield
+    for route in held:
+        route.continue_()
 
 
 @pytest.fixture(scope="session")

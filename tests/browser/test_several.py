@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 from redis import Redis
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, scripts_held
 from tests.faults.test_clients import no_worker_takes, waiting
 from tests.integration import pictures
 from tests.servers import eventually
@@ -133,3 +133,16 @@ def test_a_folder(open_page: OpenPage, tmp_path: Path) -> None:
     assert names.all_inner_texts() == ["b.JPG", "a.jpg"]
     expect(page.locator("#photos tr")).to_have_count(2)
     expect(page.locator(".ds-several > header h2")).to_have_text(re.compile("in 2 images$"))
+
+
+def test_a_folder_before_anybody_listens(open_page: OpenPage, tmp_path: Path) -> None:
+    """One that is chosen while the page's scripts are still on their way is not lost."""
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    for seed in (63, 64):
+        (folder / f"{seed}.jpg").write_bytes(pictures.jpeg(seed=seed))
+    page = open_tab(open_page)
+    with scripts_held(page, "files"):
+        page.get_by_role("tab", name="Several images").click()
+        page.locator("#given-several input").set_input_files(folder)
+    expect(page.locator('.ds-several[data-done="1"] .ds-card')).to_have_count(2)

@@ -21,15 +21,10 @@ export function start() {
   document.addEventListener("change", (event) => {
     if (event.target.matches?.("input[type=file]")) say("");
     const folder = event.target.closest?.(".ds-folder input");
-    if (!folder) return;
-    takeFolder([...folder.files]);
-    folder.value = "";
+    if (folder) chosen(folder);
   });
-  document.addEventListener("submit", (event) => {
-    if (!event.target.matches?.(".ds-address")) return;
-    event.preventDefault();
-    fetched(event.target.elements.url.value.trim());
-  });
+  // What was chosen before anybody listened.
+  for (const folder of document.querySelectorAll(".ds-folder input")) chosen(folder);
   hearAddresses();
   // Before Gradio's own inputs see it: they take no folder, and nothing where an image is already.
   const drop = { capture: true };
@@ -104,6 +99,12 @@ async function walk(entry, found, looked, depth) {
   }
 }
 
+function chosen(folder) {
+  if (!folder.files.length) return;
+  takeFolder([...folder.files]);
+  folder.value = "";
+}
+
 // A folder's images; what else lies there was not meant.
 function takeFolder(files) {
   const path = (file) => file.webkitRelativePath || file.name;
@@ -126,7 +127,7 @@ export function take(files, many = files.length > 1) {
 }
 
 // The service fetches it: the browser itself may load nothing from elsewhere.
-async function fetched(url) {
+export async function fetched(url) {
   if (!url) return;
   sending?.abort();
   const mine = (sending = new AbortController());
