@@ -9,17 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from redis import Redis
-from rq.suspension import resume, suspend
 
 from pipeline.queue.keys import IMAGE_KEYS, QUEUE_KEYS
 from tests.integration.pictures import jpeg
 from tests.servers import Service, eventually
+from tests.suspension import no_worker_takes
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -50,24 +49,6 @@ def outcomes(client: httpx.Client) -> dict[str, int]:
 def eventually_counted(client: httpx.Client, before: dict[str, int], more: dict[str, int]) -> None:
     expected = {name: before.get(name, 0) + more.get(name, 0) for name in {*before, *more}}
     eventually(lambda: outcomes(client) == expected, f"{expected}, not {outcomes(client)}")
-
-
-@contextmanager
-def no_worker_takes(redis: Redis) -> Iterator[None]:
-    """The workers stay ready and take nothing, as by `rq suspend`."""
-
-    def beat() -> Any:
-        (worker,) = redis.smembers("rq:workers:detections")  # type: ignore[misc]
-        return redis.hget(worker, "last_heartbeat")
-
-    suspend(redis)
-    for _ in range(2):  # with each heartbeat it looks whether it is suspended
-        last = beat()
-        eventually(lambda: beat() != last, "a heartbeat")  # noqa: B023 asked right here
-    try:
-        yield
-    finally:
-        resume(redis)
 
 
 def send(service: Service, query: str = "", header: str = "") -> socket.socket:

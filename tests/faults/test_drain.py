@@ -12,12 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 from rq.job import Job
-from rq.suspension import resume, suspend
-from rq.worker import BaseWorker
+from rq.suspension import resume
 
 from pipeline.queue.keys import QUEUE_KEYS
 from tests.integration import pictures
 from tests.servers import PATIENCE_S, Process, RedisProcess, eventually, free_port, worker
+from tests.suspension import suspend_workers
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -43,18 +43,11 @@ class Site:
         """Images that come from now on stay in the queue, though a worker is there."""
         if not self.worker.running:
             self.worker = self._start_worker()
-        suspend(self.redis.client)
-        for _ in range(2):  # between two heartbeats it has looked
-            before = self._beat()
-            eventually(lambda before=before: self._beat() != before, "a heartbeat")
+        suspend_workers(self.redis.client)
 
     def waiting(self) -> int:
         """Images in the queue."""
         return sum(self.redis.client.llen(key) for key in QUEUE_KEYS)
-
-    def _beat(self) -> object:
-        found = BaseWorker.all(connection=self.redis.client)
-        return [each.last_heartbeat for each in found]
 
     def close(self) -> None:
         self.worker.stop()
@@ -94,7 +87,12 @@ class Frontend(Process):
 
     def begin_to_stop(self) -> None:
         self.send(signal.SIGTERM)
-        eventually(lambda: (a := self.get("/readyz")) and a.status_code == 503, "it to stop")
+
+        def stops() -> bool:  # where it may take two seconds only, it may have stopped by now
+            answer = self.get("/readyz")
+            return not self.running if answer is None else answer.status_code == 503
+
+        eventually(stops, "it to stop")
 
     def post(self) -> httpx.Response:
         return httpx.post(

@@ -9,10 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 from redis import Redis
+from rq.suspension import resume
 
 from tests.faults.forwarder import Forwarder
 from tests.integration import pictures
 from tests.servers import ConfiguredRedis, Service, answers, eventually, free_port
+from tests.suspension import suspend_workers
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -70,12 +72,12 @@ def test_redis_is_replaced_and_emptied(tmp_path: Path) -> None:
             pids = {process.pid for process in service.family()}
             eventually(lambda: answered(client), "an image")
 
-            first.set("rq:suspended", 1)  # RQ's own way to hold workers
+            suspend_workers(first)
             jobs = accepted(client)
             assert first.wait(1, 60_000) == 1
             old.popen.kill()
             second.replicaof("NO", "ONE")
-            second.delete("rq:suspended")
+            resume(second)
             address.move(ports[1])
             eventually(lambda: answered(client), "an image after the failover")
             eventually(lambda: states(client, jobs)["finished"] == JOBS, "all that was accepted")
@@ -87,7 +89,7 @@ def test_redis_is_replaced_and_emptied(tmp_path: Path) -> None:
             eventually(lambda: answered(client), "an image after Redis was away")
             assert states(client, jobs) == {"finished": JOBS}
 
-            second.set("rq:suspended", 1)
+            suspend_workers(second)
             jobs = accepted(client)
             second.flushall()
             eventually(lambda: answered(client), "an image after FLUSHALL")

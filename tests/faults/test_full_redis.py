@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-from rq.suspension import resume, suspend
+from rq.suspension import resume
 
 from tests.integration import pictures
 from tests.servers import Service, eventually
+from tests.suspension import suspend_workers
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -27,8 +27,7 @@ def test_the_queue_drains(server: str, tmp_path: Path) -> None:
         service.wait_until_ready()
         with service.redis() as redis, service.client() as client:
             assert ("valkey_version" in redis.info("server")) == (server == "Valkey")
-            suspend(redis)
-            time.sleep(2)  # workers look every second
+            suspend_workers(redis)
             places = []
             for seed in range(IMAGES):
                 image = pictures.jpeg(1600, 1200, seed)

@@ -16,9 +16,10 @@ import pytest
 from redis import Redis
 
 from pipeline.queue.keys import QUEUE_KEYS, WAITING_BYTES
-from tests.faults.test_clients import eventually_counted, no_worker_takes, outcomes, waiting
+from tests.faults.test_clients import eventually_counted, outcomes, waiting
 from tests.integration.pictures import jpeg
 from tests.servers import Service, eventually, run
+from tests.suspension import no_worker_takes
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}

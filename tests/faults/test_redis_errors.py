@@ -18,10 +18,11 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from redis.exceptions import RedisError
-from rq.suspension import resume, suspend
+from rq.suspension import resume
 
 from tests.integration import pictures
 from tests.servers import ConfiguredRedis, Service, answers, eventually, free_port
+from tests.suspension import next_heartbeats, suspend_workers
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -224,6 +225,13 @@ def works(service: Service) -> bool:
         return client.post(DETECT, content=pictures.jpeg(), headers=JPEG).status_code == 200
 
 
+def works_again(faults: Faults) -> None:
+    """Wait until the service works, and goes on to: while Redis took no writes, the workers'
+    registrations have aged, and one of them may be about to expire."""
+    next_heartbeats(faults.redis)
+    eventually(lambda: works(faults.service), "the service to work")
+
+
 def submitted(service: Service, image: bytes) -> str:
     """Where the state of an image is that nobody waits for."""
     with service.client() as client:
@@ -246,13 +254,13 @@ def test_workers_that_are_busy_and_then_idle(
     goes on."""
     fault, sentence = FAULTS[name]
     service = faults.service
-    eventually(lambda: works(service), "the service to work")
+    works_again(faults)
     places = [submitted(service, pictures.jpeg(2000, 1500, seed=seed)) for seed in range(6)]
     with fault(faults):  # type: ignore[attr-defined]
         client = Client(service)
         client.start()
         time.sleep(FAULT_S)
-        eventually(lambda: any(sentence in detail for _, detail in client.ready), sentence)
+        eventually(lambda: any(sentence in detail for _, detail in list(client.ready)), sentence)
         client.stop()
     began = time.monotonic()
     eventually(lambda: works(service), "an image to be answered")
@@ -269,13 +277,13 @@ def test_workers_that_are_busy_and_then_idle(
 def test_workers_that_are_suspended(faults: Faults) -> None:
     """The same faults, one after the other, under suspended workers; resumed, they go on."""
     service = faults.service
-    eventually(lambda: works(service), "the service to work")
-    suspend(faults.redis)
-    time.sleep(2)  # workers look every second
+    works_again(faults)
+    suspend_workers(faults.redis)
     place = submitted(service, pictures.jpeg())
     for fault, _ in FAULTS.values():
         with fault(faults):  # type: ignore[attr-defined]
             time.sleep(SUSPENDED_FAULT_S)
+        next_heartbeats(faults.redis)
         eventually(lambda: is_ready(service), "the workers to be seen")
     assert not finished(service, place)
     resume(faults.redis)

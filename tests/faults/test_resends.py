@@ -23,13 +23,13 @@ from tests.faults.test_clients import (
     JPEG,
     eventually_counted,
     images,
-    no_worker_takes,
     outcomes,
     send,
     waiting,
 )
 from tests.integration.pictures import jpeg
 from tests.servers import PATIENCE_S, Service, eventually
+from tests.suspension import no_worker_takes
 
 KEYS = "damoscope:idempotency:*"
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import time
 from pathlib import Path
 
 import psutil
 import pytest
-from rq.suspension import suspend
 
 from pipeline.liveness import STALLED_EXIT_CODE
 from pipeline.queue.keys import LEASE_S
 from tests.integration import pictures
 from tests.paths import ROOT
 from tests.servers import RedisProcess, Service, eventually, worker
+from tests.suspension import next_heartbeats, suspend_workers
 from worker.loop import HEARTBEAT_S
 
 DETECT = "/api/v1/detect"
@@ -68,8 +67,7 @@ def test_a_suspended_worker_takes_back(tmp_path: Path) -> None:
     itself."""
     with RedisProcess(tmp_path / "redis") as server, worker(server.url, tmp_path / "idle") as idle:
         idle.wait_for("ready:")
-        suspend(server.client)
-        time.sleep(2)  # workers look every second
+        suspend_workers(server.client)
         now = server.client.time()[0]
         job = {"status": "started", "retries_left": 2, "data": "[]", "worker_name": "gone"}
         server.client.hset("rq:job:lost", mapping=job)
@@ -123,7 +121,8 @@ def test_a_worker_that_does_not_move(tmp_path: Path, what: str, said: str, where
     ):
         process.wait_for("ready:")
         eventually(lambda: server.client.scard("rq:workers:detections"), "the registration")
-        time.sleep(2)  # of the first heartbeat none is cut off
+        for _ in range(2):  # of the first heartbeat none is cut off
+            next_heartbeats(server.client)
         process.send(signal.SIGUSR1)
         assert process.wait() == STALLED_EXIT_CODE, process.output
         assert said in process.output

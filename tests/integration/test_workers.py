@@ -25,6 +25,7 @@ from pipeline.queue.keys import QUEUE_KEYS, image_key
 from pipeline.queue.producer import Producer
 from tests.integration import pictures
 from tests.servers import Process, RedisProcess, damoscope, eventually, run, worker
+from tests.suspension import next_heartbeats
 
 REPLY_TO = "damoscope:replies:test"
 ATTEMPTS_MAX = 2
@@ -102,7 +103,8 @@ class Line:
     def nothing_is_left(self) -> None:
         """No job waits or is held, and no image or execution is left behind."""
         assert [self.redis.llen(key) for key in QUEUE_KEYS] == [0, 0, 0]
-        assert self.held() == 0
+        # One that came back may be run again when it is answered already, and is let go then.
+        eventually(lambda: self.held() == 0, "nothing in hand")
         assert list(self.redis.scan_iter("rq:execution:*")) == []
 
     def close(self) -> None:
@@ -190,9 +192,11 @@ def test_suspend_and_resume(line: Line, workers: Workers, tmp_path: Path) -> Non
     rq = [sys.executable, "-m", "rq.cli"]
     workers.start(1)
     assert run([*rq, "suspend", "--url", line.server.url], tmp_path).returncode == 0
-    time.sleep(3)  # workers look every two seconds
+    for _ in range(2):  # with each, the worker looks whether it is suspended
+        next_heartbeats(line.redis)
     ids = line.send(pictures.jpeg())
-    time.sleep(2)
+    for _ in range(2):
+        next_heartbeats(line.redis)
     assert [state.status for state in line.states(ids)] == ["queued"]
     assert len(Worker.all(connection=line.redis)) == 1
     assert run([*rq, "resume", "--url", line.server.url], tmp_path).returncode == 0
