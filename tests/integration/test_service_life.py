@@ -27,7 +27,8 @@ BACKGROUND = JPEG | {"prefer": "respond-async"}
 
 
 def detect(client: httpx.Client) -> httpx.Response:
-    return client.post(DETECT, content=pictures.jpeg(), headers=JPEG)
+    """One image, with time for a worker to start meanwhile."""
+    return client.post(DETECT, content=pictures.jpeg(), headers=JPEG, params={"timeout": 150})
 
 
 def test_the_ready_line(service: Service) -> None:

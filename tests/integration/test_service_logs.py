@@ -45,7 +45,7 @@ def logs_of(client: httpx.Client, trace_id: str) -> dict[str, list[dict[str, Any
 
 
 def test_steady_state_is_quiet(service: Service, client: httpx.Client) -> None:
-    """Twenty images that are well leave no line."""
+    """Twenty images that are well leave no line; alerts may, where a machine is slow."""
     before = len(service.output.splitlines())
     traces = []
     for seed in range(20):
@@ -54,7 +54,8 @@ def test_steady_state_is_quiet(service: Service, client: httpx.Client) -> None:
         traces.append(answer.headers["x-trace-id"])
     service.spans(traces[-1], 8)
     written = service.output.splitlines()[before:]
-    assert not [line for line in written if " damoscope." in line]
+    ours = [line for line in written if " damoscope." in line]
+    assert [line for line in ours if " damoscope.alerts: " not in line] == []
 
 
 def test_refused_image(service: Service, client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from telemetry import catalogue
 from telemetry.definitions import Metric
 from tests.integration import pictures
 from tests.monitoring.conftest import program, running
-from tests.servers import Service, eventually, free_port
+from tests.servers import PATIENCE_S, Service, eventually, free_port
 from tests.spans import spans_of
 
 DETECT = "/api/v1/detect"
@@ -34,8 +35,15 @@ TYPES = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def store(service: Service) -> Iterator[EmbeddedStore]:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service that these tests alone send images to: what they did not send, it never counts."""
+    with Service(tmp_path_factory.mktemp("alone") / "home") as running:
+        yield running.wait_until_ready()
+
+
+@contextmanager
+def store_of(service: Service) -> Iterator[EmbeddedStore]:
     """The service's own store, opened a second time."""
     opened = EmbeddedStore(service.home / FILE_NAME)
     yield opened
@@ -206,11 +214,13 @@ def test_lists_of_traces(service: Service, client: httpx.Client) -> None:
     assert len(ids(limit=1)) == 1
 
 
-def test_metrics_count_every_request(
-    service: Service, client: httpx.Client, store: EmbeddedStore
-) -> None:
+def test_metrics_count_every_request(alone: Service) -> None:
     """N requests are N in the counters and histograms, and the sums are the results' own."""
-    time.sleep(3)  # what other tests did has been exported
+    with alone.client() as client, store_of(alone) as store:
+        _counts_every_request(client, store)
+
+
+def _counts_every_request(client: httpx.Client, store: EmbeddedStore) -> None:
     window = Window(time.time() - 3600, time.time() + 600)
 
     def requests() -> dict[tuple[str, ...], float]:
@@ -263,7 +273,7 @@ def test_metrics_count_every_request(
 
     eventually(
         lambda: {key: grown().get(key, 0) for key in expected} == expected,
-        f"the counts {expected}", 20,
+        f"the counts {expected}",
     )  # fmt: skip
     others = {key: value for key, value in grown().items() if key not in expected and value}
     assert others == {}
@@ -290,41 +300,42 @@ def test_spans_are_what_the_catalogue_says(service: Service, client: httpx.Clien
             assert type(value) in TYPES[attribute.type], (name, value)
 
 
-def test_gauges(store: EmbeddedStore) -> None:
+def test_gauges(service: Service) -> None:
     """The state of queue, workers and processes is reported all the time."""
-
-    def latest(metric: Metric, *by: str) -> dict[tuple[str, ...], float]:
-        return store.metrics.latest(metric, by=by)
-
-    eventually(
-        lambda: latest(catalogue.WORKERS, "state") == {("busy",): 0.0, ("idle",): 1.0},
-        "an idle worker",
-    )
     queues = {("detections",), ("detections-high",), ("detections-low",)}
-    assert set(latest(catalogue.QUEUE_DEPTH, "queue")) == queues
-    assert set(latest(catalogue.QUEUE_OLDEST_AGE, "queue")) == queues
-    assert latest(catalogue.REQUESTS_ACTIVE) == {(): 0.0}
-    memory = latest(catalogue.PROCESS_MEMORY, "service.name")
-    assert set(memory) == {("damoscope-frontend",), ("damoscope-worker",)}
+    idle = {("busy",): 0.0, ("idle",): 1.0}
+    processes = {("damoscope-frontend",), ("damoscope-worker",)}
+    with store_of(service) as store:
+
+        def latest(metric: Metric, *by: str) -> dict[tuple[str, ...], float]:
+            return store.metrics.latest(metric, by=by)
+
+        eventually(lambda: latest(catalogue.WORKERS, "state") == idle, "an idle worker")
+        eventually(lambda: latest(catalogue.REQUESTS_ACTIVE) == {(): 0.0}, "nothing in flight")
+        for metric in (catalogue.QUEUE_DEPTH, catalogue.QUEUE_OLDEST_AGE):
+            eventually(lambda: set(latest(metric, "queue")) == queues, "the queues")  # noqa: B023
+        memory = catalogue.PROCESS_MEMORY
+        eventually(lambda: set(latest(memory, "service.name")) == processes, "both processes")
 
 
-def test_stats_count_what_was_sent(service: Service, client: httpx.Client) -> None:
+def test_stats_count_what_was_sent(alone: Service) -> None:
     """`GET /api/v1/stats` grows by exactly the requests that were sent."""
+    with alone.client() as client:
+        _stats_count(client)
 
+
+def _stats_count(client: httpx.Client) -> None:
     def counted() -> dict[str, int]:
         answer = client.get("/api/v1/stats", params={"window": 3600})
         assert answer.status_code == 200
         found: dict[str, int] = answer.json()["requests"]
         return found
 
-    client.post(DETECT, content=pictures.phone(), headers=JPEG)
-    eventually(lambda: "ok" in counted(), "a first figure")
-    time.sleep(3)  # what other tests did has been exported
     before = counted()
     for _ in range(3):
         assert client.post(DETECT, content=pictures.phone(), headers=JPEG).is_success
     assert client.post(DETECT, content=b"x", headers=JPEG).status_code == 400
-    expected = {**before, "ok": before["ok"] + 3, "invalid": before.get("invalid", 0) + 1}
+    expected = {**before, "ok": before.get("ok", 0) + 3, "invalid": before.get("invalid", 0) + 1}
     eventually(lambda: counted() == expected, str(expected))
     figures = client.get("/api/v1/stats").json()
     assert set(figures["stages_ms"]) == {"upload", "queue_wait", "preprocess", "inference", "nms"}
@@ -343,7 +354,7 @@ def test_a_prometheus_that_scrapes_is_told_the_same(
     url = f"http://127.0.0.1:{port}"
     (tmp_path / "prometheus.yml").write_text(
         "scrape_configs:\n"
-        "- {job_name: machine, scrape_interval: 1s, scrape_timeout: 1s, honor_labels: true,\n"
+        "- {job_name: machine, scrape_interval: 5s, scrape_timeout: 5s, honor_labels: true,\n"
         f"   static_configs: [{{targets: ['{httpx.URL(service.url).netloc.decode()}']}}]}}\n"
     )
     command = [
@@ -352,7 +363,10 @@ def test_a_prometheus_that_scrapes_is_told_the_same(
     ]  # fmt: skip
 
     def asked(expression: str) -> dict[str, float]:
-        answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, trust_env=False)
+        answer = httpx.get(
+            f"{url}/api/v1/query", params={"query": expression}, trust_env=False,
+            timeout=PATIENCE_S,
+        )  # fmt: skip
         found = answer.json()["data"]["result"]
         return {
             ",".join(row["metric"].values()): float(row["value"][1]) for row in found
@@ -368,7 +382,13 @@ def test_a_prometheus_that_scrapes_is_told_the_same(
             return found
 
         eventually(lambda: asked(counted) and asked(counted) == told(), "the same counts")
-        assert asked("sum(up)") == {"": 1}
-        jobs = asked("count by (job) (count by (job, instance) (process_memory_usage_bytes))")
-        assert jobs.keys() == {"damoscope-frontend", "damoscope-worker"}
-        assert asked("count(target_info)") == {"": sum(jobs.values())}
+
+        def each_under_its_name() -> bool:
+            jobs = asked("count by (job) (count by (job, instance) (process_memory_usage_bytes))")
+            return (
+                asked("sum(up)") == {"": 1}
+                and jobs.keys() == {"damoscope-frontend", "damoscope-worker"}
+                and asked("count(target_info)") == {"": sum(jobs.values())}
+            )
+
+        eventually(each_under_its_name, "every process under its own name")

@@ -29,13 +29,13 @@ def test_both_answer_and_are_counted_together(several: Service) -> None:
     second = f"http://127.0.0.1:{several.port + 1}"
     assert f"API    port {several.port + 1}, without pages" in several.output
     for address in (several.url, second):
-        with httpx.Client(base_url=address, timeout=30) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
             for _ in range(EACH):
                 answer = client.post(DETECT, content=pictures.jpeg(), headers=JPEG)
                 assert answer.status_code == 200, answer.text
                 assert answer.headers["x-trace-id"] == answer.json()["trace_id"]
     for address in (several.url, second):
-        with httpx.Client(base_url=address, timeout=30) as client:
+        with httpx.Client(base_url=address, timeout=PATIENCE_S) as client:
 
             def all_counted(client: httpx.Client = client) -> bool:
                 stats = client.get("/api/v1/stats").json()

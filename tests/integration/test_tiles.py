@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 
 import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
 
 from tests.paths import ROOT
 from tests.servers import Service, eventually
@@ -95,16 +99,9 @@ def test_the_trace_has_the_same_spans_and_tells_the_tiles(
 ) -> None:
     """One span for each stage, which are what the answer's milliseconds say."""
     answer = send(service, phones[0], tiles="2x2").json()
-
-    def told() -> dict[str, dict]:
-        with service.client() as client:
-            found = client.get(f"/api/v1/traces/{answer['trace_id']}")
-        spans = found.json() if found.status_code == 200 else []
-        return {span["name"]: span for span in spans}
-
-    eventually(lambda: {"nms", f"POST {DETECT}"} <= told().keys(), "its trace")
-    spans, timings = told(), answer["timings_ms"]
-    assert len(spans) == 8
+    told, timings = service.spans(answer["trace_id"], 8), answer["timings_ms"]
+    spans = {span["name"]: span for span in told}
+    assert len(spans) == len(told) == 8
     for stage in ("preprocess", "inference", "nms"):
         assert spans[stage]["attributes"]["damoscope.tiles"] == 4
         assert spans[stage]["duration_ms"] == pytest.approx(timings[stage], abs=0.01)
@@ -176,24 +173,42 @@ def test_who_does_not_wait_gets_the_same(service: Service) -> None:
 def test_others_are_answered_between_tiles(
     service: Service, phones: tuple[bytes, np.ndarray]
 ) -> None:
-    """While one image of 64 tiles is in work at each worker, an image that comes then has its turn
-    before they end."""
-    image = phones[0]
+    """While an image of 64 tiles is in the worker's hands, one that comes then has its turn before
+    that ends."""
     small = (ROOT / "examples" / "desk.jpg").read_bytes()
+    later = {"prefer": "respond-async"}
+    (worker,) = service.children("worker")
     with service.client() as client, service.redis() as redis:
-        places = [
-            client.post(
-                DETECT, params={"tiles": "8x8"}, content=image,
-                headers=JPEG | {"prefer": "respond-async"},
-            ).headers["location"]
-            for _ in service.children("worker")
-        ]  # fmt: skip
-        eventually(lambda: redis.zcard("rq:wip:detections") == len(places), "tiles in work")
-        assert send(service, small).status_code == 200
-        states = [client.get(place).json()["status"] for place in places]
-        assert "started" in states
-        for place in places:
-            client.delete(place)
+        tiled = send(service, phones[0], later, tiles="8x8").headers["location"]
+        eventually(lambda: redis.zcard("rq:wip:detections") == 1, "tiles in work")
+        worker.suspend()  # however long it takes to send the next one, it comes meanwhile
+        try:
+            assert client.get(tiled).json()["status"] == "started"
+            other = send(service, small, later).headers["location"]
+        finally:
+            worker.resume()
+        for place in (tiled, other):
+            eventually(lambda: client.get(place).json()["status"] == "finished", place)  # noqa: B023
+        ended = [_ended(redis, place) for place in (other, tiled)]
+        assert ended == sorted(ended), ended
+
+
+def test_what_is_withdrawn_between_tiles_is_left(
+    service: Service, phones: tuple[bytes, np.ndarray]
+) -> None:
+    """Unless it was done already."""
+    with service.client() as client, service.redis() as redis:
+        answer = send(service, phones[0], {"prefer": "respond-async"}, tiles="8x8")
+        place = answer.headers["location"]
+        eventually(lambda: redis.zcard("rq:wip:detections") == 1, "tiles in work")
+        client.delete(place)
         eventually(lambda: not redis.zcard("rq:wip:detections"), "what was withdrawn to be left")
-        for place in places:
-            assert client.get(place).json()["status"] in ("cancelled", "finished")
+        assert client.get(place).json()["status"] in ("cancelled", "finished")
+
+
+def _ended(redis: Redis, place: str) -> datetime:
+    """When a job was done, by its worker."""
+    job_id = place.rpartition("/")[2]
+    ended = Job.fetch(job_id, connection=redis, serializer=JSONSerializer).ended_at
+    assert ended
+    return ended
