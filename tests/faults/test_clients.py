@@ -86,12 +86,10 @@ def test_time_that_is_over(redis: Redis, client: httpx.Client) -> None:
     """504 says that the image was withdrawn, and it was."""
     before = outcomes(client)
     with no_worker_takes(redis):
-        answer = client.post(
-            DETECT, content=jpeg(320, 240), headers=JPEG, params={"timeout": "0.5"}
-        )
+        answer = client.post(DETECT, content=jpeg(320, 240), headers=JPEG, params={"timeout": "3"})
         assert waiting(redis) == images(redis) == 0
     assert answer.status_code == 504
-    assert answer.json()["detail"] == "no result within 0.5 s; the image was withdrawn"
+    assert answer.json()["detail"] == "no result within 3 s; the image was withdrawn"
     assert "location" not in answer.headers
     eventually_counted(client, before, {"timeout": 1})
 
@@ -226,4 +224,5 @@ def test_a_slow_upload(client: httpx.Client, service: Service, seconds: int) -> 
 
     answer = client.post(DETECT, content=slowly(), headers=JPEG, params={"timeout": "600"})
     assert answer.status_code == 200, answer.text
-    assert answer.json()["timings_ms"]["upload"] > 900 * seconds
+    # The frontend may be late to see its begin.
+    assert answer.json()["timings_ms"]["upload"] > 500 * seconds

@@ -234,7 +234,7 @@ def test_time_that_is_over(redis: Redis, client: httpx.Client) -> None:
             eventually(lambda: waiting(redis) == images(redis) == 0, "it to be withdrawn")
             patient = pool.submit(ask, client, headers)
             eventually(lambda: waiting(redis) == 1, "the image in the queue")
-            hasty = ask(client, headers, params={"timeout": "3"})
+            hasty = ask(client, headers, params={"timeout": "5"})
             assert hasty.status_code == 504
             assert "goes on" in hasty.json()["detail"]
             assert waiting(redis) == images(redis) == 1

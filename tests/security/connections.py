@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+from redis import Redis
 
 from tests.servers import Process, RedisProcess, eventually, free_port, worker
 
@@ -26,6 +27,7 @@ class Frontend:
 
     process: Process
     port: int
+    redis: Redis
 
     @property
     def url(self) -> str:
@@ -56,7 +58,7 @@ def frontend(folder: Path, *, open_files: int | None = None, **env: str) -> Iter
         process = stack.enter_context(
             Process(["sh", "-c", command], folder / "frontend", {"REDIS_URL": redis.url} | env)
         )
-        found = Frontend(process, port)
+        found = Frontend(process, port, redis.client)
 
         def ready() -> bool:
             assert process.running, process.output
@@ -65,7 +67,7 @@ def frontend(folder: Path, *, open_files: int | None = None, **env: str) -> Iter
             except httpx.TransportError:
                 return False
 
-        eventually(ready, "readiness", 120)
+        eventually(ready, "readiness")
         yield found
 
 

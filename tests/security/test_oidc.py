@@ -147,7 +147,7 @@ class Browser:
         """To the issuer and back; the answer of the way back."""
         away = self.get(f"/login/oidc?next={after}")
         assert away.status_code == 302, away.text
-        back = httpx.get(away.headers["location"], trust_env=False).headers["location"]
+        back = httpx.get(away.headers["location"], trust_env=False, timeout=60).headers["location"]
         assert back.startswith(f"{HOST}/login/oidc/callback?")
         return self.get(back.removeprefix(HOST))
 
@@ -207,7 +207,7 @@ def test_ways_back_that_nobody_began(app: Application, issuer: Issuer) -> None:
     issuer.claims = {"access": {"groups": ["Exam board"]}}
     victim, attacker = Browser(app), Browser(app)
     away = attacker.get("/login/oidc").headers["location"]
-    back = httpx.get(away, trust_env=False).headers["location"].removeprefix(HOST)
+    back = httpx.get(away, trust_env=False, timeout=60).headers["location"].removeprefix(HOST)
     assert victim.get(back).status_code == 401
     query = parse_qs(urlsplit(back).query)
     assert attacker.get(f"/login/oidc/callback?code={query['code'][0]}&state=x").status_code == 401
