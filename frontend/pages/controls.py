@@ -48,6 +48,12 @@ SET = f"""() => {{
   const [name, detail] = ["ds-thresholds", true];
   {_TELL}
 }}"""
+#: The model's own thresholds go to all sliders that stand where the page was built with them:
+#: whoever was quicker has moved them, and knows why.
+OWN = f"""(score, iou, ...now) => now.map((at, place) => {{
+  const [built, own] = place % 2 ? [{IOU}, iou] : [{SCORE}, score];
+  return at === built ? own : at;
+}})"""
 #: Puts files where a person's own choice would be. Of a list Gradio takes the first, as what is for
 #: the first output: so that several are a list in a list.
 PUT = "(given) => [JSON.parse(given || 'null')]"
@@ -82,6 +88,11 @@ def photo_input(label: Label) -> gr.Image:
         buttons=["fullscreen"],
         elem_id="photo",
     )
+
+
+def hidden_number() -> gr.Number:
+    """Holds what the service tells the page's scripts."""
+    return gr.Number(visible=False, container=False)
 
 
 def hidden_text() -> gr.Textbox:

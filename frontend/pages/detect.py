@@ -13,6 +13,7 @@ from frontend.pages.batches import Batches
 from frontend.pages.browser import owner
 from frontend.pages.controls import (
     DETECT,
+    OWN,
     PHOTO,
     PUT,
     SET,
@@ -22,6 +23,7 @@ from frontend.pages.controls import (
     defaults,
     event_of,
     given,
+    hidden_number,
     hidden_text,
     input_side,
     options,
@@ -72,13 +74,15 @@ class DetectPage:
                 )
             with gr.Tab(self.label("tab.camera")):
                 live = camera.tab(self.label)
+        own = [hidden_number(), hidden_number()]
+        sliders = [value for tab in (one, more, live) for value in (tab.score, tab.iou)]
         blocks.load(
             self.thresholds,
-            outputs=[value for tab in (one, more, live) for value in (tab.score, tab.iou)],
+            outputs=own,
             queue=False,
             show_progress="hidden",
             api_visibility="private",
-        ).then(None, js=SET)
+        ).then(None, js=OWN, inputs=[*own, *sliders], outputs=sliders).then(None, js=SET)
 
     def _one_image(self) -> Controls:
         with gr.Row(elem_classes="ds-columns"):
@@ -114,9 +118,9 @@ class DetectPage:
         dropped.submit(None, js=PUT, inputs=dropped, outputs=image)
         return chosen
 
-    async def thresholds(self) -> tuple[float, ...]:
+    async def thresholds(self) -> tuple[float, float]:
         """The model's own, for all tabs: no worker may have been ready when this was built."""
-        return defaults(self.snapshot()) * 3
+        return defaults(self.snapshot())
 
     async def arrived(
         self,

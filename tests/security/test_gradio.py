@@ -103,7 +103,7 @@ def test_no_event_opens_what_is_named(
             for position in range(positions):
                 for name in names(secret, pages_service):
                     for shape in shapes(name):
-                        data: list[Any] = ["", 0.3, 0.6, "", ""][:positions]
+                        data: list[Any] = ["", 0.3, 0.6, *([""] * positions)][:positions]
                         data[position] = shape
                         answer = browser.event(event["id"], data)
                         assert is_refused(answer), (event["id"], position, shape, answer.text)

@@ -28,7 +28,11 @@ export function start(element, given) {
   files.start();
   tabs.start();
   tell(document.documentElement.service);
-  hear("ds-thresholds", () => { if (wanted) aim(wanted); });
+  hear("ds-thresholds", () => {
+    if (wanted) return aim(wanted);
+    show(); // what came before them follows them
+    again();
+  });
   addEventListener("popstate", restore);
   host.addEventListener("ds-labels", (event) => {
     hidden = event.detail;

@@ -15,6 +15,7 @@ const RECENT_S = 10; // seconds over which the rate is taken
 let host;
 let ids = []; // of what is chosen
 let batch = null;
+let wanted = null; // thresholds of its address, as long as the page may still set its own
 
 export function start(element) {
   host = element;
@@ -40,12 +41,20 @@ export function start(element) {
     if (told.come) detect();
   });
   hear("ds-detect", (tab) => { if (tab === "several") detect(); });
+  hear("ds-thresholds", () => {
+    aim(wanted ?? {});
+    show(); // what came before them follows them
+  });
   let redraw;
   sliders.watch("several", "score", () => {
+    wanted = null;
     clearTimeout(redraw);
     redraw = setTimeout(shown, 30);
   });
-  sliders.watch("several", "iou", show);
+  sliders.watch("several", "iou", () => {
+    wanted = null;
+    show();
+  });
   choices.watch("several", { boxes: shown, cut: show });
   models.watch("several", show);
   addEventListener("pagehide", leave);
@@ -88,13 +97,20 @@ async function restore() {
   if (new URLSearchParams(location.search).get("batch") !== id || batch) return;
   if (!html) return missing();
   const score = Number(asked.get("score"));
-  if (score >= 0.01 && score <= 0.99) sliders.put("several", "score", score);
+  aim({ score });
   choices.limit("several", asked.get("most") ?? choices.allowed("several"));
   place(html);
   choices.choose("several", batch.tiles);
   models.choose("several", batch.model);
-  sliders.put("several", "iou", batch.iou);
+  aim({ score, iou: batch.iou });
   show();
+}
+
+function aim(thresholds) {
+  for (const [which, number] of Object.entries(thresholds)) {
+    if (number >= 0.01 && number <= 0.99) sliders.put("several", which, number);
+  }
+  wanted = document.told?.["ds-thresholds"] ? null : thresholds; // what has moved them forgets it
 }
 
 // ---- the images on their way
