@@ -2,6 +2,7 @@
 // What was chosen with the header's switches is in cookies, which the service reads as well.
 (() => {
   const AGAIN_MS = 10_000; // A page is loaded again once in so long.
+  const CLICK_MS = 100; // The click of a finger comes so long after it was lifted.
   const root = document.documentElement;
   const read = () => Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
   const cookies = read();
@@ -35,6 +36,30 @@
     event.preventDefault();
     location.reload();
   });
+
+  // What is drawn anew while it is pressed gets no click: a place in which something is waits until that
+  // is let go. Of what is to be drawn there meanwhile only the last is.
+  const later = new Map();
+  let pressed = null, lifted = 0;
+  root.whenLetGo = (place, draw) => {
+    later.delete(place);
+    if (pressed && place.contains(pressed)) later.set(place, draw);
+    else draw();
+  };
+  window.addEventListener("pointerdown", (event) => {
+    clearTimeout(lifted);
+    if (event.button === 0) pressed = event.target;
+  }, true);
+  const letGo = () => {
+    const waiting = [...later.values()];
+    pressed = null;
+    later.clear();
+    for (const draw of waiting) draw();
+  };
+  for (const end of ["pointerup", "pointercancel", "contextmenu"]) window.addEventListener(end, () => {
+    clearTimeout(lifted);
+    lifted = setTimeout(letGo, CLICK_MS);
+  }, true);
 
   const ask = window.matchMedia.bind(window);
   const system = root.system = ask("(prefers-color-scheme: dark)");

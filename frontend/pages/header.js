@@ -3,24 +3,36 @@ const line = element.querySelector(".ds-state");
 const who = element.querySelector(".ds-who");
 const zh = document.documentElement.dataset.lang === "zh";
 
+let asked = 0, shown = 0; // how often it was, and of which question the answer is shown
+
 async function refresh() {
   agree();
   if (document.hidden) return;
-  try {
-    const answer = await fetch("pages/status");
-    if (answer.status === 401) location.reload(); // the login has ended: the way to a new one
-    if (!answer.ok) throw new Error(answer.status);
-    const state = await answer.json();
+  const mine = ++asked, state = await told();
+  if (mine < shown) return; // a later question was answered before
+  shown = mine;
+  if (state) {
     document.documentElement.dataset.roles = state.roles.join(" ");
     who.hidden = !state.session;
     who.firstChild.textContent = state.name;
     line.textContent = state.text;
     line.dataset.ready = state.ready;
     tell({ ready: state.ready, text: state.text, hint: state.hint, known: Boolean(state.name), models: state.models });
-  } catch {
+  } else {
     line.textContent = zh ? "服务无响应" : "the service does not answer";
     line.dataset.ready = false;
     tell({ ready: false, away: true, text: "", hint: "" });
+  }
+}
+
+// Null where there is no answer.
+async function told() {
+  try {
+    const answer = await fetch("pages/status");
+    if (answer.status === 401) location.reload(); // the login has ended: the way to a new one
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
   }
 }
 

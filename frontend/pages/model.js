@@ -4,8 +4,10 @@ const place = page.querySelector(".ds-shown");
 const failure = page.querySelector(".ds-error");
 const language = document.documentElement.dataset.lang === "zh" ? "zh" : "en";
 const REFRESH_MS = 5000, SWITCHING_MS = 1000;
+const STOPS = "a, button, summary, [tabindex]"; // of the keyboard
 let shown = null;
 let timer = 0;
+let asked = 0, answeredBy = 0; // how often it was, and of which question the answer is shown
 
 function said(key) {
   return page.getAttribute(`data-${language}-model-${key}`);
@@ -19,27 +21,30 @@ function fail(text) {
 // Puts HTML in place without closing what was opened, or taking the focus away.
 function put(html) {
   const opened = [...place.querySelectorAll("details")].map((each) => each.open);
-  const focused = document.activeElement?.closest?.("[data-use]")?.dataset.use;
+  const before = document.activeElement, stop = [...place.querySelectorAll(STOPS)].indexOf(before);
   place.innerHTML = html;
   place.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] ?? false; });
   place.querySelectorAll("time").forEach((each) => {
     each.textContent = new Date(each.dateTime).toLocaleString(navigator.language);
   });
-  if (focused !== undefined) {
-    place.querySelector(`[data-use="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
-  }
+  if (stop < 0) return;
+  const same = (each) => each?.tagName === before.tagName && each.dataset.use === before.dataset.use;
+  const stops = [...place.querySelectorAll(STOPS)];
+  (same(stops[stop]) ? stops[stop] : stops.find((each) => each.dataset.use && same(each)))?.focus({ preventScroll: true });
 }
 
 async function refresh() {
   clearTimeout(timer);
+  const mine = ++asked;
   let answered = false;
   if (!document.hidden) {
     try {
       const answer = await fetch("pages/model");
       const html = await answer.text();
-      if (answer.ok) {
+      if (answer.ok && mine > answeredBy) { // or else a later question was answered before
+        answeredBy = mine;
         answered = true;
-        if (html !== shown) put(html);
+        if (html !== shown) document.documentElement.whenLetGo(place, () => put(html));
         shown = html;
       }
     } catch {

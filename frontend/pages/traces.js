@@ -11,7 +11,8 @@ const MORE = [
 ];
 const FIELDS = ["window", "from", "to", "order", "id", ...MORE];
 const NAMES = ["status", ...FIELDS];
-const PICTURE_MS = 1000, PICTURES = 8;
+const PICTURE_MS = 1000;
+const { whenLetGo } = document.documentElement;
 const asking = {};
 let shown = null, opening = null;
 let shownRows = null, shownCounts = null, shownQuestion = null;
@@ -89,18 +90,21 @@ async function count(query) {
   const counted = new URLSearchParams(query);
   counted.delete("order");
   const html = await ask("count", `pages/traces/histogram?${counted}`);
-  if (html === null || html === shownCounts || dragged) return;
+  if (html === null || html === shownCounts) return;
   shownCounts = html;
-  put(found, html.includes("ds-error") ? "" : html);
+  whenLetGo(found, () => put(found, html.includes("ds-error") ? "" : html));
 }
 
 async function first(query) {
   const html = await ask("list", `pages/traces?${query}`);
   if (html === null || html === shownRows) return;
   shownRows = html;
-  put(list, html);
-  localTimes(list);
-  mark();
+  whenLetGo(list, () => {
+    if (shownRows !== html) return; // something else is asked by now
+    put(list, html);
+    localTimes(list);
+    mark();
+  });
 }
 
 async function more(button) {
@@ -146,30 +150,45 @@ async function open(id, spans) {
   }
   const query = spans ? `?spans=${encodeURIComponent(spans)}` : "";
   const path = `pages/traces/${encodeURIComponent(id)}${query}`;
-  for (let attempt = 0; attempt < RETRIES; attempt++) {
+  let drawn = null;
+  for (let attempt = 1; ; attempt++) {
     const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
     const html = answer?.ok ? await answer.text().catch(() => "") : "";
+    await new Promise((done) => { whenLetGo(detail, done); });
     if (opening !== mine) return; // another trace is wanted by now, or more of this one
-    const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.span);
-    if (html) detail.innerHTML = html;
-    localTimes(detail);
-    detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.span); });
-    if (detail.querySelector('[data-complete="1"]')) return picture(path, mine);
-    if (answer && !answer.ok) break;
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (html && html !== drawn) fill(html);
+    drawn = html || drawn;
+    if (drawn && detail.querySelector('[data-complete="1"]')) return picture(path, mine);
+    const refused = answer?.status >= 400 && answer.status < 500;
+    if (refused || attempt >= RETRIES) {
+      detail.querySelector("[data-waiting]")?.setAttribute("hidden", "");
+      detail.querySelector("[data-missing]")?.removeAttribute("hidden");
+    }
+    if (refused) return;
+    // An image may have waited long, or its spans be late: whoever still looks sees them come.
+    const wait = attempt < RETRIES ? RETRY_MS : REFRESH_MS;
+    do await new Promise((resolve) => setTimeout(resolve, wait));
+    while (document.hidden && opening === mine);
     if (opening !== mine) return;
   }
-  detail.querySelector("[data-waiting]")?.setAttribute("hidden", "");
-  detail.querySelector("[data-missing]")?.removeAttribute("hidden");
 }
 
-// A worker makes the picture after its answer: it is put beside the spans when it is there.
+function fill(html) {
+  const unfolded = [...detail.querySelectorAll("details[open]")].map((d) => d.dataset.span);
+  detail.innerHTML = html;
+  localTimes(detail);
+  detail.querySelectorAll("details").forEach((d) => { d.open = unfolded.includes(d.dataset.span); });
+}
+
+// A worker makes the picture after its answer: it is put beside the spans when it is there. The service
+// says for how long it may still come.
 async function picture(path, mine) {
-  for (let attempt = 0; attempt < PICTURES && detail.querySelector("[data-awaited]"); attempt++) {
-    await new Promise((resolve) => setTimeout(resolve, PICTURE_MS));
+  for (let attempt = 1; detail.querySelector("[data-awaited]"); attempt++) {
+    await new Promise((resolve) => setTimeout(resolve, Math.min(attempt * PICTURE_MS, REFRESH_MS)));
     if (opening !== mine) return;
     const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
     const html = answer?.ok ? await answer.text().catch(() => "") : "";
+    await new Promise((done) => { whenLetGo(detail, done); });
     if (opening !== mine) return;
     const made = document.createElement("template");
     made.innerHTML = html;

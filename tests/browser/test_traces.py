@@ -291,6 +291,20 @@ def test_a_trace_that_does_not_exist(open_page: OpenPage) -> None:
     expect(page.get_by_text("There is no such trace")).to_be_visible()
 
 
+def test_a_trace_that_comes_late(open_page: OpenPage, service: Service) -> None:
+    """Whoever still looks when the page has said that there is none sees it come."""
+    (late,) = refused(service, 1)
+    with service.client() as client:
+        absent = client.get(f"/pages/traces/{'0' * 31}2").text
+    page = open_page("/healthz")
+    address = f"**/pages/traces/{late}"
+    page.route(address, lambda route: route.fulfill(body=absent, content_type="text/html"))
+    page.goto(f"{service.url}/traces?trace={late}")
+    expect(page.get_by_text("There is no such trace")).to_be_visible()
+    page.unroute(address)
+    expect(page.locator(f'.ds-waterfall[data-trace="{late}"]')).to_be_visible()
+
+
 def test_what_of_gradio_is_closed(service: Service) -> None:
     """Gradio's own tools are not offered, and the API's unknown addresses answer as the API."""
     with service.client() as client:

@@ -128,6 +128,10 @@ export const send = (method, path, body) => ask(path, {
 export function paint(root, html) {
   if (root.painted === html) return;
   root.painted = html;
+  document.documentElement.whenLetGo(root, () => replace(root, html));
+}
+
+function replace(root, html) {
   const unfolded = [...root.querySelectorAll("details[open]")].map((d) => d.dataset.name);
   const focused = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   root.innerHTML = html;
