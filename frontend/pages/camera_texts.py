@@ -25,6 +25,9 @@ EN = {
     "camera.insecure": "Browsers give a camera only to pages that come by https, or from this very "
     "machine.",
     "camera.unplugged": "The camera was disconnected, or taken away from this page.",
+    "camera.left": "The camera was given back when you went to another tab or page.",
+    "camera.unseen": "The camera gives no picture at present. It goes on when there is one.",
+    "camera.broken": "Something went wrong on this page. Go live again, or reload the page.",
     "camera.hidden": "Nothing is sent while this page is not seen.",
     "camera.many": "These are more frames than one client may send. It goes on "
     "in {seconds}\u00a0s.",
@@ -64,6 +67,9 @@ ZH = {
     "camera.busy": "无法打开摄像头：可能正被其他程序使用。",
     "camera.insecure": "浏览器仅允许通过 https 或本机打开的页面使用摄像头。",
     "camera.unplugged": "摄像头已断开，或不再允许此页面使用。",
+    "camera.left": "您离开了此标签页，摄像头已关闭。",
+    "camera.unseen": "摄像头当前没有画面，恢复后自动继续。",
+    "camera.broken": "页面出错，请重新开始实时检测，或刷新页面。",
     "camera.hidden": "页面不可见时不发送图片。",
     "camera.many": "发送的帧数超过单个客户端的上限，{seconds}\u00a0秒后继续。",
     "camera.away": "服务无响应，{seconds}\u00a0秒后重试。",

@@ -6,10 +6,11 @@
   const root = document.documentElement;
   const read = () => Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
   const cookies = read();
-  // Whether another tab has chosen otherwise since.
+  // Whether it is to be loaded again, when nothing waits: another tab has chosen otherwise, or a part was
+  // lost that is not looked at now.
   root.isOutdated = () => {
     const now = read();
-    return ["damoscope_language", "damoscope_theme"].some((name) => now[name] !== cookies[name]);
+    return lost || ["damoscope_language", "damoscope_theme"].some((name) => now[name] !== cookies[name]);
   };
   const known = (value, ...values) => values.find((one) => one === value);
   const speaks = /^zh/i.test(navigator.language) ? "zh" : "en";
@@ -27,12 +28,15 @@
   // A part of Gradio's scripts that was lost on the way leaves a page without anything on it, for
   // good. https://vite.dev/guide/build#load-error-handling
   // Who goes to another page loses parts of this one, too.
-  let leaving = false;
+  let leaving = false, lost = false;
+  const filming = '.ds-camera:is([data-state="open"], [data-state="live"])';
   window.addEventListener("beforeunload", () => { leaving = true; });
   window.addEventListener("vite:preloadError", (event) => {
     const now = Date.now();
     if (leaving || now - Number(sessionStorage.getItem("damoscope_lost")) < AGAIN_MS) return;
     sessionStorage.setItem("damoscope_lost", now);
+    lost = true;
+    if (document.querySelector(filming)) return;
     event.preventDefault();
     location.reload();
   });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -10,8 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
+from tests.browser.camera import OpenCamera
 from tests.integration import pictures
 from tests.paths import ROOT
 from tests.servers import Service
@@ -50,6 +60,55 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Motion JPEG of one example, which has a phone in it."""
+    with Image.open(ROOT / "examples" / "desk.jpg") as photograph:
+        frame = io.BytesIO()
+        photograph.convert("RGB").resize((640, 480)).save(frame, "JPEG", quality=90)
+    path = tmp_path_factory.mktemp("film") / "camera.mjpeg"
+    path.write_bytes(frame.getvalue() * 10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cameras(browser: Browser, film: Path) -> Iterator[Browser]:
+    """A Chromium with a camera; whether a page may use it is each test's own matter."""
+    launched = browser.browser_type.launch(
+        executable_path=str(CHROMIUM),
+        args=[
+            *ARGUMENTS,
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={film}",
+        ],
+    )
+    yield launched
+    launched.close()
+
+
+@pytest.fixture
+def open_camera(cameras: Browser, service: Service) -> Iterator[OpenCamera]:
+    """Opens the Detect page on its camera's tab; afterwards no script may have failed."""
+    wrong: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(*, permissions: tuple[str, ...] = ("camera",), **options: Any) -> Page:
+        context = cameras.new_context(permissions=list(permissions), **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(service.url)
+        page.get_by_role("tab", name=re.compile("Camera|摄像头")).click()
+        expect(page.locator(".ds-camera form:not([inert])")).to_be_visible()
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
 
 
 @pytest.fixture

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import Route, expect
 
 from tests.browser import layout
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.camera import DETECT, FRAMES, OpenCamera, do, frames
 from tests.faults.test_clients import (
     eventually_counted,
     images,
@@ -21,75 +17,9 @@ from tests.faults.test_clients import (
     outcomes,
     waiting,
 )
-from tests.paths import ROOT
 from tests.servers import Service, eventually
 
-FRAMES = '.ds-camera [data-figure="frames"]'
-DETECT = re.compile(r"/api/v1/detect")
 FACTS = ("format", "width", "height")
-
-OpenCamera = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Motion JPEG of one example, which has a phone in it."""
-    with Image.open(ROOT / "examples" / "desk.jpg") as photograph:
-        frame = io.BytesIO()
-        photograph.convert("RGB").resize((640, 480)).save(frame, "JPEG", quality=90)
-    path = tmp_path_factory.mktemp("film") / "camera.mjpeg"
-    path.write_bytes(frame.getvalue() * 10)
-    return path
-
-
-@pytest.fixture(scope="module")
-def cameras(browser: Browser, film: Path) -> Iterator[Browser]:
-    """A Chromium with a camera; whether a page may use it is each test's own matter."""
-    launched = browser.browser_type.launch(
-        executable_path=str(CHROMIUM),
-        args=[
-            *ARGUMENTS,
-            "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-video-capture={film}",
-        ],
-    )
-    yield launched
-    launched.close()
-
-
-@pytest.fixture
-def open_camera(cameras: Browser, service: Service) -> Iterator[OpenCamera]:
-    """Opens the Detect page on its camera's tab; afterwards no script may have failed."""
-    wrong: list[str] = []
-    contexts: list[BrowserContext] = []
-
-    def opened(*, permissions: tuple[str, ...] = ("camera",), **options: Any) -> Page:
-        context = cameras.new_context(permissions=list(permissions), **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(service.url)
-        page.get_by_role("tab", name=re.compile("Camera|摄像头")).click()
-        expect(page.locator(".ds-camera form:not([inert])")).to_be_visible()
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def do(page: Page, name: str) -> None:
-    page.locator(f'.ds-camera [data-do="{name}"]').click()
-
-
-def frames(page: Page, most: int = 1) -> None:
-    """Wait until so many frames or more were answered."""
-    page.wait_for_function(
-        "([place, most]) => Number(document.querySelector(place)?.textContent) >= most",
-        arg=[FRAMES, most],
-    )
 
 
 def test_frames_are_sent_one_after_another(open_camera: OpenCamera, service: Service) -> None:
@@ -183,16 +113,23 @@ def test_a_refusal_is_waited_out(
 
 
 def test_what_does_not_pass_ends_it(open_camera: OpenCamera) -> None:
-    """A frame that the service never takes is not sent again and again: it says why, and the camera
-    is given back."""
+    """What the service never takes is not sent again and again: it says why, and the camera is
+    given back."""
     page = open_camera()
     detail = '{"detail": "labels: no model here knows this"}'
-    page.route(DETECT, lambda route: route.fulfill(status=422, body=detail))
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        route.fulfill(status=422, body=detail)
+
+    page.route(DETECT, refuse)
     do(page, "live")
     expect(page.locator(".ds-camera .ds-error")).to_have_text(
         "The service does not take these frames: labels: no model here knows this"
     )
     expect(page.locator('.ds-camera[data-state="off"]')).to_be_visible()
+    assert len(refused) == 3
 
 
 @pytest.mark.parametrize(
@@ -270,6 +207,10 @@ def test_another_tab_gives_the_camera_back(open_camera: OpenCamera) -> None:
     )
     page.get_by_role("tab", name="Several images").click()
     page.wait_for_function("track => track.readyState === 'ended'", arg=track)
+    page.get_by_role("tab", name="Camera").click()
+    expect(page.locator(".ds-camera .ds-outdated")).to_have_text(
+        "The camera was given back when you went to another tab or page."
+    )
 
 
 def test_who_leaves_takes_the_frame_along(open_camera: OpenCamera, service: Service) -> None:

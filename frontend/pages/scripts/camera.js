@@ -8,15 +8,19 @@ import { milliseconds, text } from "./texts.js";
 const LABEL = 20; // height of a label over its box, in pixels
 const TALLEST_VH = 68, QUALITY = 0.85, STILL_QUALITY = 0.95;
 const ROWS = 8, DRAWN_MS = 250, FRAME_MS = 1000; // frames listed; how often; longest wait for one
+const LEFT_MS = 250; // how long it may not be seen while a page is laid out anew
 const ID = /^[0-9a-f]{32}$/;
 // As getUserMedia names them.
 const WHY = { NotAllowedError: "denied", SecurityError: "denied", NotFoundError: "none", OverconstrainedError: "none" };
 
+const canvas = document.createElement("canvas"); // one for all frames: browsers run out of room for many
 let host, video, palette;
 let stream = null, live = null, figures = null, last = null;
-let opening = 0, drawing = null, rows = [];
+let opening = 0, drawing = null, looking = null, rows = [];
 
 export function start(element) {
+  const first = !host, was = host?.dataset.state;
+  if (!first) stop(); // the tab is drawn anew: what it had before is not seen any more
   host = element.querySelector(".ds-camera");
   video = host.querySelector("video");
   palette = JSON.parse(host.dataset.colours);
@@ -30,12 +34,33 @@ export function start(element) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.inert = false; // until now nobody listened
   for (const name of ["loadedmetadata", "resize"]) video.addEventListener(name, place);
+  // Browsers pause what is moved to another place, and do not go on by themselves.
+  video.addEventListener("pause", () => { if (stream) video.play().catch(() => null); });
+  new ResizeObserver(look).observe(host);
+  if (first) once();
+  else if (was === "open") open();
+  else if (was === "live") goLive();
+}
+
+// What stays when the tab is drawn anew.
+function once() {
   sliders.watch("camera", "score", draw);
   models.watch("camera", () => {}); // the next frame asks for it
   navigator.mediaDevices?.addEventListener?.("devicechange", () => { if (stream) list(); });
-  addEventListener("pagehide", stop);
-  // Another tab was opened: no camera goes on where one does not see it.
-  new ResizeObserver(() => { if (!host.offsetWidth) stop(); }).observe(host);
+  addEventListener("pagehide", leave);
+}
+
+// No camera goes on where one does not see it: another tab was opened. For a moment a page that is laid
+// out anew has no room for it, either.
+function look() {
+  clearTimeout(looking);
+  if (!host.offsetWidth) looking = setTimeout(() => { if (!host.offsetWidth) leave(); }, LEFT_MS);
+}
+
+function leave() {
+  const was = stream;
+  stop();
+  if (was) note(text("camera.left"));
 }
 
 const find = (selector) => host.querySelector(selector);
@@ -158,7 +183,15 @@ async function goLive() {
   live = mine;
   show();
   tell(true);
-  await mine.run();
+  try {
+    await mine.run();
+  } catch (error) {
+    if (live === mine) {
+      stop();
+      fail(text("camera.broken"));
+    }
+    throw error;
+  }
 }
 
 function query() {
@@ -193,12 +226,13 @@ function fresh(signal) {
 async function picture(longest, quality) {
   const { videoWidth, videoHeight } = video;
   const scale = Math.min(1, longest / Math.max(videoWidth, videoHeight));
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.max(1, Math.round(videoWidth * scale));
-  canvas.height = Math.max(1, Math.round(videoHeight * scale));
-  canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+  const width = canvas.width = Math.max(1, Math.round(videoWidth * scale));
+  const height = canvas.height = Math.max(1, Math.round(videoHeight * scale));
+  const pen = canvas.getContext("2d");
+  if (!pen) return null; // no memory for it at present
+  pen.drawImage(video, 0, 0, width, height);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
-  return blob && { blob, width: canvas.width, height: canvas.height };
+  return blob && { blob, width, height };
 }
 
 // A still in the camera's full size goes the way of any photograph.

@@ -1,6 +1,8 @@
 // Sends one frame after another to the API, never two at once, and goes by what it answers.
 const ANSWER_S = 10, LOST_MS = 20_000; // when the service gives a frame up, and when this does
 const LONGEST_S = 300, UNTOLD_S = 2, AWAY_S = [1, 2, 4, 8];
+const REFUSED = 3; // frames in a row, before it is said that the service takes none
+const UNSEEN = 3; // waits for a frame in a row, before it is said that none comes
 const RECENT_MS = 3000; // over which frames a second are counted
 const WIDTH = Math.log(1.01); // durations are kept to 1 %
 
@@ -19,26 +21,35 @@ export class Live {
 
   async run() {
     const { signal } = this.over;
-    for (let failures = 0; !signal.aborted;) {
+    for (let failures = 0, refused = 0, unseen = 0; !signal.aborted;) {
       if (document.hidden) {
+        unseen = 0;
         this.hear.note("camera.hidden");
         await event(document, "visibilitychange", signal);
         this.hear.note("");
         continue;
       }
       const frame = await this.next(signal);
-      if (!frame || signal.aborted || document.hidden) continue;
+      if (signal.aborted || document.hidden) continue;
+      if (!frame) { // another program has it, or it is asleep: it may come back
+        if (++unseen === UNSEEN) this.hear.note("camera.unseen");
+        continue;
+      }
+      if (unseen) this.hear.note("");
+      unseen = 0;
       const began = performance.now(), answer = await this.send(frame.blob);
       if (signal.aborted) return;
       const ms = performance.now() - began;
       if (answer.status === 200) {
-        failures = 0;
+        failures = refused = 0;
         this.hear.answered(frame, answer.body, ms);
         continue;
       }
       this.hear.missed(answer.status, answer.trace, ms);
       const end = ending(answer);
-      if (end) return this.hear.ended(...end);
+      refused = end ? refused + 1 : 0;
+      // One frame may have been cut short on its way, and a proxy that starts knows no address yet.
+      if (end && (refused === REFUSED || FINAL.includes(answer.status))) return this.hear.ended(...end);
       const [key, seconds] = pause(answer, failures++);
       if (key === "camera.away") document.dispatchEvent(new CustomEvent("ds-look"));
       for (let left = seconds; left > 0 && !signal.aborted; left--) {
@@ -62,7 +73,8 @@ export class Live {
         signal: mine.signal,
       });
       const body = await answer.json().catch(() => null); // a proxy's own errors are no JSON
-      if (mine.signal.aborted || (answer.ok && !body)) throw new Error("cut short");
+      // What says yes to everything is no service: a network that wants a login first, for one.
+      if (mine.signal.aborted || (answer.ok && !body?.detections)) throw new Error("no result");
       const { headers, status } = answer;
       return { status, body, trace: headers.get("x-trace-id"), retry: headers.get("retry-after") };
     } catch {
@@ -73,6 +85,9 @@ export class Live {
     }
   }
 }
+
+// Of whose next frame it is known that the answer is the same.
+const FINAL = [401, 403];
 
 // Why there is no use in another frame; nothing where there may be.
 function ending({ status, body }) {

@@ -61,7 +61,7 @@ export function start(element, given) {
     choices.choose("one", "auto");
     detect();
   });
-  restore();
+  restore({ type: "load" });
   hear("ds-photo", chosen);
   hear("ds-detect", (tab) => { if (tab === "one") detect(); });
 }
@@ -229,10 +229,13 @@ function note(query) {
 }
 
 // What the address names, after Back, a reload, or by a link.
-async function restore() {
+async function restore({ type } = {}) {
   const job = address().get("result");
   const several = address().has("batch"); // which its own tab shows
-  if (several || job) document.querySelectorAll('.ds-tabs [role="tab"]')[Number(several)]?.click();
+  const tabs = [...document.querySelectorAll('.ds-tabs [role="tab"]')];
+  // Who chose another tab before this was loaded stays there: the camera may be on.
+  const chose = type === "load" && tabs.findIndex((tab) => tab.getAttribute("aria-selected") === "true") > 0;
+  if ((several || job) && !chose) tabs[Number(several)]?.click();
   if (several || (view && job === view.shown.job)) return;
   restoring = job;
   if (!job) {
