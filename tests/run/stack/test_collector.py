@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 import grpc
 import pytest
+import yaml
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -38,6 +39,8 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 OPEN_METRICS = {"accept": "application/openmetrics-text;version=1.0.0"}
 TOKEN = "a-token-of-the-test"
 CALLS = "traces_span_metrics_calls_total"
+#: As few spans as a queue may hold, which is a batch, and so many that two exports do not fit.
+QUEUED, MANY = 1024, 600
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -106,6 +109,14 @@ def scraped(ports: Ports) -> Samples:
     }
 
 
+def post_metrics(ports: Ports, export: bytes) -> None:
+    """Send one export of metrics."""
+    headers = {"content-type": "application/x-protobuf"}
+    url = f"http://{HOST}:{ports.otlp_http}/v1/metrics"
+    with urlopen(Request(url, export, headers), timeout=10) as answer:
+        assert answer.status == 200
+
+
 def calls(ports: Ports, service: str) -> list[tuple[dict[str, str], float]]:
     """Span counts of one service: labels and value."""
     return [
@@ -169,10 +180,7 @@ def test_a_scrape_of_one_machine_says_what_the_collector_says(ports: Ports, tmp_
     store = EmbeddedStore(tmp_path / "telemetry.db")
     try:
         for body in map(_with_unit, exports):
-            headers = {"content-type": "application/x-protobuf"}
-            url = f"http://{HOST}:{ports.otlp_http}/v1/metrics"
-            with urlopen(Request(url, body, headers), timeout=10) as answer:
-                assert answer.status == 200
+            post_metrics(ports, body)
             assert store.receive_metrics(body).count == 0
         store.flush()
         text, _ = store.exposition.text(OPEN_METRICS["accept"])
@@ -193,6 +201,59 @@ def test_a_scrape_of_one_machine_says_what_the_collector_says(ports: Ports, tmp_
         ("target_info", frozenset({*_identity(name), ("host_id", "h1")})) for name in ("one", "two")
     }
     assert {key: value for key, value in ours.items() if key[0] != "target_info"} == theirs
+
+
+def test_series_of_a_process_that_is_gone_end(tmp_path: Path) -> None:
+    """Without any word of it: those of one that goes on sending stay."""
+    with running(tmp_path, COLLECTOR_METRIC_EXPIRATION="3s") as ports:
+        began_s = time.time()
+        gone, stays = (Process(name, start_s=began_s - 60) for name in ("gone", "stays"))
+
+        def seen(*senders: Process) -> set[str]:
+            """The processes that are scraped, after these have sent what they count."""
+            for each in senders:
+                export = each.counter(catalogue.REQUESTS, time.time(), 7, outcome="ok", route="api")
+                post_metrics(ports, _with_unit(export))
+            return {
+                value
+                for name, labels in scraped(ports)
+                if name == "damoscope_requests_total"
+                for label, value in labels
+                if label == "instance"
+            }
+
+        eventually(lambda: seen(gone, stays) == {"gone", "stays"})
+        eventually(lambda: seen(stays) == {"stays"})
+
+
+def test_what_the_queue_does_not_hold_is_counted(tmp_path: Path) -> None:
+    """Jaeger is away and the queue is full: spans beyond it are dropped, by the name that the alert
+    SpansDropped reads; what is in the queue stays there."""
+    with running(tmp_path, COLLECTOR_QUEUE_SPANS=str(QUEUED)) as ports:
+        endpoint = f"http://{HOST}:{ports.otlp_http}/v1/traces"
+
+        def own(name: str) -> float:
+            with urlopen(
+                f"http://{HOST}:{ports.collector_telemetry}/metrics", timeout=10
+            ) as answer:
+                text = answer.read().decode()
+            return sum(
+                float(line.rpartition(" ")[2])
+                for line in text.splitlines()
+                if line.startswith((f"{name}{{", f"{name} ")) and "jaeger" in line
+            )
+
+        def dropped() -> float:
+            send(HttpExporter(endpoint, timeout=1), spans(["nms"] * MANY, "many", "one"))
+            return own("otelcol_exporter_enqueue_failed_spans_total")
+
+        assert eventually(dropped) % MANY == 0
+        assert 0 < own("otelcol_exporter_queue_size") <= QUEUED
+        rules = yaml.safe_load((ROOT / "deploy/prometheus/rules/platform.yml").read_text())
+        (alert,) = (
+            each for each in rules["groups"][0]["rules"] if each.get("alert") == "SpansDropped"
+        )
+        assert "otelcol_exporter_enqueue_failed_spans_total[" in alert["expr"]
 
 
 def _with_unit(export: bytes) -> bytes:
@@ -278,3 +339,25 @@ def test_without_tls_nothing_is_taken(secured: tuple[Ports, Path]) -> None:
         timeout=3,
     )
     assert not send(exporter, spans(["nms"], "sender", "one"))
+
+
+def test_a_token_that_is_replaced(tmp_path: Path) -> None:
+    """The file is read again: the new one is taken and the old one is not, without a restart."""
+    (certificate, key), token = proxies.certificate(tmp_path), tmp_path / "token"
+    token.write_text(TOKEN)
+    with running(
+        tmp_path / "home",
+        "deploy/otel-collector.secured.yaml",
+        OTLP_CERTIFICATE_FILE=str(certificate),
+        OTLP_KEY_FILE=str(key),
+        OTLP_TOKEN_FILE=str(token),
+    ) as ports:
+
+        def taken(said: str) -> bool:
+            exporter = exporters(ports, certificate, {"authorization": f"Bearer {said}"})["http"]
+            return send(exporter, spans(["nms"], "sender", "one"))
+
+        assert taken(TOKEN)
+        token.write_text("another-token")
+        eventually(lambda: taken("another-token"))
+        assert not taken(TOKEN)

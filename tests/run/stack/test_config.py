@@ -99,6 +99,25 @@ def test_compose_sets_variables_that_the_files_read() -> None:
         assert set(services[name]["environment"]) <= known, name
 
 
+def test_env_tells_the_collector_what_its_files_read() -> None:
+    """Each of their variables that is no address, file or share of the container's memory, with the
+    same default."""
+    read: dict[str, str] = {}
+    for path in COLLECTOR_FILES:
+        read |= compose.collector_defaults(path)
+    ends = ("_FILE", "_DATA", "_HOST", "_PORT", "_MIB", "JAEGER_OTLP_URL")
+    free = {
+        name: default
+        for name, default in read.items()
+        if not name.endswith(ends) and not default.startswith("0.0.0.0:")
+    }
+    assert {"COLLECTOR_QUEUE_SPANS", "SAMPLING_SHARE_PERCENT", "LOGS_OTLP_URL"} <= set(free)
+    services = compose.load({"REDIS_PASSWORD": "x"} | dict.fromkeys(free, "3"))["services"]
+    told = services["collector"]["environment"]
+    assert {name: told.get(name) for name in free} == dict.fromkeys(free, 3)
+    assert {name: compose.variables()[name] for name in free} == free
+
+
 def test_pipelines_use_what_is_configured() -> None:
     """No component is configured and unused, or used and not configured."""
     config = compose.collector_config("otel-collector.yaml")
