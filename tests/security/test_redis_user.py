@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -268,6 +269,19 @@ def test_another_model(site: Site) -> None:
         )
         assert answer.returncode == 0, answer.stdout + answer.stderr
     assert site.refused() == []
+
+
+def test_every_key_is_in_the_docs(site: Site) -> None:
+    """docs/redis.md names all that the tests above have left in Redis, by patterns as `KEYS` has
+    them."""
+    page = (ROOT / "docs" / "redis.md").read_text(encoding="utf-8")
+    table = page.partition("## What is in there")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    patterns = [pattern for row in rows for pattern in re.findall(r"`([^`]+)`", row)]
+    keys = {key.decode() for key in site.admin.scan_iter()}
+    unnamed = {key for key in keys if not any(fnmatchcase(key, each) for each in patterns)}
+    assert len(keys) > 30
+    assert unnamed == set()
 
 
 def test_rq_info(site: Site) -> None:
