@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -45,6 +45,7 @@ class PictureKeeper:
         self._ttl_s = max(1, round(hours * 3600))
         self._bound = self._most = most_mb * MB
         self._tally = tally
+        self._shortened = False
         self._script = redis.register_script(script("keep"))
 
     def keep(self, trace_id: str, job_id: str, picture: bytes) -> bool:
@@ -68,7 +69,9 @@ class PictureKeeper:
         return noted is not None
 
     def tidy(self) -> None:
-        """Let go what is over its time, and what others need the memory of."""
+        """Let go what is over its time, and what others need the memory of. The first time, what
+        was to stay for longer, by a setting of before, is to stay for as long as pictures do now.
+        """
         memory = self._redis.info("memory")
         total = self._redis.hget(KEPT_TOTAL, "bytes") or b"0"
         self._most = self._bound
@@ -76,6 +79,25 @@ class PictureKeeper:
             spare = int(allowed * FULL) - int(memory["used_memory"])
             self._most = max(0, min(self._bound, int(total) + spare))
         self._make_room()
+        if not self._shortened:
+            self._shorten()
+            self._shortened = True
+
+    def _shorten(self) -> None:
+        now_s = int(self._redis.time()[0])
+        later = []
+        entries: Any = self._redis.zrange(KEPT_INDEX, 0, -1, withscores=True)
+        for member, until_s in entries:
+            found = _MEMBER.fullmatch(member.decode(errors="replace"))
+            kept_s = min(int(found[3]), now_s) if found else 0
+            if found and kept_s + self._ttl_s < until_s:
+                later.append((member, kept_key(found[1], found[2]), kept_s + self._ttl_s))
+        for first in range(0, len(later), AT_ONCE):
+            pipe = self._redis.pipeline(transaction=False)
+            for member, key, until_s in later[first : first + AT_ONCE]:
+                pipe.zadd(KEPT_INDEX, {member: until_s}, xx=True)
+                pipe.expire(key, until_s - now_s)
+            pipe.execute()
 
     def _make_room(self, *coming: str | int) -> bytes:
         """The entry of the index for what comes; nothing where there is no room for it."""

@@ -112,6 +112,35 @@ def test_what_has_expired_takes_no_room(redis: Redis) -> None:
     assert redis.hget(KEPT_TOTAL, "bytes") == b"0"
 
 
+def test_a_shorter_time_is_for_all(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker kept that was to keep it for longer goes when it is as old as pictures may be
+    now, at once where it is older than that; nothing is kept for longer than it was to be."""
+    monkeypatch.setattr(kept, "AT_ONCE", 2)
+    for number in range(1, 6):
+        keeper(redis, hours=24, most_mb=8).keep(TRACE, job(number), HALF)
+    keeper(redis, hours=1, most_mb=8).keep(TRACE, job(6), HALF)
+    (old,) = (each for each in redis.zrange(KEPT_INDEX, 0, -1) if job(5).encode() in each)
+    name, kept_s, size = old.decode().rsplit(":", 2)
+    redis.zrem(KEPT_INDEX, old)
+    redis.zadd(KEPT_INDEX, {f"{name}:{int(kept_s) - 7000}:{size}": int(kept_s) + 20 * 3600})
+    redis.zadd(KEPT_INDEX, {"x": 2**40})  # none of ours
+    mine = keeper(redis, hours=2, most_mb=8)
+    mine.tidy()
+    assert there(redis, *range(1, 7)) == [1, 2, 3, 4, 5, 6]
+    left = [redis.ttl(kept_key(TRACE, job(number))) for number in range(1, 7)]
+    assert all(7100 < each <= 7200 for each in left[:4])
+    assert 0 < left[4] <= 200
+    assert 3500 < left[5] <= 3600
+    keeper(redis, hours=1, most_mb=8).tidy()
+    assert there(redis, *range(1, 7)) == [1, 2, 3, 4, 6]
+    mine.tidy()
+    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 5 * 2**19
+    *ours, (none, _) = redis.zrange(KEPT_INDEX, 0, -1, withscores=True)
+    assert none == b"x"
+    assert len(ours) == 5
+    assert all(until_s <= int(kept_s) + 3700 for _, until_s in ours)
+
+
 def test_images_come_first(redis: Redis) -> None:
     """Where Redis is nearly full, pictures make way, before it refuses an image."""
     mine = keeper(redis, most_mb=8)
