@@ -1,7 +1,8 @@
 // Before anything is drawn: the language and the theme, so that nothing changes before one's eyes.
 // What was chosen with the header's switches is in cookies, which the service reads as well.
 (() => {
-  const AGAIN_MS = 10_000; // A page is loaded again once in so long.
+  // A page is loaded again once in so long: on a slow network a load takes a minute.
+  const AGAIN_MS = 300_000;
   const CLICK_MS = 100; // The click of a finger comes so long after it was lifted.
   const root = document.documentElement;
   const read = () => Object.fromEntries(document.cookie.split("; ").map((one) => one.split("=")));
@@ -28,16 +29,18 @@
   // A part of Gradio's scripts that was lost on the way leaves a page without anything on it, for
   // good. https://vite.dev/guide/build#load-error-handling
   // Who goes to another page loses parts of this one, too.
-  let leaving = false, lost = false;
+  let leaving = false, lost = false, again = false;
   const filming = '.ds-camera:is([data-state="open"], [data-state="live"])';
   window.addEventListener("beforeunload", () => { leaving = true; });
   window.addEventListener("vite:preloadError", (event) => {
+    if (again) return event.preventDefault(); // one of several that are lost
     const now = Date.now();
     if (leaving || now - Number(sessionStorage.getItem("damoscope_lost")) < AGAIN_MS) return;
     sessionStorage.setItem("damoscope_lost", now);
     lost = true;
     if (document.querySelector(filming)) return;
     event.preventDefault();
+    again = true;
     location.reload();
   });
 

@@ -30,7 +30,7 @@ def test_it_is_loaded_again(open_page: OpenPage, service: Service) -> None:
     """And is whole then."""
     page = open_page("/docs")
     lost = losing(page, 1)
-    page.goto(service.url + "/")
+    page.goto(service.url + "/", wait_until="commit")  # it may be loaded again before it is whole
     expect(page.locator("#photo input[type=file]")).to_be_attached()
     assert len(lost) == 1
 
@@ -43,7 +43,7 @@ def test_it_is_not_loaded_for_ever(browser: Browser, service: Service) -> None:
         loads: list[str] = []
         page.on("load", lambda shown: loads.append(shown.url))
         with page.expect_event("pageerror", timeout=PATIENCE_MS) as said:
-            page.goto(service.url + "/")
+            page.goto(service.url + "/", wait_until="commit")
         assert "Unable to preload" in str(said.value)
         assert len(loads) <= 2
         assert page.evaluate("() => performance.getEntriesByType('navigation')[0].type") == "reload"
