@@ -54,7 +54,7 @@ def test_all_tabs_agree(open_page: OpenPage, locale: str) -> None:
     expect(page.locator("html")).to_have_attribute("lang", language)
     second = page.context.new_page()
     second.goto(page.url.replace("/monitor", "/"))
-    expect(second.get_by_role("button", name=name)).to_be_visible()
+    expect(second.locator(".ds-state[data-ready=true]")).to_be_visible()
     second.evaluate("() => document.querySelector('.ds-header').classList.add('ds-busy')")
     page.get_by_role("button", name=name).click()
     expect(page.locator("html")).to_have_attribute("lang", other)
@@ -82,7 +82,7 @@ def test_another_language_is_english_throughout(open_page: OpenPage) -> None:
         expect(page.locator(".ds-header .ds-state")).to_contain_text("1 worker ready")
         said = page.locator("body").inner_text()
         said += " ".join(
-            str(each.get_attribute("aria-label")) for each in page.locator("[aria-label]").all()
+            page.locator("[aria-label]").evaluate_all("all => all.map((each) => each.ariaLabel)")
         )
         assert not GERMAN_OR_FRENCH.search(said), said
     report = page.goto(re.sub("model$", "api/v1/report?format=html", page.url))

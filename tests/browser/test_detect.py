@@ -19,7 +19,9 @@ from tests.servers import Service
 
 
 def choose(page: Page, path: Path) -> None:
-    """Give a file to the image input, as a file dialog or a drop would."""
+    """Give a file to the image input, as a file dialog or a drop would, once the thresholds are the
+    model's own: before, what is seen moves with them."""
+    page.wait_for_function("() => document.told?.['ds-thresholds']")
     page.locator("#photo input[type=file]").set_input_files(path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -45,6 +46,18 @@ def trace(page: Page, photo: Path) -> None:
     still(page, photo)
 
 
+def report(page: Page, photo: Path) -> None:
+    """With an image in it, and whole: a frame that is filled only now would take the keyboard out
+    of it, and in an empty report there is nothing to go to."""
+    image = {"name": photo.name, "mimeType": "image/jpeg", "buffer": photo.read_bytes()}
+    page.request.post(urljoin(page.url, "/api/v1/detect"), multipart={"image": image})
+    told = urljoin(page.url, "/api/v1/report?days=7")
+    eventually(lambda: page.request.get(told).json()["requests"], "the image in the report")
+    page.reload()
+    inside = page.frame_locator(".ds-report iframe[data-days]")
+    expect(inside.locator("tr[data-outcome]").first).to_be_visible()
+
+
 def still(page: Page, photo: Path) -> None:
     """A list that is drawn anew would take the stops away while they are counted."""
     expect(page.locator(".ds-rows > *").first).to_be_attached()
@@ -72,7 +85,7 @@ SCENES: dict[str, tuple[str, Scene]] = {
         "/monitor?from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z",
         there(".ds-monitor[data-rounds]"),
     ),
-    "report": ("/report", there(".ds-report iframe[data-days]")),
+    "report": ("/report", report),
     "model": ("/model", there(".ds-model h2")),
 }
 

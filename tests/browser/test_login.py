@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import PATIENCE_MS
 from tests.security.guarded import Guarded
 
 
@@ -22,7 +23,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A fresh profile."""
     context = browser.new_context(locale="en-GB", viewport={"width": 1400, "height": 900})
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(PATIENCE_MS)
     yield opened
     context.close()
 

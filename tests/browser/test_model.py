@@ -51,7 +51,7 @@ def test_versions(open_page: OpenPage, service: Service) -> None:
             found = client.get("/api/v1/models").json()["figures"]
             return said["model_version"] in [each["version"] for each in found]
 
-        eventually(counted, "figures of the version", 60)
+        eventually(counted, "figures of the version")
     page = open_page("/model", locale="en-GB")
     column = page.locator(".ds-model section", has_text="What each version has done here")
     link = page.get_by_role("link", name=said["model_version"])

@@ -257,6 +257,9 @@ def test_a_click_lists_the_images_of_a_moment(open_page: OpenPage, found: list[i
     drawn(page)
     plot = '[data-plot="qps"] .ds-canvas'
     page.wait_for_function(f"document.querySelector('{plot}').data.length === 2")
+    # The plot stays where it is between the look at it and the click.
+    page.goto(page.url.replace("refresh=1", "refresh=0"))
+    drawn(page)
     at = page.evaluate(
         f"""() => {{
           const canvas = document.querySelector('{plot}');

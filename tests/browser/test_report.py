@@ -89,7 +89,7 @@ def test_the_slider(open_page: OpenPage, found: int) -> None:
     expect(inside(page).locator("h1")).to_have_text("Service report: the last 7 days")
     page.locator("input[name=days]").fill("30")
     expect(inside(page).locator("h1")).to_have_text("Service report: the last 30 days")
-    assert page.url.endswith("/report?days=30")
+    expect(page).to_have_url(re.compile(r"/report\?days=30$"))
     page.go_back()
     expect(inside(page).locator("h1")).to_have_text("Service report: the last 7 days")
     expect(page.locator("output")).to_have_text(re.compile(r"7\s+days"))
