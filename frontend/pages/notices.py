@@ -9,6 +9,7 @@ from html import escape
 import gradio as gr
 
 from frontend.pages.i18n import EN, ZH, Texts, both
+from frontend.pages.theme import script
 from frontend.pages.upload_request import FILES_MOST
 
 #: Texts that the scripts need, by the beginnings of their keys.
@@ -24,7 +25,7 @@ def notices() -> None:
         '<p class="ds-wait" role="status" hidden></p></div>',
         elem_id="notices",
         apply_default_css=False,
-        js_on_load=None,
+        js_on_load=script("early"),
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from redis import Redis
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import OpenPage, scripts_held
 from tests.browser.test_detect import choose, trace_of
 from tests.faults.test_clients import no_worker_takes
 from tests.integration import pictures
@@ -281,24 +281,45 @@ def copied(page: Page, button: str = "Copy as curl") -> str:
     return str(page.wait_for_function("() => navigator.clipboard.readText()").json_value())
 
 
-def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
-    """Pasted anywhere, an image runs at once; one that is dropped takes its place."""
-    page = open_page()
-    expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+def paste(page: Page, photo: Path) -> None:
     given = page.evaluate_handle(TRANSFER, [list(photo.read_bytes()), "pasted.jpg", "image/jpeg"])
     page.evaluate(
         "held => document.body.dispatchEvent(new ClipboardEvent('paste', "
         "{ clipboardData: held, bubbles: true, cancelable: true }))",
         given,
     )
+
+
+def drop(page: Page, image: bytes, onto: str) -> None:
+    given = page.evaluate_handle(TRANSFER, [list(image), "dropped.jpg", "image/jpeg"])
+    for kind in ("dragenter", "dragover", "drop"):
+        page.locator(onto).dispatch_event(kind, {"dataTransfer": given})
+
+
+@pytest.mark.parametrize("name", ["pasted.jpg", "dropped.jpg"])
+def test_before_anybody_listens(open_page: OpenPage, photo: Path, name: str) -> None:
+    """What is pasted or dropped while the page's scripts are still on their way is not lost."""
+    page = open_page()
+    with scripts_held(page, "files"):
+        expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+        if name == "pasted.jpg":
+            paste(page, photo)
+        else:
+            drop(page, photo.read_bytes(), "body")
+    trace_of(page)
+    expect(page.locator(".ds-mine ol a[data-result]")).to_have_text(name)
+
+
+def test_paste_and_drop(open_page: OpenPage, photo: Path) -> None:
+    """Pasted anywhere, an image runs at once; one that is dropped takes its place."""
+    page = open_page()
+    expect(page.locator(".ds-state")).to_contain_text("1 worker ready")
+    paste(page, photo)
     first = trace_of(page)
     expect(page.locator("#result .ds-box").first).to_be_visible()
     expect(page.locator(".ds-mine ol a[data-result]")).to_have_text("pasted.jpg")
     expect(page.locator("#photo img")).to_be_visible()
-    other = [list(pictures.jpeg(seed=3)), "dropped.jpg", "image/jpeg"]
-    given = page.evaluate_handle(TRANSFER, other)
-    for kind in ("dragenter", "dragover", "drop"):
-        page.locator("#photo").dispatch_event(kind, {"dataTransfer": given})
+    drop(page, pictures.jpeg(seed=3), "#photo")
     expect(page.locator("#result .ds-result")).not_to_have_attribute("data-trace", first)
     expect(page.locator(".ds-mine ol a[data-result]").first).to_have_text("dropped.jpg")
     expect(page.locator("body")).not_to_have_class(re.compile("ds-dropping"))

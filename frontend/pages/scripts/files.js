@@ -35,9 +35,12 @@ export function start() {
       event.stopPropagation();
       const within = kind !== "drop" && !(kind === "dragleave" && !event.relatedTarget);
       document.body.classList.toggle("ds-dropping", within);
-      if (kind === "drop") dropped(event.dataTransfer);
+      if (kind === "drop") dropped(contents(event.dataTransfer));
     }, drop);
   }
+  const early = document.early?.();
+  document.early = false; // from here on it is heard here
+  if (early) dropped(early);
 }
 
 // A picture or a link that is dragged here from another page, as its address.
@@ -69,15 +72,17 @@ async function offer(address) {
   document.querySelector('.ds-tabs [role="tab"]')?.click();
   field.value = address.slice(0, field.maxLength);
   // Its tab may only just be opening.
-  for (let tries = 0; tries < 40 && !field.offsetParent; tries++) await new Promise((done) => setTimeout(done, 50));
+  for (let tries = 0; tries < 1200 && !field.offsetParent; tries++) await new Promise((done) => setTimeout(done, 50));
   field.focus();
 }
 
-async function dropped(transfer) {
-  // What is in it is known only now, before anything is waited for.
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const plain = [...transfer.files];
-  if (!entries.some((entry) => entry.isDirectory)) return take(plain);
+// What is in it is known only now, before anything is waited for.
+function contents({ items, files }) {
+  return { files: [...files], entries: [...items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean) };
+}
+
+async function dropped({ files, entries }) {
+  if (!entries.some((entry) => entry.isDirectory)) return take(files);
   const found = [], looked = { left: LOOKED };
   for (const entry of entries) await walk(entry, found, looked, DEPTH);
   found.sort((a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }));
