@@ -36,7 +36,7 @@ def field() -> None:
         'placeholder="https://" autocomplete="off" spellcheck="false"></label>'
         f"<button>{both('address.fetch')}</button></form>",
         apply_default_css=False,
-        js_on_load=modules.start("address"),
+        js_on_load=modules.detect("address"),
     )
 
 

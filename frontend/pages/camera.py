@@ -28,7 +28,7 @@ def tab(label: Label) -> Thresholds:
             gr.HTML(
                 _view(),
                 elem_id="camera",
-                js_on_load=modules.start("camera"),
+                js_on_load=modules.detect("camera"),
                 apply_default_css=False,
             )
     return chosen

@@ -72,7 +72,7 @@ def given(name: str, template: str) -> gr.HTML:
     """Where the page's scripts leave what was dropped or pasted; it is `submit` that tells of it.
     `template` is what is seen there."""
     return gr.HTML(
-        "", html_template=template, elem_id=name, js_on_load=modules.start("given"),
+        "", html_template=template, elem_id=name, js_on_load=modules.detect("given"),
         apply_default_css=False,
     )  # fmt: skip
 

@@ -98,7 +98,7 @@ class DetectPage:
                 result = gr.HTML(
                     empty(both("empty.one"), both("empty.one.hint")),
                     elem_id="result",
-                    js_on_load=modules.start("one"),
+                    js_on_load=modules.detect("one"),
                     apply_default_css=False,
                 )
         run = result.submit(

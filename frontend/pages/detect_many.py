@@ -80,7 +80,7 @@ def tab(uploads: Uploads, batches: Batches, links: Links, label: Label, tiles_ma
             view = gr.HTML(
                 empty(both("empty.several"), both("empty.several.hint")),
                 elem_id="results",
-                js_on_load=modules.start("several"),
+                js_on_load=modules.detect("several"),
                 apply_default_css=False,
             )
 

@@ -21,10 +21,23 @@ def install(app: FastAPI, address: str, folder: Path) -> None:
     app.mount(address, _Modules(directory=folder))
 
 
-def start(name: str) -> str:
-    """`js_on_load` of a component that one of the Detect page's modules brings to life."""
-    address = f'new URL(".{DETECT}/{name}.js", document.baseURI)'
-    return f"import({address}).then((script) => script.start(element, {{ props, trigger }}));"
+def start(address: str) -> str:
+    """`js_on_load` of a component that the module at an address brings to life.
+
+    One that is lost on the way is told as Gradio's own scripts tell of theirs: head.js loads the
+    page again.
+    """
+    return f"""import(new URL(".{address}", document.baseURI)).then(
+  (script) => script.start(element, {{ props, trigger }}),
+  (error) => {{
+    if (dispatchEvent(new Event("vite:preloadError", {{ cancelable: true }}))) throw error;
+  }},
+);"""
+
+
+def detect(name: str) -> str:
+    """The same with one of the Detect page's."""
+    return start(f"{DETECT}/{name}.js")
 
 
 class _Modules(CompressedFiles):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import PATIENCE_MS, OpenPage
@@ -11,8 +12,8 @@ from tests.servers import Service
 STYLES = "**/assets/*.css"
 
 
-def losing(page: Page, most: int | None = None) -> list[str]:
-    """Have so many styles at most be lost, or all; those that were."""
+def losing(page: Page, most: int | None = None, parts: str = STYLES) -> list[str]:
+    """Have so many parts at most be lost, or all; those that were."""
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -22,16 +23,27 @@ def losing(page: Page, most: int | None = None) -> list[str]:
         else:
             route.continue_()
 
-    page.route(STYLES, lose)
+    page.route(parts, lose)
     return lost
 
 
-def test_it_is_loaded_again(open_page: OpenPage, service: Service) -> None:
-    """And is whole then."""
+@pytest.mark.parametrize(
+    ("path", "part", "seen"),
+    [
+        ("/", STYLES, "#photo input[type=file]"),
+        ("/", "**/pages/detect/one.js", "[data-choices=one]:not([inert])"),
+        ("/", "**/pages/detect/hear.js", "[data-choices=one]:not([inert])"),
+        ("/monitor", "**/pages/monitor/main.js", ".ds-figure"),
+    ],
+)
+def test_it_is_loaded_again(
+    open_page: OpenPage, service: Service, path: str, part: str, seen: str
+) -> None:
+    """And is whole then, whether the part was Gradio's or one of our own."""
     page = open_page("/docs")
-    lost = losing(page, 1)
-    page.goto(service.url + "/", wait_until="commit")  # it may be loaded again before it is whole
-    expect(page.locator("#photo input[type=file]")).to_be_attached()
+    lost = losing(page, 1, part)
+    page.goto(service.url + path, wait_until="commit")  # it may be loaded again before it is whole
+    expect(page.locator(seen).first).to_be_attached()
     assert len(lost) == 1
 
 

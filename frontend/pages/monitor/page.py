@@ -37,8 +37,7 @@ def build() -> None:
     header("monitor")
     gr.HTML(
         _frame(),
-        js_on_load=f'import(new URL(".{STATIC}/main.js", document.baseURI))'
-        ".then((script) => script.start(element));",
+        js_on_load=modules.start(f"{STATIC}/main.js"),
         apply_default_css=False,
         elem_classes="ds-monitor-block",
     )
