@@ -20,8 +20,10 @@ from pipeline.queue.keys import KEPT_INDEX, KEPT_KEYS, KEPT_TOTAL, script
 from pipeline.queue.malformed import Tally, nobody
 
 MB: Final = 2**20
-#: What a picture takes beside its bytes: its key, and its place in the index.
+#: What a picture takes beside its text: its key, and its place in the index.
 OVERHEAD_BYTES: Final = 512
+#: What Redis' texts have before and after their bytes.
+_AROUND_BYTES: Final = 18
 #: Of the memory that Redis may take, what pictures leave free.
 FULL: Final = 0.75
 #: Members of the index that are looked at in one round trip.
@@ -34,6 +36,14 @@ _MEMBER = re.compile(r"([0-9a-f]{32}):([0-9a-f]{32}):(\d{1,15}):\d{1,15}", re.AS
 def kept_key(trace_id: str, job_id: str) -> str:
     """Redis key of the picture of one image of a trace."""
     return f"{KEPT_KEYS}{trace_id}:{job_id}"
+
+
+def room_of(size: int) -> int:
+    """What a picture of so many bytes takes of Redis' memory. Its allocator gives room in steps,
+    four to each doubling: https://jemalloc.net/jemalloc.3.html#size_classes"""
+    text = max(size + _AROUND_BYTES, 64)
+    step = 2 ** ((text - 1).bit_length() - 3)
+    return -(-text // step) * step + OVERHEAD_BYTES
 
 
 class PictureKeeper:
@@ -52,8 +62,7 @@ class PictureKeeper:
         """Keep one; False where there is no room for it, or it has no id of ours."""
         if not (_ID.fullmatch(trace_id) and _ID.fullmatch(job_id)):
             return False
-        size = len(picture) + OVERHEAD_BYTES
-        entry = self._make_room(f"{trace_id}:{job_id}", size, self._ttl_s)
+        entry = self._make_room(f"{trace_id}:{job_id}", room_of(len(picture)), self._ttl_s)
         if not entry:
             return False
         # Not in the script: Redis' Lua reads every byte of a text one by one, to hash it.

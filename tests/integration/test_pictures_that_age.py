@@ -10,7 +10,7 @@ from threading import Event
 import httpx
 from redis import Redis
 
-from pipeline.queue.kept import MB, OVERHEAD_BYTES, PictureKeeper, kept_key
+from pipeline.queue.kept import MB, PictureKeeper, kept_key, room_of
 from pipeline.queue.keys import KEPT_INDEX, KEPT_KEYS, KEPT_TOTAL
 from tests.integration import pictures
 from tests.servers import Service, eventually
@@ -57,7 +57,7 @@ def test_thousands_age_at_once(tmp_path: Path) -> None:
 def fill(redis: Redis) -> None:
     """As a worker would have, in the hours before: nearly all the room is taken."""
     keeper = PictureKeeper(redis, hours=24, most_mb=MOST_MB)
-    picture = b"\xff\xd8\xff" + secrets.token_bytes(10_000)
+    picture = b"\xff\xd8\xff" + secrets.token_bytes(10_200)
     for number in range(OLD):
         assert keeper.keep(TRACE, job(number), picture)
 
@@ -95,7 +95,7 @@ def taken(redis: Redis) -> int:
     pipe = redis.pipeline(transaction=False)
     for key in keys:
         pipe.hstrlen(key, "picture")
-    return sum(size + OVERHEAD_BYTES for size in pipe.execute() if size)
+    return sum(room_of(size) for size in pipe.execute() if size)
 
 
 def counted(redis: Redis) -> int:

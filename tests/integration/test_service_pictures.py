@@ -12,7 +12,7 @@ import httpx
 from PIL import Image
 from redis import Redis
 
-from pipeline.queue.kept import MB, OVERHEAD_BYTES
+from pipeline.queue.kept import MB, room_of
 from pipeline.queue.keys import KEPT_KEYS
 from tests.integration import pictures
 from tests.servers import Service, damoscope, eventually
@@ -80,7 +80,7 @@ def test_pictures_under_load(tmp_path: Path) -> None:
     ).wait_until_ready() as running, running.client() as client:  # fmt: skip
         image = pictures.phone(900, 700)
         # What the workers have in hand may be beside what is counted, for a moment.
-        most = MB + 2 * (len(image) + OVERHEAD_BYTES)
+        most = MB + 2 * room_of(len(image))
 
         done = Event()
 
@@ -137,4 +137,4 @@ def _taken(redis: Redis) -> int:
     pipe = redis.pipeline(transaction=False)
     for key in keys:
         pipe.hstrlen(key, "picture")
-    return sum(size + OVERHEAD_BYTES for size in pipe.execute() if size)
+    return sum(room_of(size) for size in pipe.execute() if size)

@@ -12,13 +12,14 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from pipeline.queue import kept
-from pipeline.queue.kept import OVERHEAD_BYTES, KeptPictures, PictureKeeper, kept_key
+from pipeline.queue.kept import KeptPictures, PictureKeeper, kept_key, room_of
 from pipeline.queue.keys import KEPT_INDEX, KEPT_KEYS, KEPT_TOTAL
 from tests.servers import RedisProcess, eventually
 
 TRACE, OTHER = "a1" * 16, "b2" * 16
 #: A picture of which two fit into a megabyte, with what they take beside it.
-HALF = b"\xff\xd8\xff" + bytes(2**19 - OVERHEAD_BYTES - 3)
+HALF = b"\xff\xd8\xff" + bytes(440_000)
+ROOM = room_of(len(HALF))
 
 
 @pytest.fixture
@@ -98,9 +99,19 @@ def test_the_oldest_make_room(redis: Redis) -> None:
         assert keeper(redis).keep(TRACE, job(number), HALF)
     assert there(redis, 1, 2, 3, 4, 5) == [4, 5]
     assert redis.zcard(KEPT_INDEX) == 2
-    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2**20
+    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2 * ROOM
     assert not keeper(redis).keep(TRACE, job(6), 3 * HALF)
     assert there(redis, 4, 5, 6) == [4, 5]
+
+
+@pytest.mark.parametrize("size", [1, 100, 8_300, 9_703, 100_000, 300_000, 5_300_000])
+def test_what_it_takes(redis: Redis, size: int) -> None:
+    """A picture is counted as what Redis takes for it, which is more than its bytes."""
+    assert keeper(redis, most_mb=8).keep(TRACE, job(1), bytes(size))
+    told = int(redis.hget(KEPT_TOTAL, "bytes") or 0)
+    taken = redis.memory_usage(kept_key(TRACE, job(1)))
+    assert isinstance(taken, int)
+    assert size < taken <= told < 1.25 * size + 1024
 
 
 def test_what_has_expired_takes_no_room(redis: Redis) -> None:
@@ -134,7 +145,7 @@ def test_a_shorter_time_is_for_all(redis: Redis, monkeypatch: pytest.MonkeyPatch
     keeper(redis, hours=1, most_mb=8).tidy()
     assert there(redis, *range(1, 7)) == [1, 2, 3, 4, 6]
     mine.tidy()
-    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 5 * 2**19
+    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 5 * ROOM
     *ours, (none, _) = redis.zrange(KEPT_INDEX, 0, -1, withscores=True)
     assert none == b"x"
     assert len(ours) == 5
@@ -175,7 +186,7 @@ def test_what_is_none_of_ours(server: RedisProcess, redis: Redis) -> None:
     redis.hset(KEPT_TOTAL, "bytes", "many")
     redis.zadd(KEPT_INDEX, {"x": 1, "a1:b2:3": 2})
     assert mine.keep(TRACE, job(2), HALF)
-    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2**20
+    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2 * ROOM
     assert sum(counted) == 4
     assert there(redis, 1, 2) == [1, 2]
 
@@ -195,7 +206,7 @@ def test_purge(redis: Redis) -> None:
     assert kept.purge(redis, trace_id=OTHER) == 1
     assert kept.purge(redis, trace_id=OTHER) == 0
     mine.tidy()
-    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2**20
+    assert int(redis.hget(KEPT_TOTAL, "bytes") or 0) == 2 * ROOM
     redis.hset(f"{KEPT_KEYS}{TRACE}:{job(9)}", "picture", "x")  # in no index
     assert kept.purge(redis) == 3
     assert list(redis.scan_iter(f"{KEPT_KEYS}*")) == []
