@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,9 @@ from pipeline.settings import Settings
 from run import checks
 from run.checks import ConfigurationError
 from tests.integration import pictures
-from tests.servers import ConfiguredRedis, Service, answers, eventually, free_port
+from tests.servers import ConfiguredRedis, Process, Service, answers, eventually, free_port
 
-PASSWORD = "tls-secret"
+PASSWORD, THEIRS = "tls-secret", "tls-secret-of-the-sentinel"
 
 
 class Certificates:
@@ -146,3 +147,83 @@ def test_the_frontend_checks_as_well(redis: SecureRedis) -> None:
         with pytest.raises((RedisError, OSError)) as caught:
             asyncio.run(ping(redis.url(**given)))
         assert explain(caught.value) == "Redis' certificate is not trusted"
+
+
+class SecureSentinel(Process):
+    """Watches the Redis of above, and speaks TLS alone, to it and to who asks."""
+
+    def __init__(self, folder: Path, redis: SecureRedis) -> None:
+        folder.mkdir(parents=True)
+        self.redis, self.port = redis, free_port()
+        lines = [
+            "port 0", f"tls-port {self.port}", "bind 127.0.0.1", f"dir {folder}",
+            "tls-replication yes", "tls-auth-clients yes",
+            f"tls-cert-file {redis.files.path('server.pem')}",
+            f"tls-key-file {redis.files.path('server.key')}",
+            f"tls-ca-cert-file {redis.files.path('ca.pem')}",
+            # By its name, which the certificate is made out to.
+            "sentinel resolve-hostnames yes", "sentinel announce-hostnames yes",
+            f"sentinel monitor images localhost {redis.port} 1",
+            f"sentinel auth-pass images {PASSWORD}", f"requirepass {THEIRS}",
+        ]  # fmt: skip
+        (folder / "sentinel.conf").write_text("\n".join([*lines, ""]))
+        binary = shutil.which("redis-server")
+        assert binary, "the Debian package redis-server is missing"
+        super().__init__([binary, str(folder / "sentinel.conf"), "--sentinel"], folder)
+
+    def url(self, ca: str = "ca.pem", client: str = "client") -> str:
+        """As docs/redis.md says: the options are for Redis and the Sentinels."""
+        query = self.redis.url(ca=ca, client=client).partition("?")[2]
+        return (
+            f"rediss+sentinel://:{PASSWORD}@localhost:{self.port}/images/0"
+            f"?sentinel_password={THEIRS}&{query}"
+        )
+
+
+@pytest.fixture(scope="module")
+def sentinel(
+    redis: SecureRedis, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecureSentinel]:
+    with SecureSentinel(tmp_path_factory.mktemp("sentinel") / "one", redis) as started:
+        settings = Settings(redis_url=SecretStr(started.url()))
+
+        def knows() -> bool:
+            with connect(settings) as client:
+                return answers(client)
+
+        started.until(knows, "the Sentinel to tell where Redis is")
+        yield started
+
+
+def both(url: str, key: str) -> None:
+    """Write by a worker's kind of connection, and by a frontend's."""
+    settings = Settings(redis_url=SecretStr(url))
+
+    async def write() -> None:
+        async with connect_async(settings) as client:
+            await client.incr(key)
+
+    asyncio.run(write())
+    with connect(settings) as client:
+        client.incr(key)
+
+
+def test_behind_a_sentinel(redis: SecureRedis, sentinel: SecureSentinel) -> None:
+    """Both are asked over TLS, with our certificate, which either asks for."""
+    both(sentinel.url(), "asked")
+    assert redis.client.get("asked") == b"2"
+
+
+@pytest.mark.parametrize("given", [{"ca": "other.pem"}, {"client": ""}, {"client": "other"}])
+def test_a_sentinel_that_is_not_trusted(
+    redis: SecureRedis, sentinel: SecureSentinel, given: dict[str, str]
+) -> None:
+    """No Sentinel that another authority vouches for is believed, and none answers who has no
+    certificate; nothing comes to Redis."""
+    settings = Settings(redis_url=SecretStr(sentinel.url(**given)))
+    with connect(settings) as client, pytest.raises((RedisError, OSError)) as caught:
+        client.set("through", "y")
+    assert explain(caught.value) == "no Sentinel answers"
+    with pytest.raises((RedisError, OSError)):
+        both(sentinel.url(**given), "through")
+    assert not redis.client.exists("through")
