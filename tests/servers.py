@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from run.redis_server import RedisServer
+from run.stack.ports import free_port as free_port
 from tests.paths import ROOT
 
 #: Seconds for what takes a moment on an idle machine; generous, because CI machines are busy.
@@ -41,23 +40,6 @@ def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S)
         assert time.monotonic() < deadline, f"waited {patience_s:g} s for: {what}"
         time.sleep(0.02)
     return found
-
-
-def free_port() -> int:
-    """A TCP port on the loopback address that nothing listens on.
-
-    None of those that the kernel gives to connections: another test's would take it before the
-    server, seconds later, binds it.
-    """
-    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
-    lowest, highest = map(int, given.split())
-    others = [port for port in range(10_000, 65_536) if not lowest <= port <= highest]
-    while True:
-        # Tests that run side by side may have been given the same seed.
-        port = random.SystemRandom().choice(others)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -139,7 +121,7 @@ class Process:
         if self.running:
             self.popen.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.popen.wait(15)
+                self.popen.wait(60)
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -214,7 +196,7 @@ class Service(Process):
         self, home: Path, *, port: int | None = None, pages: bool = False, **env: str
     ) -> None:
         self.home = home
-        self.port = port or free_port()
+        self.port = port or free_port(int(env.get("DAMOSCOPE_FRONTENDS", "1")))
         self.url = f"http://127.0.0.1:{self.port}"
         given = {
             "DAMOSCOPE_HOME": str(home),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from random import SystemRandom
 
 HOST = "127.0.0.1"
 
@@ -36,17 +38,35 @@ class Ports:
     @classmethod
     def free(cls) -> Ports:
         """Ports that nobody listens on at this moment, all different."""
-        with ExitStack() as held:
-            found = {}
-            for field in fields(cls):
-                listener = held.enter_context(socket.socket())
-                listener.bind((HOST, 0))
-                found[field.name] = listener.getsockname()[1]
-        return cls(**found)
+        names = [field.name for field in fields(cls)]
+        found: set[int] = set()
+        while len(found) < len(names):
+            found.add(free_port())
+        return cls(**dict(zip(names, found, strict=True)))
 
     def taken(self) -> dict[str, int]:
         """Those of these ports that something listens on already."""
         return {name: port for name, port in asdict(self).items() if _answers(port)}
+
+
+def free_port(together: int = 1) -> int:
+    """A port that nothing listens on; the first of so many in a row.
+
+    None of those that the kernel gives to connections: one of these, even one that asks for the
+    very server that is to come, would take it before the server, seconds later, binds it.
+    """
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
+    lowest, highest = map(int, given.split())
+    # Whoever runs beside may have been given the same seed.
+    random = SystemRandom()
+    while True:
+        row = range(first := random.randrange(10_000, 65_536 - together), first + together)
+        if any(lowest <= port <= highest for port in row):
+            continue
+        with ExitStack() as held, suppress(OSError):
+            for port in row:
+                held.enter_context(socket.socket()).bind((HOST, port))
+            return first
 
 
 def _answers(port: int) -> bool:

@@ -80,7 +80,7 @@ class Cluster:
             lines = [f"port {SENTINEL_PORT}", f"bind {self.network.address[host]}",
                      f"sentinel monitor {SERVICE} {first} {REDIS_PORT} 2",
                      f"sentinel auth-pass {SERVICE} {PASSWORD}",
-                     f"sentinel down-after-milliseconds {SERVICE} 5000",
+                     f"sentinel down-after-milliseconds {SERVICE} 10000",
                      f"sentinel failover-timeout {SERVICE} 5000"]  # fmt: skip
             self._start_configured(host, f"sentinel-{host}", lines, "--sentinel")
         for host in SENTINELS:

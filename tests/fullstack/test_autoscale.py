@@ -16,7 +16,7 @@ from benchmarks.autoscaling.service import Service, Shift, arrivals
 from tests.paths import ROOT
 from tests.servers import free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 #: Sixty images of 50 ms a second for ten minutes: three workers' work, of whom four have 0.8 of
 #: their time.

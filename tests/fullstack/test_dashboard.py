@@ -14,7 +14,7 @@ from tests.fullstack.service import ARRIVAL_S, Load, Service
 from tests.run.stack.board import panels
 from tests.run.stack.servers_api import eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

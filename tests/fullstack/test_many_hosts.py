@@ -63,7 +63,7 @@ def test_hosts_are_added(cluster: Cluster) -> None:
                 worked.update(answer.json()["worker"] for answer in answered)  # noqa: B023
                 return len(worked) == count  # noqa: B023
 
-            eventually(all_have_worked, f"each of {count} workers to have done some", 120)
+            eventually(all_have_worked, f"each of {count} workers to have done some")
 
 
 def test_either_frontend(cluster: Cluster) -> None:
@@ -102,14 +102,14 @@ def test_redis_is_lost(cluster: Cluster) -> None:
         assert well()
         cluster.network.cut(REDISES[0])
         assert not well() or cluster.redis(REDISES[1]).role()[0] == b"master"
-        eventually(well, "images after the failover", 180)
+        eventually(well, "images after the failover")
         assert set(seen) <= {200, 503, 504}, seen
         assert cluster.redis(REDISES[1]).role()[0] == b"master"
         for host in FRONTENDS:
-            eventually(lambda: cluster.workers_at(host) == len(WORKERS), "all workers", 120)  # noqa: B023
+            eventually(lambda: cluster.workers_at(host) == len(WORKERS), "all workers")  # noqa: B023
         cluster.network.mend(REDISES[0])
         old = cluster.redis(REDISES[0])
-        eventually(lambda: old.role()[0] == b"slave", "the old master to follow", 120)
+        eventually(lambda: old.role()[0] == b"slave", "the old master to follow")
         assert well()
     assert {name: each.pid for name, each in cluster.processes.items() if each.running} == pids
 

@@ -17,9 +17,9 @@ from run.stack.ports import HOST
 from telemetry import catalogue, gpu
 from telemetry.instruments import Instruments
 from tests.fullstack.service import ARRIVAL_S, OURS, Load, Service
-from tests.run.stack.servers_api import eventually
+from tests.run.stack.servers_api import agrees, eventually
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 #: What system-metrics instrumentation reports of each process and its host.
 SYSTEM = (
@@ -53,11 +53,15 @@ def test_requests_are_counted_by_outcome_and_route(load: Load, service: Service)
         ("invalid", "api"): len(service.record.invalid),
     }
     for metric in ("damoscope_requests_total", "damoscope_request_duration_seconds_count"):
-        rows = service.servers.instant(f"sum by (outcome, route) ({metric}{{{OURS}}})")
-        assert {
-            (row["metric"]["outcome"], row["metric"]["route"]): float(row["value"][1])
-            for row in rows
-        } == {labels: count for labels, count in expected.items() if count}
+
+        def counts(metric: str = metric) -> dict[tuple[str, str], float]:
+            rows = service.servers.instant(f"sum by (outcome, route) ({metric}{{{OURS}}})")
+            return {
+                (row["metric"]["outcome"], row["metric"]["route"]): float(row["value"][1])
+                for row in rows
+            }
+
+        agrees(counts, {labels: count for labels, count in expected.items() if count})
 
 
 def test_request_durations_are_those_of_the_answers(load: Load, service: Service) -> None:
@@ -67,8 +71,10 @@ def test_request_durations_are_those_of_the_answers(load: Load, service: Service
     found = service.servers.value(
         f'sum(damoscope_request_duration_seconds_sum{{outcome="ok", route="api", {OURS}}})'
     )
-    # An answer is written a moment after it says how long it took.
-    assert found == pytest.approx(_stage_s(results, "total"), rel=0.05)
+    assert found is not None
+    told_s = _stage_s(results, "total")
+    # An answer is written after it says how long it took, which takes a busy machine a while.
+    assert told_s <= found < 1.5 * told_s
 
 
 @pytest.mark.parametrize("stage", catalogue.STAGES)
@@ -77,15 +83,14 @@ def test_stages_agree_with_the_answers(load: Load, service: Service, stage: str)
     service.wait_until_counted()
     results = service.record.all
     histogram, labels = "damoscope_stage_duration_seconds", f'{{stage="{stage}", {OURS}}}'
-    count = service.servers.value(f"sum({histogram}_count{labels})")
+    # What was refused was read as well, but no answer says how long that took.
+    read = len(service.record.invalid) if stage == catalogue.SPAN_UPLOAD else 0
+    agrees(lambda: service.servers.value(f"sum({histogram}_count{labels})"), len(results) + read)
     total_s = service.servers.value(f"sum({histogram}_sum{labels})")
     assert total_s is not None
     if stage == catalogue.SPAN_UPLOAD:
-        # What was refused was read as well, but no answer says how long that took.
-        assert count == len(results) + len(service.record.invalid)
         assert _stage_s(results, stage) <= total_s
         return
-    assert count == len(results)
     assert total_s == pytest.approx(_stage_s(results, stage), abs=1e-6 * len(results))
 
 
@@ -122,11 +127,14 @@ def test_images_batches_and_detections(load: Load, service: Service) -> None:
         expected[f"damoscope_detections_total{labelled}"] = len(found)
         expected[f"damoscope_detection_score_count{labelled}"] = len(found)
         expected[f"damoscope_detection_score_sum{labelled}"] = math.fsum(found)
-    values = {
-        expression: service.servers.value(f"sum({expression.replace('OURS', OURS)})")
-        for expression in expected
-    }
-    assert values == pytest.approx(expected, rel=1e-4)
+
+    def values() -> dict[str, float | None]:
+        return {
+            expression: service.servers.value(f"sum({expression.replace('OURS', OURS)})")
+            for expression in expected
+        }
+
+    agrees(values, pytest.approx(expected, rel=1e-4))
 
 
 def test_gauges_of_queue_and_workers(load: Load, service: Service) -> None:

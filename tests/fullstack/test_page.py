@@ -18,8 +18,9 @@ from telemetry import catalogue
 from tests.fullstack.service import ARRIVAL_S, Service
 from tests.fullstack.traces import PAGE, by_name, shape_of, tag
 from tests.integration import pictures
+from tests.servers import PATIENCE_S
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 #: Milliseconds; a page's first load on a busy machine.
 PATIENCE_MS = 60_000
@@ -54,12 +55,14 @@ def test_an_image_by_the_page(page: Page, service: Service, tmp_path: Path) -> N
     address = page.locator("#result a.ds-trace").get_attribute("href")
     assert address
     assert address == f"traces?trace={trace_id}"
-    shown = httpx.get(urljoin(f"{service.url}/", address), trust_env=False)
+    shown = httpx.get(urljoin(f"{service.url}/", address), trust_env=False, timeout=PATIENCE_S)
     assert shown.status_code == 200
 
     spans = service.trace(trace_id, PAGE)
     assert shape_of(spans) == PAGE
-    drawn = httpx.get(f"{service.url}/pages/traces/{trace_id}", trust_env=False).text
+    drawn = httpx.get(
+        f"{service.url}/pages/traces/{trace_id}", trust_env=False, timeout=PATIENCE_S
+    ).text
     jaeger = f"http://{HOST}:{service.stack.ports.jaeger}/trace/{trace_id}"
     assert (f'href="{jaeger}"' in drawn) is service.stack.layout.jaeger_has_pages
     request = by_name(spans)[catalogue.SPAN_REQUEST_UI]

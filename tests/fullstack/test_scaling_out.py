@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 from redis import Redis
@@ -30,14 +31,12 @@ from tests.paths import ROOT
 from tests.run.stack.servers_api import Servers
 from tests.servers import Process, eventually, run
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 PASSWORD = "a-password-of-this-test"
 REDIS_PORT, FRONTEND_PORT = 6379, 7860
 #: Prometheus tells the processes of this test by it: `job` is `<namespace>/<service.name>`.
 NAMESPACE = "scaled-out"
-#: Seconds within which others have done what a host held that was cut off.
-TAKEN_OVER_S = 15.0
 
 
 class Hosts:
@@ -211,36 +210,45 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Hosts) -> None:
     replies = hosts.redis.pubsub(ignore_subscribe_messages=True)
     replies.psubscribe("damoscope:replies:*")
     replies.get_message(timeout=5)  # that it is subscribed
-    with ThreadPoolExecutor(4) as pool:
-        sent = [pool.submit(hosts.detect, slow()) for _ in range(4)]
-        eventually(lambda: hosts.held(right) > 0, "the host to have images in hand")
+    with ThreadPoolExecutor(8) as pool:
+        sent = [pool.submit(hosts.detect, slow()) for _ in range(8)]
+        held = eventually(lambda: _stopped_with_images(hosts, right), "images in the host's hands")
         hosts.network.cut("right")
-        cut_s, held = time.monotonic(), hosts.held(right)
+        hosts.workers["right"].send(signal.SIGCONT)
         results = [one.result() for one in sent]
-        took_s = time.monotonic() - cut_s
-    assert held > 0, "it was done before the cable was pulled"
     assert [result.worker for result in results].count(left) >= held
-    print(f"{held} images of the host that was cut off were done after {took_s:.1f} s")
-    assert took_s < TAKEN_OVER_S
     eventually(lambda: hosts.ready() == 1, "the host to be missed")
     assert "1 worker ready" in hosts.client.get("/pages/status").json()["text"]
 
     hosts.network.mend("right")
-    eventually(lambda: hosts.ready() == 2, "the host to be back", 90)
-    eventually(lambda: "came too late" in hosts.workers["right"].output, "its late results", 60)
+    eventually(lambda: hosts.ready() == 2, "the host to be back")
+    eventually(lambda: "came too late" in hosts.workers["right"].output, "its late results")
     streams = [hosts.redis.xlen(f"rq:results:{result.job_id}") for result in results]
     assert streams == [1] * len(results)
     for result in results:
         state = hosts.client.get(f"/api/v1/jobs/{result.job_id}").json()
         assert state["result"]["worker"] == result.worker
     with ThreadPoolExecutor(8) as pool:
-        more = eventually(lambda: _worked(hosts, pool, right), "the host to work again", 60)
+        more = eventually(lambda: _worked(hosts, pool, right), "the host to work again")
     answered = Counter[str]()
     while message := replies.get_message(timeout=0.5):
         answered[message["data"].partition(b" ")[0].decode()] += 1
     replies.close()
     assert {result.job_id for result in (*results, *more)} <= set(answered)
     assert set(answered.values()) == {1}
+
+
+def _stopped_with_images(hosts: Hosts, worker: str) -> int:
+    """Images in the hands of the host's worker, which stands still with them; 0 if it has none."""
+    process = hosts.workers["right"]
+    if not hosts.held(worker):
+        return 0
+    process.send(signal.SIGSTOP)
+    stopped = psutil.Process(process.pid)
+    eventually(lambda: stopped.status() == psutil.STATUS_STOPPED, "the worker to stand still")
+    if not (held := hosts.held(worker)):  # it was done with them meanwhile
+        process.send(signal.SIGCONT)
+    return held
 
 
 def _worked(hosts: Hosts, pool: ThreadPoolExecutor, worker: str) -> list[DetectionResult]:

@@ -22,7 +22,7 @@ from tests.fullstack.traces import (
 )
 from tests.run.stack.servers_api import eventually, get
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def test_every_image_leaves_one_complete_trace(load: Load, service: Service) -> None:

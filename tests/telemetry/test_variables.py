@@ -6,7 +6,6 @@ import json
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from telemetry import variables
 from tests.paths import ROOT
-from tests.servers import free_port
+from tests.servers import eventually, free_port
 from tests.telemetry.collectors import (
     Collected,
     environment,
@@ -418,12 +417,10 @@ while not ended.wait(0.01):
             env=environment(**ALL | given | {ENDPOINT: collected.endpoint}),
         )  # fmt: skip
         try:
-            deadline = time.monotonic() + 40
             kinds: list[list[Any]] = [collected.traces, collected.logs, collected.metrics]
+            eventually(lambda: all(kinds), "the first of each")
             # By themselves 60 exports take a minute, and those of metrics five.
-            while min(map(len, kinds)) < 60:
-                assert time.monotonic() < deadline, [len(kind) for kind in kinds]
-                time.sleep(0.05)
+            eventually(lambda: min(map(len, kinds)) > 60, "60 more of each", patience_s=55)
         finally:
             process.kill()
             process.wait()

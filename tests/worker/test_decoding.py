@@ -9,7 +9,7 @@ import pytest
 
 from worker.decoding import Decoders
 
-LIMIT_S = 0.3
+LIMIT_S = 1.0
 
 
 @pytest.fixture

@@ -37,6 +37,22 @@ def eventually(ask: Callable[[], T], timeout_s: float = 60.0) -> T:
     raise AssertionError(f"still {last!r} after {timeout_s:.0f} s")
 
 
+def agrees(ask: Callable[[], T], expected: object, timeout_s: float = 60.0) -> None:
+    """Wait until the answer is what is expected: a process exports what it counts of one image
+    together or by halves, and another one's is scraped later. Fails with both."""
+    answers: list[T] = []
+
+    def look() -> bool:
+        answers[:] = [ask()]
+        return bool(answers[0] == expected)
+
+    try:
+        eventually(look, timeout_s)
+    except AssertionError:
+        assert answers == [expected]
+        raise
+
+
 class Servers:
     """Queries to the stack that listens on `ports`."""
 

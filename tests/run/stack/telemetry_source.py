@@ -55,11 +55,11 @@ class Service:
         self.traces = TracerProvider(resource=resource)
         self.traces.add_span_processor(
             BatchSpanProcessor(
-                OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=2), schedule_delay_millis=200
+                OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=10), schedule_delay_millis=200
             )
         )
         reader = PeriodicExportingMetricReader(
-            OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=2),
+            OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=10),
             export_interval_millis=EXPORT_INTERVAL_MS,
         )
         self.metrics = MeterProvider(resource=resource, metric_readers=[reader])

@@ -9,10 +9,10 @@ import pytest
 
 from run.stack.native import Stack
 from run.stack.ports import Ports
-from tests.run.stack.servers_api import Servers, eventually
+from tests.run.stack.servers_api import Servers, agrees, eventually
 from tests.run.stack.telemetry_source import Source
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 SPANS = 8
 DECISION_S = 4.0
@@ -50,11 +50,15 @@ def test_what_matters_is_kept_and_nothing_is_halved(sampling: Stack) -> None:
         for trace_id in (*failed, *slow, waiting):
             eventually(lambda: len(servers.spans(trace_id)) == SPANS)  # noqa: B023 asked right here
         time.sleep(DECISION_S + 2)
-        sizes = [len(servers.spans(trace_id)) for trace_id in ordinary]
-        assert set(sizes) == {0, SPANS}
-        kept = sum(size > 0 for size in sizes) / len(ordinary)
+
+        def whole() -> float:
+            """The share that is there; 0 while one is there by half, as one may be on its way."""
+            sizes = [len(servers.spans(trace_id)) for trace_id in ordinary]
+            return sizes.count(SPANS) / len(sizes) if set(sizes) <= {0, SPANS} else 0
+
         # 300 at 20 %: three standard deviations are 7 %.
-        assert kept == pytest.approx(SHARE_PERCENT / 100, abs=0.08)
+        share = pytest.approx(SHARE_PERCENT / 100, abs=0.08)
+        agrees(whole, share, timeout_s=120)
         # Metrics and the Monitor tab's numbers count every image.
         images = len(ordinary) + len(failed) + len(slow) + 1
         eventually(lambda: servers.value("sum(damoscope_requests_total)") == images)
