@@ -18,9 +18,9 @@ def heartbeats(redis: Redis) -> dict[str, object]:
 
 
 def next_heartbeats(redis: Redis) -> None:
-    """Return once each worker has sent another one, or is gone."""
-    before = heartbeats(redis)
-    assert before, "no worker is registered"
+    """Return once each worker has sent another one, or is gone. A worker registers after it has
+    said that it is ready."""
+    before = eventually(lambda: heartbeats(redis), "a registered worker")
 
     def all_have() -> bool:
         now = heartbeats(redis)
