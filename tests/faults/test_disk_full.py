@@ -66,8 +66,12 @@ def test_the_disk_is_full(small: Path) -> None:
         fill(ballast)
         eventually(lambda: detect() == 503, "that an image is refused")
         assert "disk" in said[-1], said[-1]
-        eventually(lambda: client.get("/readyz").status_code == 503, "that it is not ready")
-        assert "disk" in client.get("/readyz").text
+
+        def not_ready_for_the_disk() -> bool:
+            ready = client.get("/readyz")
+            return ready.status_code == 503 and "disk" in ready.text
+
+        eventually(not_ready_for_the_disk, "that it is not ready, and why")
         assert client.get("/healthz").status_code == 200
         assert {process.pid for process in service.family()} == pids, service.output
 

@@ -230,10 +230,11 @@ def test_one_keeps_nobody_of_the_other_waiting(
 def test_a_worker_is_killed(service: Service, client: httpx.Client, pool: Pool) -> None:
     """With images of both models in the queues and in hand: each of them is answered, by the model
     that it was for."""
+    takes_long = pictures.slow()  # which takes a moment to make: meanwhile, workers would be missed
     with service.redis() as redis, standing_still(service, MINE), standing_still(service, DEFAULT):
         sent = [(model, send(client, model, later=True)) for model in (None, "mine") * 4]
         # It takes seconds to decode, and no box is looked for in it.
-        slow = send(client, pool.model or None, later=True, priority="high", image=pictures.slow())
+        slow = send(client, pool.model or None, later=True, priority="high", image=takes_long)
         worker_of(service, pool).send_signal(signal.SIGCONT)
         registry = f"rq:wip:{pool.queues['high']}"
         eventually(lambda: redis.zcard(registry), "an image in the worker's hands")
