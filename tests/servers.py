@@ -42,6 +42,24 @@ def eventually(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S)
     return found
 
 
+def caught(process: psutil.Process, look: Callable[[], T], what: str) -> T:
+    """Make a process stand still at the moment of which `look` tells, and return what it says.
+
+    It is asked again when the process stands: by then the moment may have passed.
+    """
+
+    def look_twice() -> T:
+        if not (found := look()):
+            return found
+        process.suspend()
+        eventually(lambda: process.status() == psutil.STATUS_STOPPED, "a process to stand still")
+        if not (found := look()):
+            process.resume()
+        return found
+
+    return eventually(look_twice, what)
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This environment without anything that configures damoscope, and with `extra`.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from tests.fullstack.service import ARRIVAL_S, DETECT
 from tests.integration import pictures
 from tests.paths import ROOT
 from tests.run.stack.servers_api import Servers
-from tests.servers import Process, eventually, run
+from tests.servers import Process, caught, eventually, run
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -212,9 +211,10 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Hosts) -> None:
     replies.get_message(timeout=5)  # that it is subscribed
     with ThreadPoolExecutor(8) as pool:
         sent = [pool.submit(hosts.detect, slow()) for _ in range(8)]
-        held = eventually(lambda: _stopped_with_images(hosts, right), "images in the host's hands")
+        process = psutil.Process(hosts.workers["right"].pid)
+        held = caught(process, lambda: hosts.held(right), "images in the host's hands")
         hosts.network.cut("right")
-        hosts.workers["right"].send(signal.SIGCONT)
+        process.resume()
         results = [one.result() for one in sent]
     assert [result.worker for result in results].count(left) >= held
     eventually(lambda: hosts.ready() == 1, "the host to be missed")
@@ -236,19 +236,6 @@ def test_a_host_is_cut_off_and_comes_back(hosts: Hosts) -> None:
     replies.close()
     assert {result.job_id for result in (*results, *more)} <= set(answered)
     assert set(answered.values()) == {1}
-
-
-def _stopped_with_images(hosts: Hosts, worker: str) -> int:
-    """Images in the hands of the host's worker, which stands still with them; 0 if it has none."""
-    process = hosts.workers["right"]
-    if not hosts.held(worker):
-        return 0
-    process.send(signal.SIGSTOP)
-    stopped = psutil.Process(process.pid)
-    eventually(lambda: stopped.status() == psutil.STATUS_STOPPED, "the worker to stand still")
-    if not (held := hosts.held(worker)):  # it was done with them meanwhile
-        process.send(signal.SIGCONT)
-    return held
 
 
 def _worked(hosts: Hosts, pool: ThreadPoolExecutor, worker: str) -> list[DetectionResult]:

@@ -17,7 +17,7 @@ from pipeline.queue.pools import DEFAULT, POOLS, Pool
 from tests.integration import pictures
 from tests.integration.test_model_use import LABELS, SHIPPED, install
 from tests.integration.test_service_api import DETECT, JPEG, assert_problem
-from tests.servers import Service, damoscope, eventually
+from tests.servers import Service, caught, damoscope, eventually
 
 MINE = Pool("mine")
 PHONE = pictures.phone(320, 320)
@@ -235,10 +235,11 @@ def test_a_worker_is_killed(service: Service, client: httpx.Client, pool: Pool) 
         sent = [(model, send(client, model, later=True)) for model in (None, "mine") * 4]
         # It takes seconds to decode, and no box is looked for in it.
         slow = send(client, pool.model or None, later=True, priority="high", image=takes_long)
-        worker_of(service, pool).send_signal(signal.SIGCONT)
+        worker = worker_of(service, pool)
+        worker.resume()
         registry = f"rq:wip:{pool.queues['high']}"
-        eventually(lambda: redis.zcard(registry), "an image in the worker's hands")
-        worker_of(service, pool).kill()
+        caught(worker, lambda: redis.zcard(registry), "an image in the worker's hands")
+        worker.kill()
         assert redis.zcard(registry) == 1
     assert ended(client, slow)["status"] == "finished"
     for model, answer in sent:

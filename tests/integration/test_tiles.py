@@ -14,7 +14,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from tests.paths import ROOT
-from tests.servers import Service, eventually
+from tests.servers import Service, caught, eventually
 
 DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
@@ -180,8 +180,8 @@ def test_others_are_answered_between_tiles(
     (worker,) = service.children("worker")
     with service.client() as client, service.redis() as redis:
         tiled = send(service, phones[0], later, tiles="8x8").headers["location"]
-        eventually(lambda: redis.zcard("rq:wip:detections") == 1, "tiles in work")
-        worker.suspend()  # however long it takes to send the next one, it comes meanwhile
+        # However long it takes to send the next one, it comes meanwhile.
+        caught(worker, lambda: redis.zcard("rq:wip:detections") == 1, "tiles in work")
         try:
             assert client.get(tiled).json()["status"] == "started"
             other = send(service, small, later).headers["location"]

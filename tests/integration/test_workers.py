@@ -24,7 +24,7 @@ from pipeline.job import DetectJob, DetectOptions, ImageInfo, JobState
 from pipeline.queue.keys import QUEUE_KEYS, image_key
 from pipeline.queue.producer import Producer
 from tests.integration import pictures
-from tests.servers import Process, RedisProcess, damoscope, eventually, run, worker
+from tests.servers import Process, RedisProcess, caught, damoscope, eventually, run, worker
 from tests.suspension import next_heartbeats
 
 REPLY_TO = "damoscope:replies:test"
@@ -158,7 +158,7 @@ def test_a_worker_killed_in_the_middle(line: Line, workers: Workers) -> None:
     """SIGKILL with several images in hand: another worker answers each of them, once."""
     (victim,) = workers.start(1, DAMOSCOPE_BATCH_MAX="4")
     ids = line.send(*[pictures.slow()] * 4, *[pictures.jpeg()] * 4)
-    eventually(lambda: line.held() >= 4, "images in hand")
+    caught(psutil.Process(victim.pid), lambda: line.held() >= 4, "images in hand")
     victim.send(signal.SIGKILL)
     victim.wait()
     assert line.held() >= 4
@@ -174,8 +174,10 @@ def test_stopping_finishes_what_is_in_hand(line: Line, workers: Workers) -> None
     """SIGTERM: what the worker holds is answered, the rest waits for others, and it ends with 0."""
     (process,) = workers.start(1, DAMOSCOPE_BATCH_MAX="2")
     ids = line.send(*[pictures.slow()] * 8)
-    eventually(lambda: line.held() > 0, "images in hand")
+    stopped = psutil.Process(process.pid)
+    caught(stopped, lambda: line.held() > 0, "images in hand")
     process.send(signal.SIGTERM)
+    stopped.resume()
     assert process.wait() == 0
     assert line.held() == 0
     statuses = [state.status for state in line.states(ids)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import socket
 from pathlib import Path
 
 import pytest
 
 from telemetry import logs, variables
 from telemetry.resource import host_id
+from tests.servers import free_port
 from tests.telemetry.collectors import (
     PROGRAM,
     grpc_collector,
@@ -115,8 +115,7 @@ def test_shutdown_twice() -> None:
 
 def test_absent_collector() -> None:
     """A collector that is away costs one line of each kind, however often it is tried."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     program = """
 from telemetry import logs, setup
 
