@@ -42,7 +42,7 @@ def room_of(size: int) -> int:
     """What a picture of so many bytes takes of Redis' memory. Its allocator gives room in steps,
     four to each doubling: https://jemalloc.net/jemalloc.3.html#size_classes"""
     text = max(size + _AROUND_BYTES, 64)
-    step = 2 ** ((text - 1).bit_length() - 3)
+    step = 1 << ((text - 1).bit_length() - 3)
     return -(-text // step) * step + OVERHEAD_BYTES
 
 
