@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,35 @@ def test_the_telemetry_file_is_damaged(tmp_path: Path) -> None:
         again = detect(client)
         eventually(lambda: shown(client, again), "a trace after the restart")
         assert "is damaged" in service.output
+
+
+def test_the_append_only_file_is_damaged(tmp_path: Path) -> None:
+    """In its middle, while nothing ran: the next start says what is lost, keeps a copy, and serves
+    what was written before the damage; a job that was finished then is still there."""
+    home = tmp_path / "home"
+    with Service(home).wait_until_ready() as service, service.client() as client:
+        place = f"/api/v1/jobs/{finished_job(client)}"
+        with service.redis() as redis:
+            for number in range(1000):  # of which a half is lost
+                redis.set(f"later:{number}", "x" * 100)
+        service.send(signal.SIGINT)
+        assert service.wait() == 0
+    (file,) = (home / "redis" / "appendonlydir").glob("*.incr.aof")
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size - 50_000)
+        opened.write(b"\xff" * 500)
+    with Service(home).wait_until_ready() as service, service.client() as client:
+        assert client.get(place).json()["status"] == "finished"
+        detect(client)
+        assert "was damaged" in service.output
+        assert len(list((home / "redis").glob("appendonlydir.damaged-*"))) == 1
+        with service.redis() as redis:
+            assert redis.exists("later:0")
+            assert not redis.exists("later:999")
+
+
+def finished_job(client: httpx.Client) -> str:
+    """One image, answered; its job's id."""
+    answer = client.post(DETECT, content=pictures.jpeg(), headers=JPEG)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["job_id"])
