@@ -23,7 +23,8 @@ from tests.servers import PATIENCE_S
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 #: Milliseconds; a page's first load on a busy machine.
-PATIENCE_MS = 60_000
+PATIENCE_MS = 90_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture

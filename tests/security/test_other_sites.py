@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from frontend.api.problems import MEDIA_TYPE
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.conftest import ARGUMENTS, CHROMIUM, PATIENCE_MS
 from tests.paths import ROOT
 from tests.security.proxies import program
 from tests.servers import Service
@@ -68,7 +68,7 @@ def evil(browser: Browser) -> Iterator[Page]:
     thread.start()
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(f"http://{EVIL}:{server.server_port}/")
     yield page
     context.close()
