@@ -62,6 +62,7 @@ def test_a_camera_without_a_picture(open_camera: OpenCamera) -> None:
         expect(told).to_have_text(
             "The camera gives no picture at present. It goes on when there is one."
         )
+        expect(page.locator('.ds-camera [data-figure="rate"]')).to_have_text("–")
         count = int(page.locator(FRAMES).inner_text())
         video.evaluate(end)
         frames(page, count + 2)

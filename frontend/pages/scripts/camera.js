@@ -174,7 +174,10 @@ async function goLive() {
       figures.errors += 1;
       row({ found: () => status || "–", ms, own: null, trace, missed: true });
     },
-    note: (key, values) => note(key && text(key, values)),
+    note(key, values) {
+      note(key && text(key, values));
+      tell(true); // frames a second are none by now
+    },
     ended(key, values) {
       stop();
       fail(text(key, values));

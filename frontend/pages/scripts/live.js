@@ -32,7 +32,7 @@ export class Live {
       const frame = await this.next(signal);
       if (signal.aborted || document.hidden) continue;
       if (!frame) { // another program has it, or it is asleep: it may come back
-        if (++unseen === UNSEEN) this.hear.note("camera.unseen");
+        if (++unseen >= UNSEEN) this.hear.note("camera.unseen");
         continue;
       }
       if (unseen) this.hear.note("");
