@@ -52,6 +52,7 @@ BINARIES = (
             "--config=otel-collector.yaml",
             "--config=deploy/otel-collector.tail-sampling.yaml",
             "--config=deploy/otel-collector.secured.yaml",
+            "--config=deploy/otel-collector.peers.yaml",
         ),
     ),
     Binary(

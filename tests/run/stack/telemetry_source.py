@@ -76,11 +76,12 @@ class Service:
 
 
 class Source:
-    """Frontend and worker, both in this process."""
+    """Frontend and worker, both in this process; `others` is where the worker sends to, if not to
+    the same `endpoint`."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, others: str | None = None) -> None:
         self.frontend = Service(catalogue.SERVICE_FRONTEND, endpoint)
-        self.worker = Service(catalogue.SERVICE_WORKER, endpoint)
+        self.worker = Service(catalogue.SERVICE_WORKER, others or endpoint)
         #: What the gauges say: change it to make alerts fire.
         self.workers = {"busy": 1, "idle": 1}
         #: Images begun and ended so far: what Prometheus must count.

@@ -222,6 +222,31 @@ def test_commands_name_files_that_are_mounted(services: dict[str, Any]) -> None:
     assert overlays <= mounted
 
 
+@pytest.mark.parametrize("page", ["docs/full-stack.md", "docs/zh/full-stack.md"])
+def test_the_documented_override_runs_several_collectors(page: str) -> None:
+    """Its files are mounted, its variable is read, and its port is what the peers listen on."""
+    peers = "deploy/otel-collector.peers.yaml"
+    (found,) = [
+        block
+        for block in re.findall(r"```yaml\n(.*?)```", compose.text(page), re.DOTALL)
+        if peers in block
+    ]
+    override = yaml.safe_load(found)["services"]["collector"]
+    service = compose.load({"REDIS_PASSWORD": "x"})["services"]["collector"]
+    volumes = [volume.split(":") for volume in (*service["volumes"], *override["volumes"])]
+    mounted = {target: source for source, target, *_ in volumes}
+    given = [mounted[option.removeprefix("--config=")] for option in override["command"]]
+    assert given == [
+        "./otel-collector.yaml", "./deploy/otel-collector.tail-sampling.yaml", f"./{peers}",
+    ]  # fmt: skip
+    read = compose.collector_defaults(peers)
+    assert set(override["environment"]) <= set(read)
+    listening = read["COLLECTOR_PEER_GRPC"].rsplit(":", 1)[-1]
+    assert [port.rsplit(":", 1)[-1] for port in override["ports"]] == ["4318", listening]
+    addresses = yaml.safe_load(override["environment"]["COLLECTOR_PEERS"])
+    assert {address.rsplit(":", 1)[-1] for address in addresses} == {listening}
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_settings_accept_the_environment(
     name: str, services: dict[str, Any], monkeypatch: pytest.MonkeyPatch

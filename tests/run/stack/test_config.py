@@ -31,6 +31,8 @@ COLLECTOR_FILES = (
     "deploy/otel-collector.tail-sampling.yaml",
     "deploy/otel-collector.secured.yaml",
 )
+#: Of several Collectors, as Compose has not.
+PEERS = "deploy/otel-collector.peers.yaml"
 KINDS = ("receivers", "processors", "connectors", "exporters", "extensions")
 #: Modules of the builder's manifest whose component is called otherwise.
 COMPONENTS = {
@@ -38,6 +40,7 @@ COMPONENTS = {
     "tailsamplingprocessor": "tail_sampling",
     "spanmetricsconnector": "span_metrics",
     "otlphttpexporter": "otlp_http",
+    "loadbalancingexporter": "load_balancing",
     "healthcheckextension": "health_check",
     "filestorage": "file_storage",
 }
@@ -144,6 +147,22 @@ def test_tail_sampling_changes_the_traces_pipeline_only() -> None:
     assert catalogue.SPAN_PROCESS in conditions
 
 
+def test_peers_decide_about_whole_traces_and_count_once() -> None:
+    """What comes in goes to the peers, and only what comes from them is sampled and stored; nothing
+    of it is counted again."""
+    base = compose.collector_config("otel-collector.yaml")["service"]["pipelines"]
+    overlay = compose.collector_config(PEERS)
+    assert overlay["service"]["pipelines"] == {
+        "traces": {"processors": base["traces"]["processors"], "exporters": ["load_balancing"]},
+        "traces/sampling": {
+            "receivers": ["otlp/peers"],
+            "processors": ["memory_limiter", "tail_sampling"],
+            "exporters": base["traces"]["exporters"],
+        },
+    }
+    assert overlay["exporters"]["load_balancing"]["routing_key"] == "traceID"
+
+
 def test_secured_overlay_asks_for_a_token_by_either_protocol() -> None:
     """Nothing of the base is lost, and neither gRPC nor HTTP stays open."""
     base = compose.collector_config("otel-collector.yaml")
@@ -168,7 +187,7 @@ def test_manifest_builds_exactly_what_the_files_use() -> None:
             built.add(COMPONENTS.get(path) or path.removesuffix(kind.removesuffix("s")))
         used = {
             name.split("/")[0]
-            for path in COLLECTOR_FILES
+            for path in (*COLLECTOR_FILES, PEERS)
             for name in compose.collector_config(path).get(kind, {})
         }
         assert built == used, kind
