@@ -2,6 +2,7 @@
 const line = element.querySelector(".ds-state");
 const who = element.querySelector(".ds-who");
 const zh = document.documentElement.dataset.lang === "zh";
+const ANSWER_MS = 10_000; // A service that stands still holds its connections, and answers nothing.
 
 let asked = 0, shown = 0; // how often it was, and of which question the answer is shown
 
@@ -28,7 +29,7 @@ async function refresh() {
 // Null where there is no answer.
 async function told() {
   try {
-    const answer = await fetch("pages/status");
+    const answer = await fetch("pages/status", { signal: AbortSignal.timeout(ANSWER_MS) });
     if (answer.status === 401) location.reload(); // the login has ended: the way to a new one
     return answer.ok ? await answer.json() : null;
   } catch {

@@ -3,7 +3,7 @@ const page = element.querySelector(".ds-model");
 const place = page.querySelector(".ds-shown");
 const failure = page.querySelector(".ds-error");
 const language = document.documentElement.dataset.lang === "zh" ? "zh" : "en";
-const REFRESH_MS = 5000, SWITCHING_MS = 1000;
+const REFRESH_MS = 5000, SWITCHING_MS = 1000, ANSWER_MS = 30_000;
 const STOPS = "a, button, summary, [tabindex]"; // of the keyboard
 let shown = null;
 let timer = 0;
@@ -39,7 +39,7 @@ async function refresh() {
   let answered = false;
   if (!document.hidden) {
     try {
-      const answer = await fetch("pages/model");
+      const answer = await fetch("pages/model", { signal: AbortSignal.timeout(ANSWER_MS) });
       const html = await answer.text();
       if (answer.ok && mine > answeredBy) { // or else a later question was answered before
         answeredBy = mine;

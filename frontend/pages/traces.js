@@ -3,7 +3,7 @@ const list = element.querySelector(".ds-rows");
 const detail = element.querySelector(".ds-detail");
 const filter = element.querySelector(".ds-filter");
 const page = element.querySelector(".ds-traces");
-const REFRESH_MS = 3000, RETRY_MS = 500, RETRIES = 20;
+const REFRESH_MS = 3000, ANSWER_MS = 60_000, RETRY_MS = 500, RETRIES = 20;
 const found = element.querySelector(".ds-found");
 const MORE = [
   "outcome", "code", "label", "client", "worker", "model", "model_version", "route",
@@ -48,11 +48,19 @@ function question() {
 }
 
 // Of answers to one kind of question only the one to the last is shown.
+// What is given up, or not answered by a service that stands still.
+function within(signal) {
+  return AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+}
+
+// Null where there is nothing new. A question that is not answered yet is not asked again: an answer that takes
+// longer than the pause between two would never come.
 async function ask(kind, path) {
+  if (asking[kind]?.path === path) return null;
   asking[kind]?.abort();
-  const mine = (asking[kind] = new AbortController());
+  const mine = (asking[kind] = Object.assign(new AbortController(), { path }));
   try {
-    const answer = await fetch(path, { signal: mine.signal });
+    const answer = await fetch(path, { signal: within(mine.signal) });
     const text = await answer.text();
     if (asking[kind] !== mine) return null;
     if (answer.ok) return text;
@@ -64,6 +72,8 @@ async function ask(kind, path) {
     return problem.outerHTML;
   } catch {
     return null; // given up for another, or the service is away, which the header says
+  } finally {
+    if (asking[kind] === mine) asking[kind] = null;
   }
 }
 
@@ -152,7 +162,7 @@ async function open(id, spans) {
   const path = `pages/traces/${encodeURIComponent(id)}${query}`;
   let drawn = null;
   for (let attempt = 1; ; attempt++) {
-    const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
+    const answer = await fetch(path, { signal: within(mine.signal) }).catch(() => null);
     const html = answer?.ok ? await answer.text().catch(() => "") : "";
     await new Promise((done) => { whenLetGo(detail, done); });
     if (opening !== mine) return; // another trace is wanted by now, or more of this one
@@ -186,7 +196,7 @@ async function picture(path, mine) {
   for (let attempt = 1; detail.querySelector("[data-awaited]"); attempt++) {
     await new Promise((resolve) => setTimeout(resolve, Math.min(attempt * PICTURE_MS, REFRESH_MS)));
     if (opening !== mine) return;
-    const answer = await fetch(path, { signal: mine.signal }).catch(() => null);
+    const answer = await fetch(path, { signal: within(mine.signal) }).catch(() => null);
     const html = answer?.ok ? await answer.text().catch(() => "") : "";
     await new Promise((done) => { whenLetGo(detail, done); });
     if (opening !== mine) return;

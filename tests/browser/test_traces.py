@@ -243,6 +243,25 @@ def test_a_late_answer_changes_nothing(open_page: OpenPage) -> None:
     expect(page.locator(".ds-rows")).to_contain_text("No image matches this filter.")
 
 
+def test_an_answer_may_take_longer_than_the_pause_between_two(open_page: OpenPage) -> None:
+    """The list is asked for anew every three seconds, but not before it has come."""
+    page = open_page("/traces")
+    expect(page.locator(".ds-rows > *").first).to_be_visible()
+    held: list[Route] = []
+    counted: list[Route] = []
+    page.route("**/pages/traces?label=slow", lambda route: held.append(route))
+    page.route("**/pages/traces/histogram?label=slow", lambda route: counted.append(route))
+    page.evaluate("history.pushState(null, '', '?label=slow')")
+    page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+    rounds = 3
+    for done in range(rounds):
+        eventually(lambda: len(counted) > done or page.wait_for_timeout(50), "a round")  # noqa: B023
+        counted[done].fulfill(body="")
+    assert len(held) == 1
+    held[0].fulfill(body="<p>it came</p>", content_type="text/html")
+    expect(page.locator(".ds-rows")).to_contain_text("it came")
+
+
 def test_what_is_refused_is_said(open_page: OpenPage) -> None:
     """An address that contradicts itself gets the reason in place of the list."""
     page = open_page("/traces?min_score=0.9&max_score=0.1")

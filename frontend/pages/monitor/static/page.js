@@ -107,10 +107,15 @@ export class Unanswered extends Error {
   }
 }
 
-export async function ask(path, options = {}) {
+const ANSWER_MS = 60_000; // A service that stands still holds its connections, and answers nothing.
+
+export async function ask(path, { signal, ...options } = {}) {
+  const limit = AbortSignal.timeout(ANSWER_MS);
   let answer;
   try {
-    answer = await fetch(path, { cache: "no-store", ...options });
+    answer = await fetch(path, {
+      cache: "no-store", ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit,
+    });
   } catch (error) {
     throw new Unanswered(0, String(error.message));
   }
