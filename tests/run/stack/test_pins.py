@@ -85,6 +85,8 @@ def test_the_collector_is_built_of_one_release() -> None:
     assert PINS["collector"].module.endswith(f"@v{version}")
     providers = {each["gomod"].split(" v")[1] for each in manifest.pop("providers")}
     assert len(providers) == 1
+    # Of others' modules, that the parts ask for.
+    assert not any("opentelemetry" in each for each in manifest.pop("replaces"))
     parts = [each["gomod"] for group in manifest.values() if group is not manifest["dist"]
              for each in group]  # fmt: skip
     assert {part.split(" v")[1] for part in parts} == {version}
