@@ -9,6 +9,8 @@ from pathlib import Path
 from random import SystemRandom
 
 HOST = "127.0.0.1"
+#: Between which ports are chosen, and fewer of them than can be chosen among.
+LOWEST, HIGHEST, FEW = 10_000, 65_535, 1000
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,12 @@ def free_port(together: int = 1) -> int:
     """
     given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii")
     lowest, highest = map(int, given.split())
+    if max(0, lowest - LOWEST) + max(0, HIGHEST - highest) < FEW:
+        lowest = highest = 0  # it has been given nearly all: then any is as good
     # Whoever runs beside may have been given the same seed.
     random = SystemRandom()
     while True:
-        row = range(first := random.randrange(10_000, 65_536 - together), first + together)
+        row = range(first := random.randrange(LOWEST, HIGHEST + 1 - together), first + together)
         if any(lowest <= port <= highest for port in row):
             continue
         with ExitStack() as held, suppress(OSError):

@@ -12,7 +12,7 @@ from pipeline.errors import ConfigurationError
 from run.environment import of_server
 from run.stack import __main__ as command
 from run.stack import app, commands, dotenv, render, servers
-from run.stack.ports import Ports
+from run.stack.ports import Ports, free_port
 from tests.run.stack import compose
 
 ROOT = compose.ROOT
@@ -23,6 +23,19 @@ def layout(tmp_path: Path) -> servers.Layout:
     """A stack that is never started."""
     binaries = dict.fromkeys(("redis", "collector", "jaeger", "prometheus", "alertmanager"), "/x/y")
     return servers.Layout(ROOT, tmp_path, Ports.free(), binaries, "secret")
+
+
+@pytest.mark.parametrize("kernels", ["32768\t60999", "1024\t65535", "1024\t65530", "10000\t60000"])
+def test_free_ports_are_none_that_the_kernel_gives(
+    monkeypatch: pytest.MonkeyPatch, kernels: str
+) -> None:
+    """Unless it has been given nearly all."""
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: kernels)
+    lowest, highest = map(int, kernels.split())
+    found = {free_port(together=2) for _ in range(20)}
+    assert all(10_000 <= port < 65_535 for port in found)
+    if (lowest - 10_000) + (65_535 - highest) > 1000:
+        assert not any(lowest <= each <= highest for port in found for each in (port, port + 1))
 
 
 def test_rendered_files_know_no_host_of_compose(tmp_path: Path) -> None:
