@@ -10,11 +10,10 @@ from threading import Event
 
 import httpx
 from PIL import Image
-from redis import Redis
 
 from pipeline.queue.kept import MB, room_of
-from pipeline.queue.keys import KEPT_KEYS
 from tests.integration import pictures
+from tests.integration.test_pictures_that_age import taken
 from tests.servers import Service, damoscope, eventually
 
 DETECT = "/api/v1/detect"
@@ -89,7 +88,7 @@ def test_pictures_under_load(tmp_path: Path) -> None:
                 DETECT, content=image, headers=JPEG, params={"score_threshold": 0.01}
             )
             assert answer.status_code == 200, answer.text
-            assert _taken(running.redis()) <= most
+            assert taken(running.redis()) <= most
             return dict(answer.json())
 
         def call() -> list[dict[str, str]]:
@@ -110,7 +109,7 @@ def test_pictures_under_load(tmp_path: Path) -> None:
         last = answers[-1]
         path = "/api/v1/traces/{trace_id}/images/{job_id}"
         eventually(lambda: client.get(path.format(**last)).status_code == 200, "the last picture")
-        assert MB / 2 < _taken(running.redis()) <= MB
+        assert MB / 2 < taken(running.redis()) <= MB
         gone = answers[0]
         assert client.get(path.format(**gone)).status_code == 404
         running.spans(gone["trace_id"], 8)
@@ -118,7 +117,7 @@ def test_pictures_under_load(tmp_path: Path) -> None:
         assert _purge(running)
         # A worker keeps a picture after its answer: the last of the other one may come late.
         eventually(lambda: _purge(running) == 0, "none that is still on its way")
-        assert _taken(running.redis()) == 0
+        assert taken(running.redis()) == 0
         running.spans(last["trace_id"], 8)
         assert "The picture is not kept." in client.get(f"/pages/traces/{last['trace_id']}").text
 
@@ -131,12 +130,3 @@ def _purge(running: Service) -> int:
     assert said.returncode == 0, said.stderr
     assert found, said.stdout
     return int(found[1])
-
-
-def _taken(redis: Redis) -> int:
-    """Bytes of all pictures that are there, with what each takes beside."""
-    keys = list(redis.scan_iter(match=f"{KEPT_KEYS}*", count=1000))
-    pipe = redis.pipeline(transaction=False)
-    for key in keys:
-        pipe.hstrlen(key, "picture")
-    return sum(room_of(size) for size in pipe.execute() if size)

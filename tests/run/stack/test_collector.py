@@ -281,10 +281,9 @@ def own_authorities(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ports, Path]]:
-    """One with deploy/otel-collector.secured.yaml, and its certificate."""
-    folder = tmp_path_factory.mktemp("secured")
+@contextmanager
+def guarded(folder: Path) -> Iterator[tuple[Ports, Path, Path]]:
+    """The Collector that asks for TOKEN over TLS; its certificate, and its token's file."""
     (certificate, key), token = proxies.certificate(folder), folder / "token"
     token.write_text(TOKEN)
     with running(
@@ -294,6 +293,14 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ports, P
         OTLP_KEY_FILE=str(key),
         OTLP_TOKEN_FILE=str(token),
     ) as ports:
+        yield ports, certificate, token
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ports, Path]]:
+    """One with deploy/otel-collector.secured.yaml, and its certificate."""
+    folder = tmp_path_factory.mktemp("secured")
+    with guarded(folder) as (ports, certificate, _):
         yield ports, certificate
 
 
@@ -343,15 +350,7 @@ def test_without_tls_nothing_is_taken(secured: tuple[Ports, Path]) -> None:
 
 def test_a_token_that_is_replaced(tmp_path: Path) -> None:
     """The file is read again: the new one is taken and the old one is not, without a restart."""
-    (certificate, key), token = proxies.certificate(tmp_path), tmp_path / "token"
-    token.write_text(TOKEN)
-    with running(
-        tmp_path / "home",
-        "deploy/otel-collector.secured.yaml",
-        OTLP_CERTIFICATE_FILE=str(certificate),
-        OTLP_KEY_FILE=str(key),
-        OTLP_TOKEN_FILE=str(token),
-    ) as ports:
+    with guarded(tmp_path) as (ports, certificate, token):
 
         def taken(said: str) -> bool:
             exporter = exporters(ports, certificate, {"authorization": f"Bearer {said}"})["http"]
