@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.test_clients import DETECT, JPEG, eventually_counted, waiting
 from tests.integration.pictures import jpeg
-from tests.servers import Service, eventually
+from tests.servers import Service, caught, eventually
 
 CLIENTS, EACH = 8, 4
 #: What a client is told, and what its request counts as.
@@ -30,7 +30,10 @@ def redis_of(service: Service) -> psutil.Process:
 @pytest.mark.timeout(600)
 def test_all_are_counted_whatever_dies(tmp_path: Path) -> None:
     """With images in hand and others that wait. Afterwards it works, and that counts as well."""
-    with Service(tmp_path / "home").wait_until_ready() as service, service.client() as client:
+    with (
+        Service(tmp_path / "home", DAMOSCOPE_WORKERS="1").wait_until_ready() as service,
+        service.client() as client,
+    ):
 
         def post(seed: int, **params: float) -> str:
             image = jpeg(1600, 1200, seed)
@@ -42,7 +45,8 @@ def test_all_are_counted_whatever_dies(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(CLIENTS) as pool, service.redis() as redis:
             told = [pool.submit(one_after_another, number) for number in range(CLIENTS)]
-            eventually(lambda: redis.zcard("rq:wip:detections"), "an image in hand")
+            (worker,) = service.children("worker")
+            caught(worker, lambda: redis.zcard("rq:wip:detections"), "an image in hand")
             for name in ("worker", "watcher"):
                 for process in service.children(name):
                     process.kill()
