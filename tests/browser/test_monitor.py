@@ -251,15 +251,20 @@ def test_a_time_of_ones_own(open_page: OpenPage, found: list[int]) -> None:
     assert [url for url in asked if "/alerts" in url]
 
 
-def test_a_click_lists_the_images_of_a_moment(open_page: OpenPage, found: list[int]) -> None:
-    """The busiest step of the plot leads to the Traces page with its images, and no others."""
-    page = open_page(HOUR)
+def test_a_click_lists_the_images_of_a_moment(
+    open_page: OpenPage, service: Service, found: list[int]
+) -> None:
+    """The busiest step of the plot leads to the Traces page with its images, also when they were
+    counted in the step after the one in which they began."""
+    with service.client() as client:
+        last = client.get("/api/v1/traces?limit=1&status=ok").json()[0]
+    begun_s = last["start_unix_ns"] / 1e9
+    page = open_page("/report")
+    page.route("**/api/v1/stats/series?*", lambda route: answer_later(route, begun_s + 5))
+    # The plot stays where it is between the look at it and the click.
+    page.goto(service.url + HOUR.replace("refresh=1", "refresh=0"))
     drawn(page)
     plot = '[data-plot="qps"] .ds-canvas'
-    page.wait_for_function(f"document.querySelector('{plot}').data.length === 2")
-    # The plot stays where it is between the look at it and the click.
-    page.goto(page.url.replace("refresh=1", "refresh=0"))
-    drawn(page)
     at = page.evaluate(
         f"""() => {{
           const canvas = document.querySelector('{plot}');
@@ -275,7 +280,19 @@ def test_a_click_lists_the_images_of_a_moment(open_page: OpenPage, found: list[i
     page.wait_for_url(re.compile("/traces"))
     asked = asked_for(page.url)
     assert set(asked) == {"from", "to"}
-    expect(page.locator(".ds-rows tr[data-trace]").first).to_be_visible()
+    begin, end = (datetime.fromisoformat(asked[name][0]).timestamp() for name in ("from", "to"))
+    assert begin < begun_s < begun_s + 5 < end
+    expect(page.locator(f'.ds-rows tr[data-trace="{last["trace_id"]}"]')).to_be_visible()
+
+
+def answer_later(route: Route, start_s: float) -> None:
+    """The plots, moved so that their busiest step begins at `start_s`."""
+    answer = route.fetch()
+    series = answer.json()
+    counts = series["requests_per_s"]["ok"]
+    busiest = counts.index(max(value or 0 for value in counts))
+    series["start_s"] = start_s - busiest * series["step_s"]
+    route.fulfill(response=answer, json=series)
 
 
 def test_on_a_wall(open_page: OpenPage, found: list[int]) -> None:

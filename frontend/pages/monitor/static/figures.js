@@ -23,13 +23,19 @@ export function figures(series, colours, marks) {
   return drawn;
 }
 
-/** Which images a click is about: of which moment, and, in the heat map, of which duration. */
+/** Seconds from an image's end until it is counted, at most: exported every five, read as often. */
+const COUNTED_WITHIN_S = 10;
+
+/**
+ * Which images a click is about: of which moment, and, in the heat map, of which duration. They are
+ * listed by when they began, and counted after they ended: those are meant that did in this step.
+ */
 export function clicked(name, series, { points: [point] }) {
   if (!point) return null;
   const at = Array.isArray(point.pointNumber) ? point.pointNumber.at(-1) : point.pointNumber;
   if (!(at >= 0 && at < series.count)) return null;
-  const from = series.start_s + at * series.step_s;
-  const asked = { from, to: from + series.step_s };
+  const start = series.start_s + at * series.step_s;
+  const asked = { from: start - COUNTED_WITHIN_S - longest(series, at), to: start + series.step_s };
   if (name === "heatmap") {
     const { bounds_ms: bounds } = series.heatmap;
     const high = bounds.findIndex((bound) => bound >= point.y * 0.999);
@@ -39,6 +45,13 @@ export function clicked(name, series, { points: [point] }) {
   }
   if (["latency", "stages", "heatmap"].includes(name)) asked.order = "slowest";
   return asked;
+}
+
+/** Seconds that the images of a step took at most, as far as is known: those answered, those waiting. */
+function longest({ heatmap: { bounds_ms: bounds, counts }, queue_oldest_age_s: waited }, at) {
+  const slowest = (counts[at] ?? []).findLastIndex(Boolean);
+  const took = slowest < 0 ? 0 : bounds[Math.min(slowest, bounds.length - 1)] / 1000;
+  return Math.max(took, waited[at] ?? 0);
 }
 
 // -- the plots -------------------------------------------------------------------------------
