@@ -45,6 +45,7 @@ EN = {
     "Detect to try again.",
     "detect.lost.login": "Your login has ended. Reload the page to log in again.",
     "detect.lost.many": "There are too many requests at once. Wait a moment and press Detect.",
+    "detect.unread": "The service gave no answer for a minute. Reload the page to ask again.",
     "detect.gone": "This result is kept no longer.",
     "detect.gone.hint": "The service keeps results for a while, and shows each to those who may "
     "read it.",
@@ -155,6 +156,7 @@ ZH = {
     "detect.lost": "没有收到结果：连接中断，或服务已停止。请点击“检测”重试。",
     "detect.lost.login": "登录已失效，请刷新页面重新登录。",
     "detect.lost.many": "同时进行的请求过多，请稍后再点击“检测”。",
+    "detect.unread": "服务一分钟内没有回应。请刷新页面重试。",
     "detect.gone": "此结果已过保留期。",
     "detect.gone.hint": "服务只在一段时间内保留结果，且仅有权限的人可以查看。",
     "detect.gone.trace": "其链路追踪可能仍在",

@@ -2,6 +2,7 @@
 import * as choices from "./choices.js";
 import * as files from "./files.js";
 import { hear } from "./hear.js";
+import { kept } from "./kept.js";
 import * as mine from "./mine.js";
 import * as models from "./models.js";
 import { draw, empty, run, stop } from "./run.js";
@@ -11,7 +12,6 @@ import { chinese, failure, tell, text, waiting } from "./texts.js";
 import { View } from "./view.js";
 
 const TELL_MS = 100, RUN_MS = 400, NOTE_MS = 300; // how often, and after how much quiet
-const RETRY_MS = 500, RETRIES = 120; // while an image of a link is still worked on
 const ID = /^[0-9a-f]{32}$/;
 const OURS = ["result", "batch", "score", "hide", "tiles", "most", "model"]; // what an address here may say
 
@@ -242,20 +242,14 @@ async function restore({ type } = {}) {
     if (view) place(initial);
     return;
   }
-  const missing = () => {
-    if (restoring === job) place(gone(job));
-  };
-  if (!ID.test(job)) return missing();
+  if (!ID.test(job)) return place(gone(job));
   busy(true);
-  for (let attempt = 0; attempt < RETRIES && restoring === job; attempt++) {
-    const answer = await fetch(`pages/results/${job}`).catch(() => null);
-    const html = answer?.status === 200 ? await answer.text() : "";
-    if (restoring !== job) return;
-    if (html) return place(html);
-    if (answer && answer.status !== 202 && answer.status < 500) return missing();
-    await new Promise((done) => setTimeout(done, RETRY_MS));
+  try {
+    const html = await kept(`pages/results/${job}`, () => restoring === job);
+    if (html !== null) place(html || gone(job));
+  } catch (error) {
+    place(failure(error.message).outerHTML);
   }
-  missing();
 }
 
 function gone(job) {

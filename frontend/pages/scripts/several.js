@@ -1,6 +1,7 @@
 // Several images: how far they are, what was found in them, and a look at each.
 import * as choices from "./choices.js";
 import { hear } from "./hear.js";
+import { ANSWER_MS, kept } from "./kept.js";
 import * as mine from "./mine.js";
 import * as models from "./models.js";
 import { draw, empty, run } from "./run.js";
@@ -15,6 +16,7 @@ const RECENT_S = 10; // seconds over which the rate is taken
 let host;
 let ids = []; // of what is chosen
 let batch = null;
+let restoring = null; // what is asked for by its address
 let wanted = null; // thresholds of its address, as long as the page may still set its own
 
 export function start(element) {
@@ -88,14 +90,20 @@ function note() {
 async function restore() {
   const asked = new URLSearchParams(location.search), id = asked.get("batch");
   if (!id || id === batch?.id) return;
-  const missing = () => place(failure(text("several.gone.link")).outerHTML);
+  const say = (why) => place(failure(why).outerHTML);
+  const still = () => restoring === id && new URLSearchParams(location.search).get("batch") === id;
   leave();
-  if (!ID.test(id)) return missing();
-  const answer = await fetch(`pages/batches/${id}/view`).catch(() => null);
-  const html = answer?.ok ? await answer.text().catch(() => "") : "";
+  restoring = id;
+  if (!ID.test(id)) return say(text("several.gone.link"));
+  let html;
+  try {
+    html = await kept(`pages/batches/${id}/view`, still);
+  } catch (error) {
+    return say(error.message);
+  }
   await sliders.ready;
-  if (new URLSearchParams(location.search).get("batch") !== id || batch) return;
-  if (!html) return missing();
+  if (html === null || !still()) return;
+  if (!html) return say(text("several.gone.link"));
   const score = Number(asked.get("score"));
   aim({ score });
   choices.limit("several", asked.get("most") ?? choices.allowed("several"));
@@ -135,7 +143,7 @@ function leave() {
   }
   batch?.open?.close();
   host.querySelector("dialog[open]")?.close();
-  batch = null;
+  batch = restoring = null;
 }
 
 function place(html) {
@@ -169,7 +177,8 @@ async function follow(mine) {
   while (batch === mine && mine.asking) {
     let more = false;
     try {
-      const answer = await fetch(`${mine.address}?since=${mine.items.length}`, { signal: mine.asking.signal });
+      const signal = AbortSignal.any([mine.asking.signal, AbortSignal.timeout(ANSWER_MS)]);
+      const answer = await fetch(`${mine.address}?since=${mine.items.length}`, { signal });
       if (batch !== mine || !mine.asking) return;
       if (answer.status === 404) return end(text("several.gone"));
       if (!answer.ok) throw new Error(answer.status);
@@ -445,10 +454,13 @@ async function open(at) {
   mine.open?.close();
   dialog.querySelector("h2").textContent = item.name;
   if (!dialog.open) dialog.showModal();
-  const answer = await fetch(`pages/results/${item.job}`).catch(() => null);
-  const html = answer?.status === 200 ? await answer.text() : failure(text("detect.gone")).outerHTML;
-  if (batch !== mine || mine.at !== at) return;
-  dialog.lastElementChild.innerHTML = html;
+  const inside = dialog.lastElementChild;
+  inside.classList.add("ds-busy"); // what is there is of the one before
+  const still = () => batch === mine && mine.at === at && dialog.open;
+  const html = await kept(`pages/results/${item.job}`, still).catch((error) => failure(error.message).outerHTML);
+  if (!still()) return;
+  inside.classList.remove("ds-busy");
+  inside.innerHTML = html || failure(text("detect.gone")).outerHTML;
   const root = dialog.querySelector(".ds-result");
   mine.open = root && new View(root);
   look();
