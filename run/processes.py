@@ -288,10 +288,12 @@ class Supervisor:
                 raise NotReady(waiting[0], f"is not ready after {timeout_s:.0f} s")
             time.sleep(POLL_S)
 
-    def keep_running(self) -> None:
-        """Until Stopped, or CannotStart."""
+    def keep_running(self, chores: Iterable[Callable[[], None]] = ()) -> None:
+        """Until Stopped, or CannotStart; between looks at the processes `chores` are called."""
         while True:
             self.look_after()
+            for chore in chores:
+                chore()
             time.sleep(POLL_S)
 
     def stop(self, names: Iterable[str] | None = None) -> None:

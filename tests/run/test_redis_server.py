@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.errors import ConfigurationError
 from run import redis_server
 from run.redis_files import Version
-from run.redis_server import RedisServer, find_binary
-from tests.servers import RedisProcess
+from run.redis_server import RETRY_S, REWRITE_S, RedisServer, find_binary
+from tests.servers import RedisProcess, eventually
 
 #: A file that Redis 6.2.14 wrote: a snapshot with `before` and `rq:job:1`, then two commands.
 OLD_FILE = Path(__file__).parent / "data" / "redis-6.2.aof"
@@ -153,3 +154,46 @@ def test_a_long_path(tmp_path: Path) -> None:
         assert len(server.url) < 108
     socket = Path(RedisServer(home).url.removeprefix("unix://"))
     shutil.rmtree(socket.parent)
+
+
+def test_what_is_deleted_leaves_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, and again after hours; where Redis is away that is said, and soon tried again."""
+    now_s = [1000.0]
+    monkeypatch.setattr(redis_server, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    of_up = RedisServer(tmp_path)
+
+    def on_disk(mark: str) -> bool:
+        files = (tmp_path / "redis").rglob("*.aof")
+        return any(mark.encode() in path.read_bytes() for path in files)
+
+    def deleted(mark: str) -> None:
+        server.client.set("image", mark)
+        server.client.delete("image")
+        eventually(lambda: on_disk(mark), "the command to be written")
+
+    with RedisProcess(tmp_path) as server:
+        deleted("of the run before")
+        of_up.tidy()
+        eventually(lambda: not on_disk("of the run before"), "it to leave the file")
+        deleted("of this one")
+        of_up.tidy()
+        now_s[0] += REWRITE_S - 1
+        of_up.tidy()
+        assert not server.client.info("persistence")["aof_rewrite_in_progress"]
+        assert on_disk("of this one")
+        now_s[0] += 2
+        of_up.tidy()
+        eventually(lambda: not on_disk("of this one"), "it to leave the file")
+        now_s[0] += REWRITE_S
+        server.stop()
+        of_up.tidy()
+        of_up.tidy()
+        (line,) = caplog.messages
+        assert line.startswith("what was deleted stays in Redis' file for now: ")
+        server.start()
+        deleted("of the third")
+        now_s[0] += RETRY_S
+        of_up.tidy()
+        eventually(lambda: not on_disk("of the third"), "it to leave the file")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.errors import ConfigurationError
 from pipeline.settings import Settings
 from run import checks
 from run.up import workers
+from tests.integration import pictures
 from tests.servers import Service, damoscope, eventually, free_port, left_running
 
 
@@ -204,3 +207,20 @@ def test_the_watcher(tmp_path: Path) -> None:
         assert left_running(tmp_path) == []
         assert "did not stop in time" not in service.output
         assert "Traceback" not in service.output
+
+
+def test_images_that_were_answered_leave_the_disk(tmp_path: Path) -> None:
+    """Redis' file has them while it grows; who starts again finds it without them."""
+    mark = b"a picture of an earlier day" * 10
+    photo = io.BytesIO()
+    Image.open(io.BytesIO(pictures.jpeg())).save(photo, "JPEG", comment=mark)
+
+    def on_disk() -> bool:
+        files = (tmp_path / "redis").rglob("*.aof")
+        return any(mark in path.read_bytes() for path in files)
+
+    with Service(tmp_path).wait_until_ready() as service, service.client() as client:
+        assert client.post("/api/v1/detect", files={"image": photo.getvalue()}).is_success
+        eventually(on_disk, "the image to be written")
+    with Service(tmp_path).wait_until_ready():
+        eventually(lambda: not on_disk(), "it to be gone")
