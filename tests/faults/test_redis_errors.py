@@ -28,8 +28,6 @@ DETECT = "/api/v1/detect"
 JPEG = {"content-type": "image/jpeg"}
 #: Seconds that each fault lasts at least; those of a lease, a heartbeat and more looks at Redis.
 FAULT_S = 5.0
-#: The same under suspended workers: a few heartbeats.
-SUSPENDED_FAULT_S = 3.0
 
 
 class Faults:
@@ -282,7 +280,7 @@ def test_workers_that_are_suspended(faults: Faults) -> None:
     place = submitted(service, pictures.jpeg())
     for fault, _ in FAULTS.values():
         with fault(faults):  # type: ignore[attr-defined]
-            time.sleep(SUSPENDED_FAULT_S)
+            time.sleep(FAULT_S)
         next_heartbeats(faults.redis)
         eventually(lambda: is_ready(service), "the workers to be seen")
     assert not finished(service, place)
