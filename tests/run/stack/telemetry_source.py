@@ -22,15 +22,19 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind
 
-from telemetry import catalogue
+from pipeline.errors import DamoscopeError, InferenceFailed, InvalidImage
+from telemetry import catalogue, spans
 from telemetry.instruments import Instruments
 from telemetry.setup import SYSTEM_METRICS
 
 STAGES_S = {"upload": 0.004, "queue_wait": 0.010, "preprocess": 0.006, "inference": 0.025,
             "nms": 0.001}  # fmt: skip
 OF_MODEL = {"model": "damoyolo-ns-phone", "version": "0a1b2c3d4e5f"}
+#: What an image ends with that fails here, and what with one that is no image.
+FAILED_IMAGE = InferenceFailed("the model raised an error")
+INVALID_IMAGE = InvalidImage("the file ends before the image does")
 #: As the service's own. Shorter would lose exemplars: each is offered for one export only.
 EXPORT_INTERVAL_MS = 5000
 
@@ -113,18 +117,20 @@ class Source:
         gpu.observe(catalogue.GPU_UTILIZATION, lambda _: [Observation(0.4, {"gpu": "0"})])
         gpu.observe(catalogue.GPU_MEMORY, lambda _: [Observation(2**30, {"gpu": "0"})])
 
-    def send(self, images: int = 1, *, failed: bool = False, slow_s: float = 0.0) -> Sent:
-        """Send whole images; `failed` ones end with an error, `slow_s` lengthens inference."""
+    def send(
+        self, images: int = 1, *, error: DamoscopeError | None = None, slow_s: float = 0.0
+    ) -> Sent:
+        """Send whole images; each ends with `error`, `slow_s` lengthens inference."""
         sent = Sent()
         for _ in range(images):
-            with self.begin(failed=failed) as (trace_id, finish):
+            with self.begin(error=error) as (trace_id, finish):
                 finish(slow_s)
             sent.traces.append(trace_id)
         self.flush()
         return sent
 
     @contextmanager
-    def begin(self, *, failed: bool = False) -> Iterator[tuple[str, Finish]]:
+    def begin(self, *, error: DamoscopeError | None = None) -> Iterator[tuple[str, Finish]]:
         """Upload and enqueue one image; the yielded function processes it."""
         made, now = self.frontend.instruments, time.time_ns()
         self.active += 1
@@ -141,11 +147,11 @@ class Source:
             catalogue.SPAN_ENQUEUE, context, kind=SpanKind.PRODUCER, start_time=upload_end
         )
         enqueue.end(upload_end + _ns(0.001))
-        finish = Finish(self, trace.set_span_in_context(enqueue), upload_end, failed)
+        finish = Finish(self, trace.set_span_in_context(enqueue), upload_end, error)
         yield format(request.get_span_context().trace_id, "032x"), finish
-        outcome = "failed" if failed else "ok"
-        if failed:
-            request.set_status(StatusCode.ERROR)
+        outcome = error.outcome if error else "ok"
+        if error:
+            spans.fail(request, error)
         ended = max(finish.ended, upload_end)
         request.end(ended)
         attributes = {"outcome": outcome, "route": "api"}
@@ -175,8 +181,10 @@ class Source:
 class Finish:
     """The worker's part of one image, as a call."""
 
-    def __init__(self, source: Source, context: Context, enqueued: int, failed: bool) -> None:
-        self._source, self._context, self._failed = source, context, failed
+    def __init__(
+        self, source: Source, context: Context, enqueued: int, error: DamoscopeError | None
+    ) -> None:
+        self._source, self._context, self._error = source, context, error
         self._at = self.ended = enqueued
 
     def __call__(self, slow_s: float = 0.0) -> None:
@@ -192,8 +200,8 @@ class Finish:
             end = at + _ns(STAGES_S[stage] + (slow_s if stage == "inference" else 0.0))
             self._span(stage, context, at, end)
             at = end
-        if self._failed:
-            process.set_status(StatusCode.ERROR)
+        if self._error:
+            spans.fail(process, self._error, record_exception=True)
         process.end(at)
         self.ended = at
         made = worker.instruments
@@ -201,7 +209,7 @@ class Finish:
         label = {"label": "phone", **OF_MODEL}
         made.add(catalogue.DETECTIONS, 1, label, context=context)
         made.record(catalogue.DETECTION_SCORE, 0.9, label, context=context)
-        outcome = "failed" if self._failed else "ok"
+        outcome = self._error.outcome if self._error else "ok"
         made.add(catalogue.MODEL_IMAGES, 1, {**OF_MODEL, "outcome": outcome}, context=context)
         made.add(catalogue.INFERENCE_BUSY, STAGES_S["inference"], {"provider": "cpu"}, context)
         made.add(catalogue.WORKER_BUSY, 0.1, {"provider": "cpu", "queue": "detections"}, context)

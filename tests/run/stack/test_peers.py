@@ -15,7 +15,7 @@ from run.stack.native import ROOT
 from run.stack.ports import HOST, Ports, free_port
 from run.stack.servers import Layout, collector, jaeger
 from tests.run.stack.servers_api import Servers, agrees, eventually
-from tests.run.stack.telemetry_source import Source
+from tests.run.stack.telemetry_source import FAILED_IMAGE, Source
 from tests.run.stack.test_collector import scraped
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -89,7 +89,7 @@ def test_no_trace_is_cut(peers: Peers) -> None:
     at all, what matters always; both Collectors decide, and every image is counted once."""
     source = peers.source(frontend=0, worker=1)
     try:
-        failed = source.send(20, failed=True).traces
+        failed = source.send(20, error=FAILED_IMAGE).traces
         ordinary = source.send(200).traces
         source.flush()
     finally:
@@ -117,7 +117,7 @@ def test_a_peer_that_is_away_is_waited_for(peers: Peers) -> None:
     peers.supervisor.stop({away.name})
     source = peers.source(frontend=0, worker=0)
     try:
-        failed = source.send(40, failed=True).traces
+        failed = source.send(40, error=FAILED_IMAGE).traces
         source.flush()
     finally:
         source.close()

@@ -15,7 +15,7 @@ from run.stack.ports import HOST
 from telemetry import catalogue
 from tests.run.stack.board import panels
 from tests.run.stack.servers_api import Servers, agrees, eventually
-from tests.run.stack.telemetry_source import STAGES_S, Sent, Source
+from tests.run.stack.telemetry_source import FAILED_IMAGE, STAGES_S, Sent, Source
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -48,7 +48,7 @@ def sent(source: Source, servers: Servers) -> Sent:
     sent = Sent()
     for _ in range(4):
         sent.traces += source.send(OK // 4).traces
-        sent.traces += source.send(FAILED // 4, failed=True).traces
+        sent.traces += source.send(FAILED // 4, error=FAILED_IMAGE).traces
         time.sleep(4)
     eventually(lambda: servers.value("sum(damoscope_requests_total)") == source.images)
     return sent
@@ -65,7 +65,7 @@ def under_load(source: Source, sent: Sent, ask: Callable[[], list[Any]]) -> list
         found = ask()
         if not found:
             sent.traces += source.send(1).traces
-            sent.traces += source.send(1, failed=True).traces
+            sent.traces += source.send(1, error=FAILED_IMAGE).traces
         return found
 
     return eventually(look)
