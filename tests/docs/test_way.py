@@ -6,7 +6,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -46,8 +46,8 @@ class Watched(Process):
 
 
 @pytest.fixture
-def way(tmp_path: Path) -> Iterator[list[str]]:
-    """Files entered for one image, by frontend and worker, and not while they are idle."""
+def way(tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+    """Finds the files entered for one image, by frontend and worker, not while they are idle."""
     port = free_port()
     with (
         RedisProcess(tmp_path / "redis") as redis,
@@ -72,19 +72,23 @@ def way(tmp_path: Path) -> Iterator[list[str]]:
             _detect(client, stored)
         # Nor is what is sent for the first time over a connection of its own: metrics.
         eventually(lambda: _counted(client) == 3, "their metrics")
-        frontend.entered()
-        worker.entered()
-        idle: set[str] = set()
-        for _ in range(3):  # what goes on by itself: heartbeats, exports, looks at Redis
-            _wait_for_a_beat(redis)
-            idle |= frontend.entered() | worker.entered()
-        ways = []
-        for _ in range(3):  # what comes now and then falls into one of them at most
-            _detect(client, stored)
-            _wait_for_a_beat(redis)
-            ways.append((frontend.entered() | worker.entered()) - idle)
-        files = {name.partition(":")[0] for name in set.intersection(*ways)}
-        yield sorted(files - {RECEIVER})
+
+        def find() -> list[str]:
+            frontend.entered()
+            worker.entered()
+            idle: set[str] = set()
+            for _ in range(3):  # what goes on by itself: heartbeats, exports, looks at Redis
+                _wait_for_a_beat(redis)
+                idle |= frontend.entered() | worker.entered()
+            ways = []
+            for _ in range(3):  # what comes now and then falls into one of them at most
+                _detect(client, stored)
+                _wait_for_a_beat(redis)
+                ways.append((frontend.entered() | worker.entered()) - idle)
+            files = {name.partition(":")[0] for name in set.intersection(*ways)}
+            return sorted(files - {RECEIVER})
+
+        yield find
 
 
 def _wait_for_a_beat(redis: RedisProcess) -> None:
@@ -117,10 +121,14 @@ def _detect(client: httpx.Client, stored: EmbeddedTraces) -> None:
     eventually(lambda: len(stored.get(trace)) == SPANS, "its spans")
 
 
-def test_one_images_way_is_the_documented_one(way: list[str]) -> None:
-    """The architecture page links every file that an image enters, and no other."""
+def test_one_images_way_is_the_documented_one(way: Callable[[], list[str]]) -> None:
+    """The architecture page links every file that an image enters, and no other.
+
+    On a busy machine what goes on by itself may fall beside the idle moments, or what is left of an
+    image into them: not again and again, as what is told wrongly would.
+    """
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     told = page[page.index("## One image's way") :]
     told = told[: told.index("\n## ", 5)]
     linked = sorted(set(re.findall(r"\]\(\.\./([\w/]+\.py)\)", told)))
-    assert linked == way
+    assert any(linked == way() for _ in range(2)) or linked == way()
