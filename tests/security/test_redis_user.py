@@ -27,6 +27,7 @@ from frontend.pages import kept_batches
 from frontend.pages.kept_batches import KeptBatches
 from monitoring.notify.message import test_notice as notice
 from monitoring.notify.queue import enqueue
+from monitoring.notify.rate_limit import Limit
 from pipeline.errors import NotFound
 from pipeline.queue.keys import IMAGE_KEYS
 from tests.frontend.pages.test_kept_batches import MINE, Gone, batch
@@ -187,6 +188,31 @@ def test_everything_works_and_nothing_is_refused(site: Site) -> None:
     site.watcher.wait_for("json (channel 1)")
     eventually(lambda: site.admin.hexists("damoscope:alerts:meta", "evaluated_at"), "evaluations")
     eventually(lambda: list(site.admin.scan_iter("rq:job:damoscope-report-*")), "the report's turn")
+    assert site.refused() == []
+
+
+def test_windows_of_rates_that_are_over(site: Site) -> None:
+    """What was counted in one becomes, under another name, what counted before it: a client's
+    images, and a channel's notices."""
+    image = {"content": pictures.jpeg(), "headers": {"content-type": "image/jpeg"}}
+
+    def half_over(pattern: str, seconds: int) -> None:
+        for key in site.admin.scan_iter(pattern):
+            site.admin.expire(key, seconds)
+
+    with site.client() as client:
+        assert client.post("/api/v1/detect", **image).status_code == 200  # type: ignore[arg-type]
+        half_over("LIMITS:*", 30)
+        answer = client.post("/api/v1/detect", **image)  # type: ignore[arg-type]
+        assert answer.status_code == 200, answer.text
+    assert len(list(site.admin.scan_iter("LIMITS:*"))) == 2
+    warning = notice().model_copy(update={"kind": "firing", "severity": "warning"})
+    with site.redis("watcher") as redis:
+        limit = Limit(redis, "2/hour", 7, "json")
+        limit.count()
+        half_over("damoscope:notify:*/7/json/*", 1800)
+        assert limit.allows(warning)
+    assert len(list(site.admin.scan_iter("damoscope:notify:*/7/json/*"))) == 2
     assert site.refused() == []
 
 
