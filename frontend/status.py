@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Snapshot(Census):
     problem: str = "the first look at Redis is not done yet"
     #: Why Redis takes no image, although it can be looked at; empty when it does.
     full: str = ""
+    #: When the look began (time.monotonic).
+    began_s: float = 0.0
 
     @property
     def not_ready(self) -> str:
@@ -81,7 +84,12 @@ class Snapshot(Census):
         images_per_s = self.images_per_s(pool)
         if images_per_s is None:
             return None
-        return Throughput(images_per_s, len(self.workers_of(pool)))
+        workers = self.workers_of(pool)
+        waits = any(self.depth.get(queue) for queue in pool.queues.values())
+        return Throughput(
+            images_per_s, len(workers), nothing_waits_s=None if waits else self.began_s,
+            busy=sum(worker.busy for worker in workers),
+        )  # fmt: skip
 
 
 class Status:
@@ -109,9 +117,12 @@ class Status:
 
     async def refresh(self) -> None:
         """Look now."""
+        began_s = time.monotonic()
         try:
             census = await look(self._redis, self._tally)
-            self.snapshot = Snapshot(**vars(census), problem="", full=await self._write())
+            self.snapshot = Snapshot(
+                **vars(census), problem="", full=await self._write(), began_s=began_s
+            )
         except (RedisError, OSError) as error:
             complaints.of_redis(log, error)
             self.snapshot = Snapshot(problem=explain(error))

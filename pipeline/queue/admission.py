@@ -3,7 +3,8 @@
 What stands ahead of an image is known exactly where it is enqueued (enqueue.lua), and the workers
 say how long an image takes them. To be told so by Redis costs an upload, though. So each frontend
 keeps in mind what it was told last, lets that many images through as the workers have done since,
-and refuses others before their first byte is read.
+and refuses others before their first byte is read. Where it then sees that nothing waits, because
+images were withdrawn or removed, what it was told before holds no longer.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ class Throughput:
 
     images_per_s: float
     workers: int
+    #: When it was seen that nothing waits for them (time.monotonic), None where something does; and
+    #: how many had an image in work.
+    nothing_waits_s: float | None = None
+    busy: int = 0
 
     def most_ahead(self, left_s: float, images: int = 1) -> int:
         """How many images may be ahead of one that has to be answered within `left_s`. None may
@@ -55,7 +60,9 @@ class _Known:
     """What is ahead of the next image of a client, as it was at a moment."""
 
     ahead: float = 0.0
+    #: When that was reckoned, and when the queue said so.
     at_s: float = field(default_factory=time.monotonic)
+    told_s: float = -math.inf
     #: The queue is full for it until then.
     full_until_s: float = 0.0
     #: How often the queue has said so, and whether it said last that nothing was ahead.
@@ -127,6 +134,8 @@ class Admission:
         for each in known.values():
             each.ahead = max(0.0, each.ahead - (now_s - each.at_s) * throughput.images_per_s)
             each.at_s = now_s
+            if throughput.nothing_waits_s is not None and each.told_s < throughput.nothing_waits_s:
+                each.ahead = min(each.ahead, throughput.busy + each.since)
         ahead = max(each.ahead for each in known.values())
         if ahead > throughput.most_ahead(left_s):
             self._keep_out(keys[0], now_s)
@@ -163,7 +172,7 @@ class Admission:
             known = self._known.setdefault(key, _Known())
             self._known.move_to_end(key)
             known.ahead = float(ahead + images + self._others(key, now_s))
-            known.at_s = now_s
+            known.at_s = known.told_s = now_s
             known.told, known.nothing, known.since = known.told + 1, ahead == 0, 0
             known.full_until_s = now_s + FULL_S if full else 0.0
         while len(self._known) > CLIENTS_MAX:
