@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 from playwright.sync_api import (
     Browser,
@@ -41,9 +42,20 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`damoscope up` with the bundled model, which shows whatever it holds for possible."""
+    """`damoscope up` with the bundled model, which shows whatever it holds for possible.
+
+    What its alert rules find has to last for a day: a busy machine raises no alert that moves a
+    page while a test looks at it.
+    """
     folder = tmp_path_factory.mktemp("pages")
-    with Service(folder / "home", pages=True, DAMOSCOPE_SCORE_THRESHOLD="0.02") as running:
+    rules = yaml.safe_load((ROOT / "monitoring" / "alerts" / "alerts.yaml").read_text("utf-8"))
+    for rule in rules["rules"]:
+        rule["for"] = "1d"
+    (folder / "alerts.yaml").write_text(yaml.safe_dump(rules, allow_unicode=True), "utf-8")
+    settings = {
+        "DAMOSCOPE_SCORE_THRESHOLD": "0.02", "DAMOSCOPE_ALERTS": str(folder / "alerts.yaml"),
+    }  # fmt: skip
+    with Service(folder / "home", pages=True, **settings) as running:
         yield running.wait_until_ready()
 
 
