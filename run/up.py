@@ -86,6 +86,7 @@ def _start(supervisor: Supervisor, settings: Settings) -> list[Callable[[], None
         own = {"redis_url": SecretStr(server.url), "keep_images": kept_here(settings)}
         settings = settings.model_copy(update=own)
         _start_redis(supervisor, server, settings.home / "redis" / "redis.log")
+        server.tidy()  # now, while nobody waits for it
         chores.append(server.tidy)
     programs = workers(settings)
     print(f"damoscope: starting {len(programs)} worker(s) and the frontend ...", flush=True)
