@@ -408,21 +408,22 @@ def test_retry_after_spreads_those_who_come_back() -> None:
     assert seconds[0] < seconds[100] < seconds[399] <= RETRY_MAX_S
 
 
-def test_a_queue_that_was_emptied_keeps_nobody_out() -> None:
+def test_a_queue_that_was_emptied_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images may leave it undone, withdrawn by thousands: what was told before holds no longer once
     nothing is seen to wait, and before that, or where something does, it does."""
-    now_s = time.monotonic()
+    now_s = 1000.0
+    monkeypatch.setattr("pipeline.queue.admission.time.monotonic", lambda: now_s)
     seen: dict[str, Any] = {}
     admission = Admission(lambda: Throughput(images_per_s=1.0, workers=2, **seen))
     admission.told("a", "normal", ahead=5000, held=0, full=False)
     for seen in (
         {},
         {"nothing_waits_s": now_s - 1, "busy": 0},  # a look from before
-        {"nothing_waits_s": time.monotonic() + 1, "busy": 30},  # that much is in work
+        {"nothing_waits_s": now_s + 1, "busy": 30},  # that much is in work
     ):
         assert early(admission, "a", 30.0), seen
         assert early(admission, "b", 30.0), seen
-    seen = {"nothing_waits_s": time.monotonic() + 1, "busy": 1}
+    seen = {"nothing_waits_s": now_s + 1, "busy": 1}
     # Until the next look those count that are let through, one after the other.
     let_through = [early(admission, "b", 30.0) for _ in range(40)]
     assert let_through.count(None) == 22
