@@ -181,6 +181,15 @@ class RedisProcess:
         self.close()
 
 
+def in_redis_file(mark: bytes, folder: Path) -> bool:
+    """Whether the append-only file of a Redis in this folder holds these bytes."""
+    for path in folder.rglob("*.aof"):
+        with contextlib.suppress(FileNotFoundError):  # it has just been written anew
+            if mark in path.read_bytes():
+                return True
+    return False
+
+
 def worker(redis_url: str, folder: Path, **env: str) -> Process:
     """`damoscope worker`; wait for its line `ready:`."""
     given = {"REDIS_URL": redis_url, "DAMOSCOPE_THREADS": "1", "DAMOSCOPE_PROVIDER": "cpu"}

@@ -13,7 +13,7 @@ from pipeline.errors import ConfigurationError
 from run import redis_server
 from run.redis_files import Version
 from run.redis_server import RETRY_S, REWRITE_S, RedisServer, find_binary
-from tests.servers import RedisProcess, eventually
+from tests.servers import RedisProcess, eventually, in_redis_file
 
 #: A file that Redis 6.2.14 wrote: a snapshot with `before` and `rq:job:1`, then two commands.
 OLD_FILE = Path(__file__).parent / "data" / "redis-6.2.aof"
@@ -165,8 +165,7 @@ def test_what_is_deleted_leaves_the_file(
     of_up = RedisServer(tmp_path)
 
     def on_disk(mark: str) -> bool:
-        files = (tmp_path / "redis").rglob("*.aof")
-        return any(mark.encode() in path.read_bytes() for path in files)
+        return in_redis_file(mark.encode(), tmp_path)
 
     def deleted(mark: str) -> None:
         server.client.set("image", mark)

@@ -16,7 +16,7 @@ from pipeline.settings import Settings
 from run import checks
 from run.up import workers
 from tests.integration import pictures
-from tests.servers import Service, damoscope, eventually, free_port, left_running
+from tests.servers import Service, damoscope, eventually, free_port, in_redis_file, left_running
 
 
 def assert_refused(answer: subprocess.CompletedProcess[str], folder: Path, *said: str) -> None:
@@ -215,12 +215,8 @@ def test_images_that_were_answered_leave_the_disk(tmp_path: Path) -> None:
     photo = io.BytesIO()
     Image.open(io.BytesIO(pictures.jpeg())).save(photo, "JPEG", comment=mark)
 
-    def on_disk() -> bool:
-        files = (tmp_path / "redis").rglob("*.aof")
-        return any(mark in path.read_bytes() for path in files)
-
     with Service(tmp_path).wait_until_ready() as service, service.client() as client:
         assert client.post("/api/v1/detect", files={"image": photo.getvalue()}).is_success
-        eventually(on_disk, "the image to be written")
+        eventually(lambda: in_redis_file(mark, tmp_path), "the image to be written")
     with Service(tmp_path).wait_until_ready():
-        eventually(lambda: not on_disk(), "it to be gone")
+        eventually(lambda: not in_redis_file(mark, tmp_path), "it to be gone")

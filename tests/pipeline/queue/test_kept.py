@@ -14,7 +14,7 @@ from redis.asyncio import Redis as AsyncRedis
 from pipeline.queue import kept
 from pipeline.queue.kept import KeptPictures, PictureKeeper, kept_key, room_of
 from pipeline.queue.keys import KEPT_INDEX, KEPT_KEYS, KEPT_TOTAL
-from tests.servers import RedisProcess, eventually
+from tests.servers import RedisProcess, eventually, in_redis_file
 
 TRACE, OTHER = "a1" * 16, "b2" * 16
 #: A picture of which two fit into a megabyte, with what they take beside it.
@@ -216,14 +216,9 @@ def test_purge(redis: Redis) -> None:
 def test_purged_pictures_leave_the_disk(tmp_path: Path) -> None:
     """Redis' append-only file has them until it is written anew, which is asked for."""
     marked = b"\xff\xd8\xff" + b"a picture to be forgotten" * 40
-
-    def on_disk() -> bool:
-        files = (tmp_path / "redis").rglob("*.aof")
-        return any(marked in path.read_bytes() for path in files)
-
     with RedisProcess(tmp_path) as server:
         keeper(server.client).keep(TRACE, job(1), marked)
-        eventually(on_disk, "the picture to be written")
+        eventually(lambda: in_redis_file(marked, tmp_path), "the picture to be written")
         kept.purge(server.client)
         assert kept.rewrite_files(server.client)
-        eventually(lambda: not on_disk(), "it to be gone")
+        eventually(lambda: not in_redis_file(marked, tmp_path), "it to be gone")
