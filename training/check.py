@@ -2,8 +2,9 @@
 
     python -m training.check
 
-The loss of a batch is libreyolo's, gradients too; pixels are where boxes say; the teacher's layers
-are all known. Says what it found, and ends with 1 where something is not so.
+The loss of a batch is libreyolo's, gradients too; pixels are where boxes say; what ONNX Runtime
+computes of a network's first blocks is what PyTorch does; Muon's directions are of one length.
+Says what it found, and ends with 1 where something is not so.
 """
 
 import sys
@@ -19,7 +20,9 @@ from libreyolo.models.damoyolo.nn import build_damoyolo
 from torch import nn
 
 from training.draw import Album, Sprites, draw, truth
+from training.fixed import FirstBlocks, Fixed
 from training.loss import Truth, detection_loss, raw_outputs
+from training.muon import orthogonal
 from training.network import build_network
 from training.own import BUNDLED
 from training.plan import MAX_BOXES, PHONE, Labels, Planner, Source, SpriteLabels
@@ -147,6 +150,28 @@ def check_pixels(seed: int) -> float:
     return float(worst)
 
 
+def check_fixed() -> float:
+    """How far the first three blocks in ONNX Runtime are from PyTorch's, relatively."""
+    torch.manual_seed(0)
+    network = build_network()
+    images = torch.rand(2, 3, SIZE, SIZE + 32) * 255
+    network.train()(images)  # so that the batch norms have something to normalise by
+    first = FirstBlocks(network.backbone, 3).eval()
+    with torch.inference_mode():
+        wanted = first(images)
+    got = Fixed(first)(images)
+    pairs = zip(wanted, got, strict=True)
+    return max(float((one - other).norm() / one.norm()) for one, other in pairs)
+
+
+def check_muon() -> float:
+    """How far from 1 the singular values of Muon's directions are, tall and wide."""
+    torch.manual_seed(0)
+    sizes = (400, 80), (80, 400)
+    values = [torch.linalg.svdvals(orthogonal(torch.randn(*size))) for size in sizes]
+    return max(float((one - 1).abs().max()) for one in values)
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -161,6 +186,8 @@ def main() -> None:
         ),
         ("weights read back from the bundled file differ by", check_read_back(), TOLERANCE),
         ("an unsure box adds to the loss", check_unsure(), 1e-6),
+        ("the first blocks in ONNX Runtime differ by", check_fixed(), TOLERANCE),
+        ("lengths of Muon's directions differ from 1 by", check_muon(), 0.5),
         ("boxes are off by pixels", max(map(check_pixels, range(3))), BOX_TOLERANCE_PX),
     ]
     print(f"the bundled file as an import writes it is read back: {check_read_back_as_imported()}")

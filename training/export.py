@@ -12,7 +12,13 @@ import onnxruntime
 import torch
 
 from training.images import read_inputs
-from training.network import LABELS, ExportNetwork, build_network, read_checkpoint
+from training.network import (
+    LABELS,
+    ExportNetwork,
+    build_network,
+    hold_idle_channels,
+    read_checkpoint,
+)
 
 MODEL_NAME = "damoyolo-ns-phone"
 #: Largest difference allowed between PyTorch and ONNX Runtime: of scores, and of boxes in pixels.
@@ -119,6 +125,7 @@ def main() -> None:
     weights, training, _ = read_checkpoint(arguments.checkpoint)
     network = build_network()
     network.load_state_dict(weights)
+    held = hold_idle_channels(network)
     deployed = ExportNetwork(network, height, width).eval()
     export_onnx(deployed, arguments.output, height, width)
     write_metadata(
@@ -139,7 +146,7 @@ def main() -> None:
     size = arguments.output.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{arguments.output} has {size} bytes, more than {MAX_BYTES}")
-    print(f"{arguments.output}: {size} bytes, {height} x {width}")
+    print(f"{arguments.output}: {size} bytes, {height} x {width}, {held} idle channels held")
     print(
         f"parity on {len(images)} images: scores within {score_difference:.1e}, "
         f"boxes within {box_difference:.1e} px"

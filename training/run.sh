@@ -19,15 +19,17 @@ jobs=${JOBS:-2}
 data=training/data
 
 if [ "$device" = cpu ]; then
-    how="--device cpu --processes $jobs --batch-size 20"
+    how="--device cpu --processes $jobs --batch-size 24"
     sizes="192 224 256 256"
+    small="192 192 224 256"
     rate=2e-3
-    set -- ${MINUTES:-70 160}
+    set -- ${MINUTES:-70 60 20 10}
 else
     how="--device $device --planners $jobs --batch-size 128 --weight-decay 0.05"
     sizes=320
+    small=256
     rate=3e-3
-    set -- ${MINUTES:-5 15}
+    set -- ${MINUTES:-5 10 5 3}
 fi
 
 "$python" -m training.check
@@ -47,21 +49,30 @@ if [ -z "$start" ]; then
         --rates $rate 1e-3 --calm 0 --seed 1
 fi
 
-# 2. Photographs and scenes; the last fifth without mosaics, the rate coming down all along.
+# 2. Photographs and scenes; with a teacher, what it sees counts most, in small pictures.
 if [ -n "$photographs" ]; then
     test -f $data/photographed/boxes.json || "$python" -m training.render photographed 3000 \
         $data/photographed --photographs "$photographs" --jobs "$jobs"
     mix="--scenes $data/photographed $data/train --valid $data/valid --sprites $data/sprites"
 fi
-seen=$data/seen.json
-if [ -n "$photographs" ] && [ -n "$teacher" ]; then
-    test -f $seen || "$python" -m training.relabel "$photographs" "$teacher" $seen
-fi
-"$python" -m training.train $data/final.pt $mix $how --start "$start" --sizes $sizes \
-    --minutes "$2" --rates $rate 1e-5 --seed 2 ${photographs:+--photographs "$photographs"} \
-    ${teacher:+--teacher "$teacher"} ${teacher:+${photographs:+--seen $seen}}
+learn() { # OUTPUT START MINUTES and more
+    output=$1 from=$2 minutes=$3
+    shift 3
+    "$python" -m training.train "$output" $mix $how --start "$from" --minutes "$minutes" \
+        --frozen 2 --muon 4 ${photographs:+--photographs "$photographs"} "$@"
+}
+learn $data/taught.pt "$start" "$2" --sizes $small --rates 3e-3 5e-4 --calm 0 --seed 2 \
+    --shares 0.12 0.44 0.44 ${teacher:+--teacher "$teacher" --teacher-weight 5}
 
-"$python" -m training.export $data/final.pt models/damoyolo_ns_phone.onnx \
+# 3. As large as it will run, the rate coming down; the last part without mosaics.
+learn $data/large.pt $data/taught.pt "$3" --sizes 256 320 --rates 6e-4 1e-5 --calm 0.4 --seed 3 \
+    --shares 0.15 0.45 0.4 ${teacher:+--teacher "$teacher" --teacher-weight 3}
+
+# 4. More scenes, with what looks like a phone, and no teacher, who takes some of it for one.
+learn $data/final.pt $data/large.pt "$4" --sizes 256 320 --rates 4e-4 1e-5 --calm 0.6 --seed 4 \
+    --shares 0.45 0.3 0.25 --mosaics 0.2
+
+"$python" -m training.export $data/final.pt models/damoyolo_ns_phone.onnx --score-threshold 0.55 \
     --images $data/test/0000*.jpg
 "$python" -m training.evaluate models/damoyolo_ns_phone.onnx --scenes $data/test $data/crowded \
     ${photographs:+--photographs "$photographs" --sheets $data/sheets}

@@ -131,8 +131,16 @@ class Teacher(nn.Module):
         """Scores of COCO's classes, N x 80 x H x W for each stride."""
         return [found[f"cls{stride}"] for stride in STRIDES]
 
+    def stages(self, found: dict[str, Tensor]) -> list[Tensor]:
+        """What the backbone hands to the neck at strides 8, 16 and 32, N x channels x H x W."""
+        shuffled = [
+            found[outputs[0]] for kind, _, outputs, _ in self.layers if kind == "ShuffleChannel"
+        ]
+        # The last of each number of channels.
+        return list({int(one.shape[1]): one for one in shuffled}.values())
+
     def features(self, found: dict[str, Tensor]) -> list[Tensor]:
-        """What the neck hands to the head at strides 8, 16 and 32, N x 128 x H x W each."""
+        """What the neck hands to the head at strides 8, 16 and 32, N x channels x H x W."""
         sums = [outputs[0] for kind, _, outputs, _ in self.layers if kind == "BinaryOp"]
         return [found[name] for name in sums[1:4]]
 
@@ -177,7 +185,9 @@ def compute(
         return [functional.interpolate(first, scale_factor=2, mode="bilinear")]
     if kind == "ShuffleChannel":
         groups = int(settings.get(0, [1])[0])
-        return [first.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)]
+        images, channels, rows, columns = first.shape
+        apart = first.reshape(images, groups, int(channels) // groups, rows, columns)
+        return [apart.transpose(1, 2).reshape(images, int(channels), rows, columns)]
     if kind == "Slice":
         sizes = [int(size) for size in settings[0]]
         if sizes[0] < 0:

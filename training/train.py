@@ -25,7 +25,9 @@ from training.album import read_album
 from training.data import Data, Plans, read_data
 from training.distil import Distillation
 from training.draw import Album, Sprites, draw, layout, truth
+from training.fixed import FirstBlocks, Fixed
 from training.loss import Truth, detection_loss, raw_outputs
+from training.muon import Muon
 from training.network import build_network, read_checkpoint, restore_batch_norms
 from training.plan import Planner
 from training.start import build
@@ -59,14 +61,26 @@ class Average:
                 value.copy_(now)
 
 
-def optimizer_of(modules: list[nn.Module], weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW, with decay on convolution weights only."""
+def optimizers_of(
+    modules: list[nn.Module], weight_decay: float, muon: float
+) -> list[tuple[torch.optim.Optimizer, float]]:
+    """AdamW, with decay on convolution weights only; with `muon`, Muon for those that mix channels.
+
+    With each goes what the learning rate is multiplied by.
+    """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    decayed = [p for p in parameters if p.ndim > 1]
+    mixing = [p for p in parameters if muon and p.ndim > 1 and p.shape[1] > 1]
+    taken = {id(p) for p in mixing}
+    decayed = [p for p in parameters if p.ndim > 1 and id(p) not in taken]
     others = [p for p in parameters if p.ndim <= 1]
     groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     fused = parameters[0].device.type == "cuda"
-    return torch.optim.AdamW(groups, weight_decay=weight_decay, fused=fused)
+    optimizers: list[tuple[torch.optim.Optimizer, float]] = [
+        (torch.optim.AdamW(groups, weight_decay=weight_decay, fused=fused), 1.0)
+    ]
+    if mixing:
+        optimizers.append((Muon([{"params": mixing}], weight_decay=weight_decay), muon))
+    return optimizers
 
 
 def learning_rate(step: int, progress: float, first: float, last: float) -> float:
@@ -121,17 +135,20 @@ class Trainer:
         self.drawing = self.make_drawing(album)
         self.network, self.record, state = self.make_network()
         self.average = Average(self.network, self.device)
-        self.distillation = None
-        modules = [self.network]
+        self.distillation, self.far = None, torch.zeros(())
+        self.trained = nn.ModuleList([self.network])
         if arguments.teacher:
-            self.distillation = Distillation(arguments.teacher).to(
-                self.device, memory_format=layout(self.device)
-            )
-            modules.append(self.distillation.readers)
+            self.distillation = Distillation(arguments.teacher, self.device)
+            if "readers" in state:
+                self.distillation.readers.load_state_dict(state["readers"])
+            self.trained.append(self.distillation.readers)
         prepare(self.network, arguments.frozen)
-        self.optimizer = optimizer_of(modules, arguments.weight_decay)
-        if state:
+        self.optimizers = optimizers_of(list(self.trained), arguments.weight_decay, arguments.muon)
+        if arguments.resume:
             self.resume(state)
+        self.first = None
+        if arguments.frozen and self.device.type == "cpu":
+            self.first = Fixed(FirstBlocks(self.network.backbone, arguments.frozen))
 
     def make_drawing(self, album: Path) -> Drawing:
         arguments, device = self.arguments, self.device
@@ -171,33 +188,53 @@ class Trainer:
             # What the others drew and made of it is not what the first did.
             for value in network.state_dict().values():
                 distributed.broadcast(value, src=0)
-        return network, record, state if arguments.resume else {}
+        return network, record, state
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from where a checkpoint's training was."""
         self.network.load_state_dict(state["network"])
         self.average.steps = state["average_steps"]
-        if self.distillation and "readers" in state:
-            self.distillation.readers.load_state_dict(state["readers"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        # One, where a checkpoint is older than the second.
+        kept_states = state.get("optimizers") or [state["optimizer"]]
+        for (optimizer, _), kept in zip(self.optimizers, kept_states, strict=True):
+            optimizer.load_state_dict(kept)
 
     def loss(self) -> torch.Tensor:
         """The loss of the next batch."""
         images, there = next(self.drawing)
-        features = self.network.neck(self.network.backbone(images))
+        stages = self.backbone(images)
+        features = self.network.neck(stages)
         loss = detection_loss(raw_outputs(self.network, features), there)
         if self.distillation:
-            loss = loss + self.arguments.teacher_weight * self.distillation(images, features)
+            far = self.distillation(images, [*stages, *features])
+            self.far = far.detach()
+            loss = loss + self.arguments.teacher_weight * far
         return loss
+
+    def backbone(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What the backbone makes of images, its frozen blocks by the faster way there is."""
+        backbone = self.network.backbone
+        if not self.first:
+            return backbone(images)
+        *stages, images = self.first(images)
+        images = images.contiguous(memory_format=layout(self.device))
+        for number, block in enumerate(backbone.block_list):
+            if number >= self.arguments.frozen:
+                images = block(images)
+                if number in backbone.out_indices:
+                    stages.append(images)
+        return stages
 
     def step(self) -> torch.Tensor:
         """One step; returns the loss, which is still being computed on a GPU."""
         loss = self.loss()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer, _ in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        average_gradients(self.network)
+        average_gradients(self.trained)
         nn.utils.clip_grad_norm_(self.network.parameters(), 20.0)
-        self.optimizer.step()
+        for optimizer, _ in self.optimizers:
+            optimizer.step()
         self.average.update(self.network)
         return loss.detach()
 
@@ -212,8 +249,10 @@ class Trainer:
         validated, saved = int(progress * arguments.validations), started
         while progress < 1.0:
             self.drawing.plans.calm.value = progress > 1 - arguments.calm
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(step, progress, *arguments.rates)
+            rate = learning_rate(step, progress, *arguments.rates)
+            for optimizer, scale in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate * scale
             loss = self.step()
             step += 1
             seconds = time.monotonic() - started
@@ -230,9 +269,11 @@ class Trainer:
                     left = seconds * (1 - progress) / max(progress, 1e-9)
                     if arguments.steps:
                         left = taken / made * (arguments.steps - step)
+                    far = f", {float(self.far):.3f} from the teacher" if self.distillation else ""
                     print(
                         f"step {step} {seconds:.0f} s, {left:.0f} s left, "
-                        f"{made * arguments.batch_size / taken:.0f} images/s, loss {value:.3f}",
+                        f"{made * arguments.batch_size / taken:.0f} images/s, "
+                        f"loss {value:.3f}{far}",
                         flush=True,
                     )
                     self.log({"step": step, "loss": round(value, 4)})
@@ -263,7 +304,7 @@ class Trainer:
         state = {
             "step": step,
             "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "average_steps": self.average.steps,
         }
         if self.distillation:
@@ -290,7 +331,7 @@ class Trainer:
             "frozen_blocks": arguments.frozen,
             "mosaics": arguments.mosaics,
             "calm": arguments.calm,
-            "optimizer": "AdamW, cosine, weight average",
+            "optimizer": f"{'Muon and ' if arguments.muon else ''}AdamW, cosine, weight average",
             "learning_rates": list(arguments.rates),
             "weight_decay": arguments.weight_decay,
             "sizes": arguments.sizes,
@@ -378,6 +419,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--deployed-size", type=int, default=320, help="the same in validation")
     parser.add_argument("--rates", type=float, nargs=2, default=(1e-3, 1e-5), help="first, last")
+    parser.add_argument(
+        "--muon",
+        type=float,
+        default=0.0,
+        metavar="SCALE",
+        help="let Muon train the weights that mix channels, at so many times the rate; 0: AdamW",
+    )
     parser.add_argument("--weight-decay", type=float, default=WEIGHT_DECAY)
     parser.add_argument("--batch-size", type=int, default=20, help="over all processes")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -408,7 +456,6 @@ def train(rank: int, arguments: argparse.Namespace, folder: str, data: Data) -> 
         # One thread a process: two threads of one process wait for each other hundreds of times a
         # step, which costs ten times over as soon as something else runs on the machine.
         torch.set_num_threads(1)
-        nn.Conv2d._conv_forward = convolve
     if arguments.processes > 1:
         distributed.init_process_group(
             "gloo",
@@ -416,7 +463,10 @@ def train(rank: int, arguments: argparse.Namespace, folder: str, data: Data) -> 
             rank=rank,
             world_size=arguments.processes,
         )
-    Trainer(arguments, rank, data, Path(folder) / "album.npy").run()
+    trainer = Trainer(arguments, rank, data, Path(folder) / "album.npy")
+    if arguments.device == "cpu":
+        nn.Conv2d._conv_forward = convolve
+    trainer.run()
     if arguments.processes > 1:
         distributed.destroy_process_group()
 
