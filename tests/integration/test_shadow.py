@@ -120,8 +120,8 @@ def test_it_is_compared_and_told(service: Service, client: httpx.Client) -> None
     """By a span in the image's trace, by metrics, and with the differences by the API: which boxes
     only one of the two has."""
     before = shadow(client)["images"]
-    picture = (ROOT / "examples" / "desk.jpg").read_bytes()
-    sent = [send(client, image=picture, score_threshold=0.42), send(client, image=picture)]
+    picture = (ROOT / "examples" / "photo-desk.jpg").read_bytes()
+    sent = [send(client, image=picture, score_threshold=0.36), send(client, image=picture)]
     sent.append(send(client, image=pictures.jpeg(320, 240, seed=3)))  # nothing is in it
     assert [len(each.json()["detections"]) for each in sent] == [1, 1, 0]
     told = compared(client, before + 3)
