@@ -3,8 +3,8 @@
     python -m training.check
 
 The loss of a batch is libreyolo's, gradients too; pixels are where boxes say; what ONNX Runtime
-computes of a network's first blocks is what PyTorch does; Muon's directions are of one length.
-Says what it found, and ends with 1 where something is not so.
+computes of a network's first blocks is what PyTorch does; Muon's directions are of one length;
+idle channels are held. Says what it found, and ends with 1 where something is not so.
 """
 
 import sys
@@ -23,7 +23,7 @@ from training.draw import Album, Sprites, draw, truth
 from training.fixed import FirstBlocks, Fixed
 from training.loss import Truth, detection_loss, raw_outputs
 from training.muon import orthogonal
-from training.network import build_network
+from training.network import build_network, hold_idle_channels
 from training.own import BUNDLED
 from training.plan import MAX_BOXES, PHONE, Labels, Planner, Source, SpriteLabels
 from training.start import read_start
@@ -164,6 +164,17 @@ def check_fixed() -> float:
     return max(float((one - other).norm() / one.norm()) for one, other in pairs)
 
 
+def check_idle() -> float:
+    """How far a held channel moves what comes after it when it wakes: not at all."""
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(8).eval()
+    norm.running_var[3] = 1e-12
+    held = hold_idle_channels(nn.Sequential(norm))
+    apart = norm(torch.zeros(1, 8, 4, 4)) - norm(torch.full((1, 8, 4, 4), 5.0))
+    others = float(apart[:, [0, 1, 2, 4, 5, 6, 7]].abs().min())
+    return float(apart[:, 3].abs().max()) if held == 1 and others > 1 else float("inf")
+
+
 def check_muon() -> float:
     """How far from 1 the singular values of Muon's directions are, tall and wide."""
     torch.manual_seed(0)
@@ -187,6 +198,7 @@ def main() -> None:
         ("weights read back from the bundled file differ by", check_read_back(), TOLERANCE),
         ("an unsure box adds to the loss", check_unsure(), 1e-6),
         ("the first blocks in ONNX Runtime differ by", check_fixed(), TOLERANCE),
+        ("a held channel that wakes changes its output by", check_idle(), 0.0),
         ("lengths of Muon's directions differ from 1 by", check_muon(), 0.5),
         ("boxes are off by pixels", max(map(check_pixels, range(3))), BOX_TOLERANCE_PX),
     ]

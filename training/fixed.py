@@ -48,17 +48,26 @@ class Fixed(nn.Module):
         return [torch.from_numpy(output) for output in found]
 
 
+def through_blocks(
+    backbone: nn.Module, images: Tensor, start: int, end: int
+) -> tuple[list[Tensor], Tensor]:
+    """Those of a backbone's outputs that its blocks from `start` to before `end` make, and the last
+    one's."""
+    found = []
+    for number in range(start, end):
+        images = backbone.block_list[number](images)
+        if number in backbone.out_indices:
+            found.append(images)
+    return found, images
+
+
 class FirstBlocks(nn.Module):
-    """The first blocks of a backbone: those of its outputs that they make, and the last block's."""
+    """The first `count` blocks of a backbone: a list of what `through_blocks` finds."""
 
     def __init__(self, backbone: nn.Module, count: int) -> None:
         super().__init__()
-        self.blocks, self.kept = backbone.block_list[:count], set(backbone.out_indices)
+        self.backbone, self.count = backbone, count
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        found = []
-        for number, block in enumerate(self.blocks):
-            images = block(images)
-            if number in self.kept:
-                found.append(images)
-        return [*found, images]
+        found, last = through_blocks(self.backbone, images, 0, self.count)
+        return [*found, last]

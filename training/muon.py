@@ -2,7 +2,8 @@
 
 After Keller Jordan's Muon (https://kellerjordan.github.io/posts/muon/): what momentum has gathered
 for a matrix is made nearly orthogonal by five Newton-Schulz iterations. A step is then as long as
-one of AdamW's (Liu et al., "Muon is Scalable for LLM Training", 2025).
+one of AdamW's (Liu et al., "Muon is Scalable for LLM Training", 2025). PyTorch's own takes matrices
+only, and weights of convolutions have four axes.
 """
 
 import torch

@@ -25,7 +25,7 @@ from training.album import read_album
 from training.data import Data, Plans, read_data
 from training.distil import Distillation
 from training.draw import Album, Sprites, draw, layout, truth
-from training.fixed import FirstBlocks, Fixed
+from training.fixed import FirstBlocks, Fixed, through_blocks
 from training.loss import Truth, detection_loss, raw_outputs
 from training.muon import Muon
 from training.network import build_network, read_checkpoint, restore_batch_norms
@@ -218,12 +218,8 @@ class Trainer:
             return backbone(images)
         *stages, images = self.first(images)
         images = images.contiguous(memory_format=layout(self.device))
-        for number, block in enumerate(backbone.block_list):
-            if number >= self.arguments.frozen:
-                images = block(images)
-                if number in backbone.out_indices:
-                    stages.append(images)
-        return stages
+        frozen, blocks = self.arguments.frozen, len(backbone.block_list)
+        return stages + through_blocks(backbone, images, frozen, blocks)[0]
 
     def step(self) -> torch.Tensor:
         """One step; returns the loss, which is still being computed on a GPU."""
